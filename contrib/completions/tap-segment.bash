@@ -1,0 +1,44 @@
+# bash completion for tap-segment
+
+# bash splits the command line at '=' too, so --test=a arrives as three words: --test, = and a.
+_tap_segment() {
+	local word=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]} before
+	if [[ $word == = ]]; then
+		word=
+	elif [[ $option == = ]]; then
+		option=${COMP_WORDS[COMP_CWORD - 2]}
+	elif [[ $option == --test ]]; then
+		option= # takes its value after '=' only
+	fi
+	COMPREPLY=()
+	case $option in
+	-c | --config)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -W ENV -- "$word")
+		;;
+	--catalog | -p | --properties | -s | --state)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		;;
+	--select) # the last of several rules, between commas
+		compopt -o nospace
+		before=${word%"${word##*,}"}
+		mapfile -t COMPREPLY < <(compgen -P "$before" -W 'sources destinations warehouses
+			source_connected_destinations source_connected_warehouses destination_subscriptions
+			catalog_sources catalog_destinations catalog_warehouses
+			usage_api_calls_per_source_daily usage_api_calls_workspace_daily
+			usage_mtu_per_source_daily usage_mtu_workspace_daily
+			destination_delivery_metrics_summary audit_events
+			iam_users iam_groups transformations' -- "${word##*,}")
+		;;
+	--test) mapfile -t COMPREPLY < <(compgen -W 'all schema' -- "$word") ;;
+	--format) mapfile -t COMPREPLY < <(compgen -W 'text json markdown' -- "$word") ;;
+	--log-level) mapfile -t COMPREPLY < <(compgen -W 'debug info warning error critical' -- "$word") ;;
+	*)
+		mapfile -t COMPREPLY < <(compgen -W '-c --config -d --discover --catalog -p --properties
+			-s --state --select --test --about --format --log-level --version -h --help' -- "$word")
+		;;
+	esac
+}
+
+complete -F _tap_segment tap-segment

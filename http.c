@@ -1,0 +1,3122 @@
+/* http.c - GET from one origin over HTTP/1.1 and TLS 1.2.
+ *
+ * Implementation notes
+ *
+ * One thread, one poll().  A connection is a state machine whose steps never block; a step says whether it waits, has
+ * moved to another state, has an answer, or has failed:
+ *
+ *     CLOSED -> CONNECTING -> [PROXY ->] [HANDSHAKE ->] BUSY -> IDLE -> BUSY ...
+ *                   `------------`------------`----------`--------`--> CLOSED
+ *
+ * A connection is opened for a request and belongs to it until it is IDLE; so whatever goes wrong on the way is a failed
+ * attempt of that one request.  Steps know nothing of retry and rate limits; the queue, further down, knows nothing of
+ * sockets.
+ *
+ * Time.  h->now is the monotonic clock.  Deadlines are kept on the clock inside(h), which stands still while the caller
+ * is elsewhere and while the resolver blocks; pauses (backoff, rate limit) are kept on h->now, for they pass anyway.
+ *
+ * Buffers.  What is sent is h->tunnel_text or the request's text; the connection only points there.  What comes in
+ * belongs to the request: its struct answer holds the unfinished line and then the body, and survives the connection.
+ * A TLS connection has the engine's two buffers as well, allocated when it is first opened and kept until http_close.
+ * The contexts of BearSSL point at each other and so never move.
+ *
+ * The end of a connection.  BearSSL's last error is 0 after a close_notify, after an end of file and while nothing has
+ * happened at all; so the step that saw the end reports which one it was:
+ *     PUMP_CLOSED  close_notify, or the end of a plain connection: it completes a body that has no other end
+ *     PUMP_CUT     end of file without close_notify, or a reset: completes nothing
+ *     PUMP_FAILED  the TLS engine gave up
+ * On a connection that was kept alive, CLOSED or CUT before the first byte of an answer means only that the server was
+ * tired of waiting: the request goes out again on another connection, and no attempt is counted. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <bearssl.h>
+#include "http.h"
+#include "contrib/roots.h"
+
+/* What POSIX.1-2008 does not have.  getentropy is in POSIX.1-2024, and in these systems since long; it is declared here
+ * because their headers hide it from a program that asks for the older standard.  Elsewhere /dev/urandom serves. */
+#if defined __GLIBC__ && defined __GLIBC_PREREQ
+#if __GLIBC_PREREQ(2, 25)
+#define HAVE_GETENTROPY
+#endif
+#elif defined __linux__ || defined __APPLE__ || defined __FreeBSD__ || defined __NetBSD__ || defined __OpenBSD__
+#define HAVE_GETENTROPY
+#endif
+#ifdef HAVE_GETENTROPY
+int getentropy(void *buffer, size_t length);
+#endif
+#ifndef MSG_NOSIGNAL /* macOS, whose SIGPIPE the program ignores */
+#define MSG_NOSIGNAL 0
+#endif
+
+enum {
+	HOST_SIZE = 254,    /* RFC 1035: 253 bytes in text */
+	NAME_SIZE = 300,    /* host:port as shown */
+	WHY_SIZE = 200,     /* what is wrong, without its subject */
+	LOCATION_SIZE = 80, /* of a redirect's target, for the message */
+	ADDRESSES = 16,
+	READ_SIZE = 16 << 10,
+	READS = 32,              /* reads of one socket before the others have their turn */
+	ENTROPY = 32,            /* bytes */
+	ADDRESS_MS = 10 * 1000,  /* to connect to one address */
+	OPENING_MS = 30 * 1000,  /* to connect, pass the proxy and shake hands */
+	OUTSIDE_MS = 10 * 1000,  /* an attempt that fails after more than this outside http_next does not count */
+	GLANCE_MS = 500,         /* longest sleep before the stop flag is looked at */
+	BACKOFF_MOST = 60,       /* longest pause before a retry, as a multiple of the first */
+	DATE_ROUNDING_MS = 1000, /* a date has whole seconds, so its moment may be almost one later */
+	TRUST_FILE_LIMIT = 16 << 20,
+	RSA_LEAST = 2048 / 8,
+	RSA_MOST = 4096 / 8, /* BearSSL's own limit */
+	TLS_ALERT = 21,      /* RFC 5246 section 6.2.1: with what the first record of a server begins */
+	TLS_HANDSHAKE = 22
+};
+
+struct span {
+	const char *s;
+	size_t n;
+};
+
+/* ---- Clock, random bytes, text ---- */
+
+/* Milliseconds of the monotonic clock.  A clock that cannot be read stands still; it never goes back. */
+static int64_t clock_ms(int64_t last)
+{
+	struct timespec t;
+	int64_t ms;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
+		return last;
+	ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return ms > last ? ms : last;
+}
+
+/* Microseconds since 1970; 0 if the clock cannot be read. */
+static int64_t wall_us(void)
+{
+	struct timespec t;
+
+	if (clock_gettime(CLOCK_REALTIME, &t) != 0)
+		return 0;
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static bool random_device(unsigned char *bytes, size_t length)
+{
+	int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+	size_t got = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	do {
+		n = read(fd, bytes + got, length - got);
+		if (n > 0)
+			got += (size_t)n;
+	} while (got < length && (n > 0 || (n < 0 && errno == EINTR)));
+	close(fd);
+	return got == length;
+}
+
+/* Bytes that nobody can guess.  BearSSL 0.6 would look at the processor and at /dev/urandom only. */
+static bool random_bytes(unsigned char *bytes, size_t length)
+{
+#ifdef HAVE_GETENTROPY
+	if (getentropy(bytes, length) == 0)
+		return true;
+#endif
+	return random_device(bytes, length);
+}
+
+/* SplitMix64: spreads the pauses of several clients, no more. */
+static uint64_t random_next(uint64_t *state)
+{
+	uint64_t x = *state += 0x9e3779b97f4a7c15u;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool is_alpha(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* The value of a hexadecimal digit, -1 for anything else. */
+static int hex_value(char c)
+{
+	c = lower(c);
+	if (is_digit(c))
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool is_control(char c)
+{
+	return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+/* Printable ASCII only: what may stand in a header line or a message. */
+static bool is_plain(struct span s)
+{
+	size_t i;
+
+	for (i = 0; i < s.n; i++)
+		if (s.s[i] < 0x20 || s.s[i] > 0x7e)
+			return false;
+	return true;
+}
+
+static struct span span_of(const char *s)
+{
+	struct span span = {s, strlen(s)};
+
+	return span;
+}
+
+static void span_skip(struct span *s, size_t n)
+{
+	s->s += n;
+	s->n -= n;
+}
+
+/* Equal but for case?  `word` is in lower case. */
+static bool span_is(struct span s, const char *word)
+{
+	size_t i;
+
+	for (i = 0; i < s.n; i++)
+		if (word[i] == '\0' || lower(s.s[i]) != word[i])
+			return false;
+	return word[i] == '\0';
+}
+
+/* Without the optional white space (RFC 9110 section 5.6.3) around it. */
+static struct span span_trim(struct span s)
+{
+	while (s.n && (*s.s == ' ' || *s.s == '\t'))
+		span_skip(&s, 1);
+	while (s.n && (s.s[s.n - 1] == ' ' || s.s[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
+
+/* The next item of a list with commas; false at its end. */
+static bool span_item(struct span *list, struct span *item)
+{
+	const char *comma;
+
+	if (!list->s)
+		return false;
+	comma = list->n ? memchr(list->s, ',', list->n) : NULL;
+	item->s = list->s;
+	item->n = comma ? (size_t)(comma - list->s) : list->n;
+	if (comma)
+		span_skip(list, item->n + 1);
+	else
+		list->s = NULL;
+	*item = span_trim(*item);
+	return true;
+}
+
+/* A copy with an ending NUL, NULL without memory. */
+static char *copy_text(const char *s)
+{
+	size_t size = strlen(s) + 1;
+	char *copy = malloc(size);
+
+	if (copy)
+		memcpy(copy, s, size);
+	return copy;
+}
+
+/* ---- URL (RFC 3986) ---- */
+
+struct url {
+	bool tls;
+	char host[HOST_SIZE]; /* in lower case, without brackets and ending dot */
+	int family;           /* AF_INET, AF_INET6, or AF_UNSPEC for a name */
+	uint16_t port;
+	struct span user;   /* user:password, percent-encoded; s is NULL if there is none */
+	const char *prefix; /* the rest, from the path on */
+	char name[NAME_SIZE];
+};
+
+static const char *url_scheme(const char **text, bool *tls)
+{
+	const char *end = strstr(*text, "://");
+	struct span scheme = {*text, end ? (size_t)(end - *text) : 0};
+
+	*tls = span_is(scheme, "https");
+	if (!*tls && !span_is(scheme, "http"))
+		return "must begin with https:// or http://";
+	*text = end + 3;
+	return NULL;
+}
+
+static bool host_is_name(struct span host)
+{
+	size_t i;
+
+	for (i = 0; i < host.n; i++) {
+		char c = host.s[i];
+		if (c == '.' ? i == 0 || host.s[i - 1] == '.' : !is_digit(c) && !is_alpha(c) && c != '-' && c != '_')
+			return false;
+	}
+	return true;
+}
+
+/* An IPv6 address stands in brackets; one dot at the end of a name belongs to the DNS, not to the certificate. */
+static const char *url_host(struct span host, struct url *u)
+{
+	struct in6_addr address;
+	bool brackets = host.n && host.s[0] == '[';
+	size_t i;
+
+	if (brackets) {
+		span_skip(&host, 1);
+		host.n--;
+	} else if (host.n > 1 && host.s[host.n - 1] == '.') {
+		host.n--;
+	}
+	if (!host.n)
+		return "has no host";
+	if (host.n >= sizeof u->host)
+		return "has a host that is too long";
+	for (i = 0; i < host.n; i++)
+		u->host[i] = lower(host.s[i]);
+	u->host[host.n] = '\0';
+	if (brackets)
+		u->family = AF_INET6;
+	else
+		u->family = inet_pton(AF_INET, u->host, &address) == 1 ? AF_INET : AF_UNSPEC;
+	if (brackets ? inet_pton(AF_INET6, u->host, &address) != 1 : !host_is_name(host))
+		return "has a malformed host";
+	return NULL;
+}
+
+static const char *url_port(struct span digits, struct url *u)
+{
+	unsigned long port = 0;
+	size_t i;
+
+	for (i = 0; i < digits.n && is_digit(digits.s[i]) && port <= UINT16_MAX; i++)
+		port = port * 10 + (unsigned long)(digits.s[i] - '0');
+	if (!digits.n || i < digits.n || port < 1 || port > UINT16_MAX)
+		return "has a malformed port; 1 to 65535 is expected";
+	u->port = (uint16_t)port;
+	return NULL;
+}
+
+/* The host as it stands in a Host field: the scheme's own port is left out. */
+static void url_name(struct url *u)
+{
+	bool brackets = u->family == AF_INET6;
+	int n = snprintf(u->name, sizeof u->name, "%s%s%s", brackets ? "[" : "", u->host, brackets ? "]" : "");
+
+	if (u->port != (u->tls ? 443 : 80))
+		snprintf(u->name + n, sizeof u->name - (size_t)n, ":%u", (unsigned)u->port);
+}
+
+/* NULL, or what is wrong, to be put behind the option's name.  The text must outlive *u. */
+static const char *url_parse(const char *text, struct url *u)
+{
+	struct span authority, host;
+	const char *wrong, *at, *end;
+
+	memset(u, 0, sizeof *u);
+	wrong = url_scheme(&text, &u->tls);
+	if (wrong)
+		return wrong;
+	authority.s = text;
+	authority.n = strcspn(text, "/?#");
+	u->prefix = text + authority.n;
+	for (at = u->prefix; at > text && at[-1] != '@'; at--)
+		;
+	if (at > text) {
+		u->user.s = text;
+		u->user.n = (size_t)(at - 1 - text);
+		span_skip(&authority, (size_t)(at - text));
+	}
+	end = authority.n && *authority.s == '[' ? memchr(authority.s, ']', authority.n) : NULL;
+	host.s = authority.s;
+	host.n = end ? (size_t)(end + 1 - authority.s) : strcspn(authority.s, ":/?#");
+	span_skip(&authority, host.n);
+	wrong = url_host(host, u);
+	if (wrong)
+		return wrong;
+	u->port = u->tls ? 443 : 80;
+	if (authority.n) {
+		if (*authority.s != ':')
+			return "has a malformed host";
+		span_skip(&authority, 1);
+		wrong = url_port(authority, u);
+	}
+	url_name(u);
+	return wrong;
+}
+
+/* ---- HTTP dates (RFC 9110 section 5.6.7) ---- */
+
+/* IMF-fixdate, RFC 850 and asctime; and, because servers send them too, RFC 5322 with a numeric zone and JavaScript's
+ * "Tue Feb 16 2021 09:02:42 GMT+0000 (Coordinated Universal Time)".  They consist of the same words in another order,
+ * so words are read as they come; each may come once. */
+struct date {
+	int day, month, year; /* month from 0; -1: not seen */
+	int64_t clock;        /* second of the day, -1: not seen */
+	int64_t east;         /* seconds that the zone is ahead of UTC */
+	bool short_year;
+};
+
+/* The place, from 0, of a word's first three letters in a text of such triples; -1 if they are not there. */
+static int triple(struct span word, const char *triples)
+{
+	int i;
+
+	for (i = 0; triples[3 * i]; i++)
+		if (word.n >= 3 && lower(word.s[0]) == triples[3 * i] && lower(word.s[1]) == triples[3 * i + 1] &&
+		    lower(word.s[2]) == triples[3 * i + 2])
+			return i;
+	return -1;
+}
+
+static bool date_word(struct span *s, struct date *d)
+{
+	struct span word = *s;
+	int month;
+
+	word.n = 0;
+	while (s->n && is_alpha(*s->s)) {
+		word.n++;
+		span_skip(s, 1);
+	}
+	if (d->clock >= 0)
+		return span_is(word, "gmt") || span_is(word, "utc") || span_is(word, "ut") || span_is(word, "z");
+	month = word.n == 3 ? triple(word, "janfebmaraprmayjunjulaugsepoctnovdec") : -1;
+	if (month >= 0 && d->month < 0) {
+		d->month = month;
+		return true;
+	}
+	return d->day < 0 && d->month < 0 && triple(word, "sunmontuewedthufrisat") >= 0;
+}
+
+/* Exactly two digits, then `after` if that is no NUL. */
+static bool date_pair(struct span *s, char after, int *value)
+{
+	if (s->n < 2 || !is_digit(s->s[0]) || !is_digit(s->s[1]) || (after && (s->n < 3 || s->s[2] != after)))
+		return false;
+	*value = (s->s[0] - '0') * 10 + (s->s[1] - '0');
+	span_skip(s, after ? 3 : 2);
+	return true;
+}
+
+static bool date_clock(struct span *s, struct date *d)
+{
+	int hour, minute, second;
+
+	if (d->clock >= 0 || !date_pair(s, ':', &hour) || !date_pair(s, ':', &minute) || !date_pair(s, '\0', &second))
+		return false;
+	d->clock = ((int64_t)hour * 60 + minute) * 60 + second;
+	return hour < 24 && minute < 60 && second <= 60;
+}
+
+/* +hhmm or -hhmm */
+static bool date_zone(struct span *s, struct date *d)
+{
+	int hour, minute, sign = *s->s == '-' ? -1 : 1;
+
+	span_skip(s, 1);
+	if (!date_pair(s, '\0', &hour) || !date_pair(s, '\0', &minute) || hour > 23 || minute > 59)
+		return false;
+	d->east = (int64_t)sign * (hour * 60 + minute) * 60;
+	return true;
+}
+
+static bool date_number(struct span *s, struct date *d)
+{
+	size_t i, n;
+	int value = 0;
+
+	for (n = 0; n < s->n && n < 5 && is_digit(s->s[n]); n++)
+		;
+	if (n < s->n && s->s[n] == ':')
+		return date_clock(s, d);
+	if (n > 4)
+		return false;
+	for (i = 0; i < n; i++)
+		value = value * 10 + (s->s[i] - '0');
+	span_skip(s, n);
+	if (d->day < 0 && n <= 2) {
+		d->day = value;
+	} else if (d->year < 0 && (n == 4 || n == 2)) {
+		d->year = value;
+		d->short_year = n == 2;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* Days from 1970-01-01 in the Gregorian calendar, month from 0.  Years are counted from March, so that the leap day is
+ * their last. */
+static int64_t days_since_1970(int year, int month, int day)
+{
+	int y = month < 2 ? year - 1 : year;
+	int march = (month + 10) % 12;
+
+	return (int64_t)y * 365 + y / 4 - y / 100 + y / 400 + (march * 153 + 2) / 5 + day - 1 - 719468;
+}
+
+/* A year of two digits is never more than 50 years ahead (RFC 9110 section 5.6.7). */
+static int full_year(int year, int64_t now)
+{
+	int this_year = (int)(1970 + now / 31556952);
+
+	year += this_year / 100 * 100;
+	return year > this_year + 50 ? year - 100 : year;
+}
+
+static bool date_unix(const struct date *d, int64_t now, int64_t *unix_s)
+{
+	static const int lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int year;
+
+	if (d->day < 1 || d->month < 0 || d->year < 0 || d->clock < 0 || d->day > lengths[d->month])
+		return false;
+	year = d->short_year ? full_year(d->year, now) : d->year;
+	if (year < 1)
+		return false;
+	*unix_s = days_since_1970(year, d->month, d->day) * 86400 + d->clock - d->east;
+	return true;
+}
+
+/* Seconds since 1970; now, for years of two digits, likewise. */
+static bool date_parse(struct span s, int64_t now, int64_t *unix_s)
+{
+	struct date d = {-1, -1, -1, -1, 0, false};
+	bool good = true;
+
+	while (good && s.n) {
+		char c = *s.s;
+		if (c == '(' && d.clock >= 0)
+			break; /* the zone's name */
+		if (c == ' ' || c == ',' || (c == '-' && d.clock < 0))
+			span_skip(&s, 1);
+		else if (is_alpha(c))
+			good = date_word(&s, &d);
+		else if (is_digit(c))
+			good = date_number(&s, &d);
+		else
+			good = (c == '+' || c == '-') && date_zone(&s, &d);
+	}
+	return good && date_unix(&d, now, unix_s);
+}
+
+/* ---- Response head (RFC 9112 sections 4 and 5), line by line ---- */
+
+/* A moment or a duration, in seconds. */
+struct when {
+	bool known, date;
+	int64_t seconds;
+};
+
+struct head {
+	int status;           /* 0 before the status line */
+	bool old;             /* HTTP/1.0 */
+	bool close, keep;     /* Connection */
+	bool sized, too_wide; /* Content-Length was there; it does not fit 64 bits */
+	uint64_t length;
+	const char *bad_length; /* what is wrong with it, or NULL */
+	bool coded, chunked;    /* Transfer-Encoding was there; it is "chunked" and nothing else */
+	bool encoded;           /* a Content-Encoding that was not asked for */
+	struct when date, retry_after, reset;
+	bool used_up; /* X-RateLimit-Remaining: 0 */
+	char location[LOCATION_SIZE];
+};
+
+/* HTTP-version SP status-code [SP reason].  The second space is often forgotten before an empty reason, and nothing can
+ * be misread without it; nothing else is forgiven.  NULL, or what is wrong. */
+static const char *head_status(struct span line, struct head *h)
+{
+	size_t i;
+
+	if (line.n < 8 || memcmp(line.s, "HTTP/", 5) != 0)
+		return "this is no HTTP answer";
+	if (line.s[5] != '1' || line.s[6] != '.' || !is_digit(line.s[7]))
+		return "the answer's HTTP version is not 1.x";
+	if (line.n < 12 || line.s[8] != ' ' || !is_digit(line.s[9]) || !is_digit(line.s[10]) || !is_digit(line.s[11]) ||
+	    (line.n > 12 && line.s[12] != ' '))
+		return "malformed status line";
+	for (i = 12; i < line.n; i++)
+		if (is_control(line.s[i]) && line.s[i] != '\t')
+			return "control character in the status line";
+	h->old = line.s[7] == '0';
+	h->status = (line.s[9] - '0') * 100 + (line.s[10] - '0') * 10 + (line.s[11] - '0');
+	return h->status < 100 || h->status > 599 ? "the status is not between 100 and 599" : NULL;
+}
+
+/* A list of equal values counts as one (RFC 9112 section 6.3 allows it), whether in one line or in several. */
+static void take_length(struct head *h, struct span list)
+{
+	struct span item;
+
+	while (span_item(&list, &item)) {
+		uint64_t value = 0;
+		size_t i;
+		bool wide = false;
+
+		for (i = 0; i < item.n && is_digit(item.s[i]); i++) {
+			uint64_t digit = (uint64_t)(item.s[i] - '0');
+			wide = wide || value > (UINT64_MAX - digit) / 10;
+			value = value * 10 + digit;
+		}
+		if (!item.n || i < item.n)
+			h->bad_length = "malformed Content-Length";
+		else if (h->sized && (value != h->length || wide != h->too_wide))
+			h->bad_length = "Content-Length values that differ";
+		h->sized = true;
+		h->length = value;
+		h->too_wide = wide;
+	}
+}
+
+/* Empty items of a list are ignored (RFC 9110 section 5.6.1); "chunked" must be the only coding, once. */
+static void take_transfer(struct head *h, struct span list)
+{
+	struct span item;
+
+	if (!h->coded)
+		h->chunked = false;
+	while (span_item(&list, &item))
+		if (item.n) {
+			h->chunked = !h->coded && span_is(item, "chunked");
+			h->coded = true;
+		}
+	h->coded = true;
+}
+
+static void take_encoding(struct head *h, struct span list)
+{
+	struct span item;
+
+	while (span_item(&list, &item))
+		if (item.n && !span_is(item, "identity"))
+			h->encoded = true;
+}
+
+static void take_connection(struct head *h, struct span list)
+{
+	struct span item;
+
+	while (span_item(&list, &item)) {
+		h->close = h->close || span_is(item, "close");
+		h->keep = h->keep || span_is(item, "keep-alive");
+	}
+}
+
+static void take_date(struct when *w, struct span value, int64_t now)
+{
+	w->date = true;
+	w->known = date_parse(value, now, &w->seconds);
+}
+
+/* delay-seconds or a date; a delay beyond any patience is cut to one that is still so. */
+static void take_retry_after(struct head *h, struct span value, int64_t now)
+{
+	int64_t seconds = 0;
+	size_t i;
+
+	for (i = 0; i < value.n && is_digit(value.s[i]); i++)
+		if (seconds < INT32_MAX)
+			seconds = seconds * 10 + (value.s[i] - '0');
+	if (!i || i < value.n) {
+		take_date(&h->retry_after, value, now);
+		return;
+	}
+	h->retry_after.known = true;
+	h->retry_after.date = false;
+	h->retry_after.seconds = seconds;
+}
+
+/* For a message only: cut, and only as far as it is printable. */
+static void take_location(struct head *h, struct span value)
+{
+	size_t i;
+
+	for (i = 0; i < value.n && i + 1 < sizeof h->location && value.s[i] > 0x20 && value.s[i] < 0x7f; i++)
+		h->location[i] = value.s[i];
+	h->location[i] = '\0';
+}
+
+static void take_field(struct head *h, struct span name, struct span value, int64_t now)
+{
+	if (span_is(name, "content-length"))
+		take_length(h, value);
+	else if (span_is(name, "transfer-encoding"))
+		take_transfer(h, value);
+	else if (span_is(name, "content-encoding"))
+		take_encoding(h, value);
+	else if (span_is(name, "connection"))
+		take_connection(h, value);
+	else if (span_is(name, "date"))
+		take_date(&h->date, value, now);
+	else if (span_is(name, "retry-after"))
+		take_retry_after(h, value, now);
+	else if (span_is(name, "x-ratelimit-reset"))
+		take_date(&h->reset, value, now);
+	else if (span_is(name, "x-ratelimit-remaining"))
+		h->used_up = span_is(value, "0");
+	else if (span_is(name, "location"))
+		take_location(h, value);
+}
+
+static bool is_token(struct span s)
+{
+	size_t i;
+
+	for (i = 0; i < s.n; i++)
+		if (!is_alpha(s.s[i]) && !is_digit(s.s[i]) && (!s.s[i] || !strchr("!#$%&'*+-.^_`|~", s.s[i])))
+			return false;
+	return s.n > 0;
+}
+
+/* field-name ":" OWS field-value OWS.  NULL, or what is wrong. */
+static const char *field_split(struct span line, struct span *name, struct span *value)
+{
+	const char *colon = memchr(line.s, ':', line.n);
+	size_t i;
+
+	if (*line.s == ' ' || *line.s == '\t')
+		return "folded header line";
+	if (!colon)
+		return "header line without a colon";
+	name->s = line.s;
+	name->n = (size_t)(colon - line.s);
+	if (name->n && (colon[-1] == ' ' || colon[-1] == '\t'))
+		return "white space before the colon of a header line";
+	if (!is_token(*name))
+		return "malformed header name";
+	span_skip(&line, name->n + 1);
+	for (i = 0; i < line.n; i++)
+		if (is_control(line.s[i]) && line.s[i] != '\t')
+			return "control character in a header line";
+	*value = span_trim(line);
+	return NULL;
+}
+
+/* How long from the answer until the moment, in milliseconds; -1 if it is not known.  A date is compared with the clock
+ * of the server that made it, as far as that is known. */
+static int64_t when_ms(const struct when *w, const struct when *date, int64_t now)
+{
+	int64_t from = date->known ? date->seconds : now;
+
+	if (!w->known)
+		return -1;
+	if (!w->date)
+		return w->seconds * 1000;
+	return (w->seconds > from ? w->seconds - from : 0) * 1000 + DATE_ROUNDING_MS;
+}
+
+/* ---- Answer: framing (RFC 9112 sections 6 and 7), fed with any pieces ---- */
+
+/* All that is no body comes in lines, the chunk sizes too; so there is one way to collect a line, and each stage says
+ * what a whole line means.  An unfinished line stands behind the body in the same buffer. */
+enum stage { AT_STATUS, AT_FIELDS, AT_LENGTH, AT_CLOSE, AT_CHUNK, AT_CHUNK_DATA, AT_CHUNK_END, AT_TRAILERS, AT_END };
+
+enum verdict {
+	ANSWER_MORE, /* so far nothing is wrong */
+	ANSWER_WHOLE,
+	ANSWER_BAD,  /* malformed or cut off; why says it */
+	ANSWER_OVER, /* over a limit of ours: it would be so the next time too */
+	ANSWER_NO_MEMORY
+};
+
+/* Starts as {0} with now set; ends with answer_free. */
+struct answer {
+	enum stage stage;
+	bool tunnel;                   /* the answer to a CONNECT: its head is all */
+	bool heard;                    /* a byte has come */
+	int64_t now;                   /* seconds since 1970, for the dates */
+	char *bytes;                   /* body so far, then the unfinished line */
+	size_t length, line, capacity; /* of body, line, buffer */
+	size_t overhead;               /* bytes of heads, trailers, chunk extensions */
+	uint64_t left;                 /* of the body or of the chunk */
+	struct head head;
+	const char *why;
+};
+
+static void answer_free(struct answer *a)
+{
+	free(a->bytes);
+	a->bytes = NULL;
+	a->length = a->line = a->capacity = 0;
+}
+
+static enum verdict answer_bad(struct answer *a, const char *why)
+{
+	a->why = why;
+	return ANSWER_BAD;
+}
+
+static enum verdict answer_over(struct answer *a, const char *why)
+{
+	a->why = why;
+	return ANSWER_OVER;
+}
+
+/* Room for `more` bytes behind body and line.  It doubles, but not beyond a length that was announced: what is announced
+ * costs nothing until it comes. */
+static bool answer_reserve(struct answer *a, size_t more)
+{
+	size_t need = a->length + a->line + more;
+	size_t size = a->capacity < 2048 ? 4096 : a->capacity * 2;
+	char *bytes;
+
+	if (need <= a->capacity)
+		return true;
+	if (a->stage == AT_LENGTH && size > a->length + a->left)
+		size = a->length + (size_t)a->left;
+	bytes = realloc(a->bytes, size > need ? size : need);
+	if (!bytes)
+		return false;
+	a->bytes = bytes;
+	a->capacity = size > need ? size : need;
+	return true;
+}
+
+/* Adds to the line what comes up to the next line feed, which is included.  ANSWER_WHOLE: the line is. */
+static enum verdict answer_line(struct answer *a, struct span *in)
+{
+	const char *end = memchr(in->s, '\n', in->n);
+	size_t n = end ? (size_t)(end + 1 - in->s) : in->n;
+
+	if (a->overhead + a->line + n > HTTP_HEAD_LIMIT)
+		return answer_over(a, "more than 64 KiB of headers");
+	if (!answer_reserve(a, n))
+		return ANSWER_NO_MEMORY;
+	memcpy(a->bytes + a->length + a->line, in->s, n);
+	a->line += n;
+	span_skip(in, n);
+	return end ? ANSWER_WHOLE : ANSWER_MORE;
+}
+
+static enum verdict answer_data(struct answer *a, struct span *in, uint64_t most)
+{
+	size_t n = in->n < most ? in->n : (size_t)most;
+
+	if (n > HTTP_BODY_LIMIT - a->length)
+		return answer_over(a, "a body of more than 64 MiB");
+	if (!answer_reserve(a, n))
+		return ANSWER_NO_MEMORY;
+	memcpy(a->bytes + a->length, in->s, n);
+	a->length += n;
+	span_skip(in, n);
+	return ANSWER_MORE;
+}
+
+/* Gives back what doubling took too much. */
+static enum verdict answer_whole(struct answer *a)
+{
+	char *bytes = a->length ? realloc(a->bytes, a->length) : NULL;
+
+	a->stage = AT_END;
+	if (bytes) {
+		a->bytes = bytes;
+		a->capacity = a->length;
+	}
+	return ANSWER_WHOLE;
+}
+
+static enum verdict answer_sized(struct answer *a)
+{
+	const struct head *h = &a->head;
+
+	if (h->bad_length)
+		return answer_bad(a, h->bad_length);
+	if (h->too_wide || h->length > HTTP_BODY_LIMIT)
+		return answer_over(a, "a body of more than 64 MiB is announced");
+	a->stage = AT_LENGTH;
+	a->left = h->length;
+	return a->left ? ANSWER_MORE : answer_whole(a);
+}
+
+/* RFC 9112 section 6.3.  The head is whole: what follows it? */
+static enum verdict answer_body(struct answer *a)
+{
+	const struct head *h = &a->head;
+	static const struct head none;
+
+	if (h->status == 101)
+		return answer_bad(a, "a change of protocol that was not asked for");
+	if (h->status < 200) {
+		a->head = none;
+		a->stage = AT_STATUS;
+		return ANSWER_MORE;
+	}
+	if (a->tunnel || h->status == 204 || h->status == 304)
+		return answer_whole(a);
+	if (h->encoded)
+		return answer_bad(a, "a Content-Encoding that was not asked for");
+	if (h->coded && h->sized)
+		return answer_bad(a, "both Transfer-Encoding and Content-Length");
+	if (h->coded && (!h->chunked || h->old))
+		return answer_bad(a,
+				  h->old ? "Transfer-Encoding in HTTP/1.0" : "a Transfer-Encoding other than chunked");
+	if (h->sized)
+		return answer_sized(a);
+	a->stage = h->coded ? AT_CHUNK : AT_CLOSE;
+	return ANSWER_MORE;
+}
+
+/* chunk-size [chunk-ext] CRLF, the CRLF cut off.  An extension means nothing to us; but a quoted string in it must end,
+ * or its writer and we would not agree on where the chunk begins. */
+static const char *chunk_extension(struct span s)
+{
+	bool quoted = false;
+	size_t i;
+
+	s = span_trim(s);
+	if (s.n && *s.s != ';')
+		return "malformed chunk size";
+	for (i = 0; i < s.n; i++) {
+		if (is_control(s.s[i]) && s.s[i] != '\t')
+			return "control character in a chunk line";
+		if (s.s[i] == '"')
+			quoted = !quoted;
+		else if (s.s[i] == '\\' && quoted && i + 1 < s.n)
+			i++;
+	}
+	return quoted ? "chunk extension with an open quotation" : NULL;
+}
+
+static enum verdict answer_chunk(struct answer *a, struct span line)
+{
+	enum { USUAL = 16 + 2 }; /* bytes of the widest size without padding */
+	const char *wrong;
+	uint64_t size = 0;
+	size_t i;
+
+	for (i = 0; i < line.n && hex_value(line.s[i]) >= 0; i++) {
+		if (size > UINT64_MAX >> 4)
+			return answer_over(a, "a chunk size beyond 64 bits");
+		size = size << 4 | (uint64_t)hex_value(line.s[i]);
+	}
+	if (!i || (i < line.n && span_trim(line).n != line.n))
+		return answer_bad(a, "malformed chunk size");
+	a->overhead += line.n > USUAL ? line.n - USUAL : 0;
+	span_skip(&line, i);
+	wrong = chunk_extension(line);
+	if (wrong)
+		return answer_bad(a, wrong);
+	if (size > HTTP_BODY_LIMIT - a->length)
+		return answer_over(a, "a body of more than 64 MiB");
+	a->left = size;
+	a->stage = size ? AT_CHUNK_DATA : AT_TRAILERS;
+	return ANSWER_MORE;
+}
+
+/* Trailers are checked like headers, and then forgotten: they must not change what the head said. */
+static enum verdict answer_field(struct answer *a, struct span line)
+{
+	struct span name, value;
+	const char *wrong;
+
+	if (!line.n)
+		return a->stage == AT_TRAILERS ? answer_whole(a) : answer_body(a);
+	wrong = field_split(line, &name, &value);
+	if (wrong)
+		return answer_bad(a, wrong);
+	if (a->stage == AT_FIELDS)
+		take_field(&a->head, name, value, a->now);
+	return ANSWER_MORE;
+}
+
+/* A whole line has come.  A head's lines may end with a bare LF (RFC 9112 section 2.2); those of the chunked coding may
+ * not. */
+static enum verdict answer_take_line(struct answer *a)
+{
+	struct span line = {a->bytes + a->length, a->line - 1};
+	bool head = a->stage == AT_STATUS || a->stage == AT_FIELDS;
+
+	a->line = 0;
+	if (line.n && line.s[line.n - 1] == '\r')
+		line.n--;
+	else if (!head)
+		return answer_bad(a, "a line of the chunked coding that does not end with CR LF");
+	if (a->stage == AT_CHUNK)
+		return answer_chunk(a, line);
+	if (a->stage == AT_CHUNK_END) {
+		a->stage = AT_CHUNK;
+		return line.n ? answer_bad(a, "a chunk longer than its size") : ANSWER_MORE;
+	}
+	a->overhead += line.n + 2;
+	if (a->stage != AT_STATUS)
+		return answer_field(a, line);
+	a->why = head_status(line, &a->head);
+	a->stage = AT_FIELDS;
+	return a->why ? ANSWER_BAD : ANSWER_MORE;
+}
+
+/* What is wrong with a line may show before its end, and then its end may never come. */
+static enum verdict answer_early(struct answer *a)
+{
+	const char *line = a->bytes + a->length;
+
+	if (a->stage == AT_STATUS && memcmp(line, "HTTP/", a->line < 5 ? a->line : 5) != 0)
+		return answer_bad(a, "this is no HTTP answer");
+	if (a->stage == AT_CHUNK_END && (a->line > 1 || line[0] != '\r'))
+		return answer_bad(a, "a chunk longer than its size");
+	return ANSWER_MORE;
+}
+
+static enum verdict answer_step(struct answer *a, struct span *in)
+{
+	enum verdict v;
+
+	switch (a->stage) {
+	case AT_STATUS:
+	case AT_FIELDS:
+	case AT_CHUNK:
+	case AT_CHUNK_END:
+	case AT_TRAILERS:
+		v = answer_line(a, in);
+		if (v == ANSWER_WHOLE)
+			return answer_take_line(a);
+		return v == ANSWER_MORE ? answer_early(a) : v;
+	case AT_LENGTH:
+	case AT_CHUNK_DATA: {
+		size_t before = in->n;
+		v = answer_data(a, in, a->left);
+		a->left -= before - in->n;
+		if (v != ANSWER_MORE || a->left)
+			return v;
+		if (a->stage == AT_LENGTH)
+			return answer_whole(a);
+		a->stage = AT_CHUNK_END;
+		return ANSWER_MORE;
+	}
+	case AT_CLOSE: return answer_data(a, in, in->n);
+	case AT_END: break;
+	}
+	return ANSWER_WHOLE;
+}
+
+/* Takes bytes in until the answer is decided or there are no more.  *used is less than the length only if it is. */
+static enum verdict answer_feed(struct answer *a, const char *bytes, size_t length, size_t *used)
+{
+	struct span in = {bytes, length};
+	enum verdict v = ANSWER_MORE;
+
+	a->heard = a->heard || length;
+	while (v == ANSWER_MORE && in.n)
+		v = answer_step(a, &in);
+	*used = length - in.n;
+	return v;
+}
+
+/* The connection ended.  clean: by the peer's will, not cut off. */
+static enum verdict answer_end(struct answer *a, bool clean)
+{
+	switch (a->stage) {
+	case AT_STATUS:
+		return answer_bad(a, a->heard ? "cut off in its head" : "the connection closed before an answer");
+	case AT_FIELDS: return answer_bad(a, "cut off in its head");
+	case AT_LENGTH: return answer_bad(a, "cut off: the body is shorter than its Content-Length");
+	case AT_CHUNK:
+	case AT_CHUNK_DATA:
+	case AT_CHUNK_END: return answer_bad(a, "cut off: the last chunk is missing");
+	case AT_TRAILERS: return answer_bad(a, "cut off in its trailers");
+	case AT_CLOSE:
+		return clean ? answer_whole(a) : answer_bad(a, "cut off: the connection ended without close_notify");
+	case AT_END: break;
+	}
+	return ANSWER_WHOLE;
+}
+
+/* May the connection carry another request?  (RFC 9112 section 9.3) */
+static bool answer_keeps(const struct answer *a)
+{
+	const struct head *h = &a->head;
+	bool framed = h->coded || h->sized || h->status == 204 || h->status == 304;
+
+	return framed && !h->close && (!h->old || h->keep);
+}
+
+/* ---- Trust anchors: PEM (RFC 7468), base64 and just enough DER (X.690) ---- */
+
+/* A trust anchor is a name and a key (RFC 5280 section 6.1.1), so a root's own signature and dates need no look. */
+struct trust {
+	br_x509_trust_anchor *anchors;
+	size_t count, left_out;
+	char *file; /* the anchors point into it, or into roots[] */
+};
+
+struct der {
+	const unsigned char *s;
+	size_t n;
+};
+
+/* Takes the next element off `in`.  whole: with its tag and length. */
+static bool der_next(struct der *in, unsigned tag, struct der *whole, struct der *content)
+{
+	size_t head = 2, n;
+
+	if (in->n < 2 || in->s[0] != tag)
+		return false;
+	n = in->s[1];
+	if (n >= 0x80) {
+		size_t count = n - 0x80;
+		if (count < 1 || count > 4 || in->n < 2 + count)
+			return false;
+		for (n = 0; head < 2 + count; head++)
+			n = n << 8 | in->s[head];
+	}
+	if (n > in->n - head)
+		return false;
+	whole->s = in->s;
+	whole->n = head + n;
+	content->s = in->s + head;
+	content->n = n;
+	in->s += whole->n;
+	in->n -= whole->n;
+	return true;
+}
+
+static bool der_take(struct der *in, unsigned tag, struct der *content)
+{
+	struct der whole;
+
+	return der_next(in, tag, &whole, content);
+}
+
+static bool der_is(struct der d, const char *bytes, size_t length)
+{
+	return d.n == length && memcmp(d.s, bytes, length) == 0;
+}
+
+enum { DER_BOOLEAN = 1, DER_INTEGER, DER_BITS, DER_OCTETS, DER_OID = 6, DER_SEQUENCE = 0x30, DER_CONTEXT = 0xa0 };
+
+/* A positive INTEGER as BearSSL wants it, without leading zeros. */
+static bool der_unsigned(struct der *in, struct der *number)
+{
+	if (!der_take(in, DER_INTEGER, number) || !number->n || number->s[0] & 0x80)
+		return false;
+	for (; number->n && !number->s[0]; number->n--)
+		number->s++;
+	return number->n > 0;
+}
+
+/* A BIT STRING of whole bytes. */
+static bool der_bits(struct der *in, struct der *bytes)
+{
+	if (!der_take(in, DER_BITS, bytes) || !bytes->n || bytes->s[0])
+		return false;
+	bytes->s++;
+	bytes->n--;
+	return true;
+}
+
+/* BearSSL's structures want pointers to bytes that may be written, and does not write. */
+static unsigned char *der_bytes(struct der d)
+{
+	return (unsigned char *)(uintptr_t)d.s;
+}
+
+static bool anchor_rsa(struct der bits, br_rsa_public_key *rsa)
+{
+	struct der numbers, n, e;
+
+	if (!der_take(&bits, DER_SEQUENCE, &numbers) || !der_unsigned(&numbers, &n) || !der_unsigned(&numbers, &e))
+		return false;
+	rsa->n = der_bytes(n);
+	rsa->nlen = n.n;
+	rsa->e = der_bytes(e);
+	rsa->elen = e.n;
+	return n.n >= RSA_LEAST && n.n <= RSA_MOST;
+}
+
+static bool anchor_ec(struct der curve, struct der point, br_ec_public_key *ec)
+{
+	if (der_is(curve, "\x2a\x86\x48\xce\x3d\x03\x01\x07", 8))
+		ec->curve = BR_EC_secp256r1;
+	else if (der_is(curve, "\x2b\x81\x04\x00\x22", 5))
+		ec->curve = BR_EC_secp384r1;
+	else if (der_is(curve, "\x2b\x81\x04\x00\x23", 5))
+		ec->curve = BR_EC_secp521r1;
+	else
+		return false;
+	ec->q = der_bytes(point);
+	ec->qlen = point.n;
+	return point.n > 0;
+}
+
+/* From a subject and a subjectPublicKeyInfo; false if the key is of no use to us. */
+static bool anchor_set(br_x509_trust_anchor *anchor, struct der subject, struct der key, bool ca)
+{
+	struct der info, algorithm, oid, bits, curve;
+
+	memset(anchor, 0, sizeof *anchor);
+	anchor->dn.data = der_bytes(subject);
+	anchor->dn.len = subject.n;
+	anchor->flags = ca ? BR_X509_TA_CA : 0;
+	if (!der_take(&key, DER_SEQUENCE, &info) || !der_take(&info, DER_SEQUENCE, &algorithm) ||
+	    !der_take(&algorithm, DER_OID, &oid) || !der_bits(&info, &bits))
+		return false;
+	if (der_is(oid, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01", 9)) {
+		anchor->pkey.key_type = BR_KEYTYPE_RSA;
+		return anchor_rsa(bits, &anchor->pkey.key.rsa);
+	}
+	anchor->pkey.key_type = BR_KEYTYPE_EC;
+	return der_is(oid, "\x2a\x86\x48\xce\x3d\x02\x01", 7) && der_take(&algorithm, DER_OID, &curve) &&
+	       anchor_ec(curve, bits, &anchor->pkey.key.ec);
+}
+
+/* basicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, ... }.  Without the extension, as in the first version of
+ * certificates, the user's word that it is a root has to do. */
+static bool certificate_extensions(struct der tbs, bool *ca)
+{
+	struct der all, list, extension, oid, skipped, value, constraints, flag;
+
+	*ca = true;
+	while (tbs.n && tbs.s[0] != DER_CONTEXT + 3)
+		if (!der_take(&tbs, tbs.s[0], &skipped))
+			return false;
+	if (!tbs.n)
+		return true;
+	if (!der_take(&tbs, DER_CONTEXT + 3, &all) || !der_take(&all, DER_SEQUENCE, &list))
+		return false;
+	while (list.n) {
+		if (!der_take(&list, DER_SEQUENCE, &extension) || !der_take(&extension, DER_OID, &oid))
+			return false;
+		der_take(&extension, DER_BOOLEAN, &skipped);
+		if (!der_is(oid, "\x55\x1d\x13", 3))
+			continue;
+		if (!der_take(&extension, DER_OCTETS, &value) || !der_take(&value, DER_SEQUENCE, &constraints))
+			return false;
+		*ca = der_take(&constraints, DER_BOOLEAN, &flag) && flag.n == 1 && flag.s[0];
+	}
+	return true;
+}
+
+static bool certificate_parse(struct der certificate, br_x509_trust_anchor *anchor)
+{
+	static const unsigned before_subject[] = {DER_INTEGER, DER_SEQUENCE, DER_SEQUENCE, DER_SEQUENCE};
+	struct der body, tbs, skipped, subject, key;
+	bool ca;
+	size_t i;
+
+	if (!der_take(&certificate, DER_SEQUENCE, &body) || certificate.n || !der_take(&body, DER_SEQUENCE, &tbs))
+		return false;
+	der_take(&tbs, DER_CONTEXT, &skipped); /* the version, where there is one */
+	for (i = 0; i < sizeof before_subject / sizeof *before_subject; i++)
+		if (!der_take(&tbs, before_subject[i], &skipped))
+			return false;
+	return der_next(&tbs, DER_SEQUENCE, &subject, &skipped) && der_next(&tbs, DER_SEQUENCE, &key, &skipped) &&
+	       certificate_extensions(tbs, &ca) && anchor_set(anchor, subject, key, ca);
+}
+
+static int base64_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (is_digit(c))
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Decodes in place up to the first '-', where s then points.  Carriage returns and blanks count for nothing. */
+static bool base64_decode(struct span *s, struct der *out)
+{
+	unsigned char *to = (unsigned char *)(uintptr_t)s->s;
+	uint32_t bits = 0;
+	unsigned have = 0, padding = 0;
+
+	out->s = to;
+	for (; s->n && *s->s != '-'; span_skip(s, 1)) {
+		int value = base64_value(*s->s);
+		if (strchr(" \t\r\n", *s->s) && *s->s)
+			continue;
+		if (*s->s == '=') {
+			padding++;
+			continue;
+		}
+		if (value < 0 || padding)
+			return false;
+		bits = bits << 6 | (uint32_t)value;
+		have += 6;
+		if (have >= 8) {
+			have -= 8;
+			*to++ = (unsigned char)(bits >> have);
+		}
+	}
+	out->n = (size_t)(to - out->s);
+	return have < 6 && padding <= 2;
+}
+
+/* What follows the next `mark`, or false if there is none. */
+static bool span_find(struct span *s, const char *mark)
+{
+	size_t n = strlen(mark);
+
+	while (s->n >= n) {
+		const char *at = memchr(s->s, *mark, s->n - n + 1);
+		if (!at)
+			return false;
+		span_skip(s, (size_t)(at - s->s));
+		if (memcmp(s->s, mark, n) == 0) {
+			span_skip(s, n);
+			return true;
+		}
+		span_skip(s, 1);
+	}
+	return false;
+}
+
+static const char pem_begin[] = "-----BEGIN CERTIFICATE-----", pem_end[] = "-----END CERTIFICATE-----";
+
+/* Fills t from t->file, whose text is decoded in place; false without memory.  What cannot be used is counted. */
+static bool trust_pem(struct trust *t, size_t length)
+{
+	struct span text = {t->file, length}, counting = text;
+	struct der certificate;
+	size_t most = 0;
+
+	while (span_find(&counting, pem_begin))
+		most++;
+	t->anchors = most ? calloc(most, sizeof *t->anchors) : NULL;
+	if (most && !t->anchors)
+		return false;
+	while (span_find(&text, pem_begin)) {
+		bool good = base64_decode(&text, &certificate) && text.n >= sizeof pem_end - 1 &&
+			    memcmp(text.s, pem_end, sizeof pem_end - 1) == 0 &&
+			    certificate_parse(certificate, &t->anchors[t->count]);
+		if (good)
+			t->count++;
+		else
+			t->left_out++;
+	}
+	return true;
+}
+
+/* The roots that were built in: for each a subject and a key. */
+static bool trust_built_in(struct trust *t)
+{
+	struct der in = {roots, ROOTS_LENGTH}, subject, key, skipped;
+
+	t->anchors = calloc(ROOTS_COUNT + 1, sizeof *t->anchors);
+	if (!t->anchors)
+		return false;
+	while (t->count < ROOTS_COUNT && der_next(&in, DER_SEQUENCE, &subject, &skipped) &&
+	       der_next(&in, DER_SEQUENCE, &key, &skipped)) {
+		if (anchor_set(&t->anchors[t->count], subject, key, true))
+			t->count++;
+	}
+	return true;
+}
+
+/* A whole file of at most `limit` bytes in memory of its own; NULL and errno if that failed. */
+static char *file_read(const char *path, size_t limit, size_t *length)
+{
+	size_t size = 64 << 10, held = 0;
+	char *bytes = malloc(size), *more;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
+
+	if (fd < 0)
+		error = errno;
+	while (!error) {
+		ssize_t n = bytes ? read(fd, bytes + held, size - held) : -1;
+		if (n == 0)
+			break;
+		if (n < 0 && bytes && errno == EINTR)
+			continue;
+		if (n < 0) {
+			error = bytes ? errno : ENOMEM;
+			break;
+		}
+		held += (size_t)n;
+		if (held < size)
+			continue;
+		more = size < limit ? realloc(bytes, size * 2) : NULL;
+		error = more ? 0 : size < limit ? ENOMEM : EFBIG;
+		bytes = more ? more : bytes;
+		size *= 2;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (!error) {
+		*length = held;
+		return bytes;
+	}
+	free(bytes);
+	errno = error;
+	return NULL;
+}
+
+static void trust_free(struct trust *t)
+{
+	free(t->anchors);
+	free(t->file);
+	memset(t, 0, sizeof *t);
+}
+
+/* 0, or the errno why the file gives no anchors; EINVAL: it holds none. */
+static int trust_file(struct trust *t, const char *path)
+{
+	size_t length;
+	int error = 0;
+
+	t->file = file_read(path, TRUST_FILE_LIMIT, &length);
+	if (!t->file)
+		return errno;
+	if (!trust_pem(t, length))
+		error = ENOMEM;
+	else if (!t->count)
+		error = EINVAL;
+	if (error) {
+		size_t left_out = t->left_out;
+		trust_free(t);
+		t->left_out = left_out;
+	}
+	return error;
+}
+
+/* A file that the user named must be good; it is named by the option or variable that holds it. */
+static bool trust_named(struct trust *t, const char *option, const char *path, char *error)
+{
+	int number = trust_file(t, path);
+
+	if (number == EINVAL)
+		snprintf(error, HTTP_ERROR_SIZE, "%s: %.150s: no usable certificate among %lu; a PEM file is expected",
+			 option, path, (unsigned long)t->left_out);
+	else if (number)
+		snprintf(error, HTTP_ERROR_SIZE, "%s: %.150s: %s", option, path, strerror(number));
+	return number == 0;
+}
+
+static bool trust_default(struct trust *t, char *error)
+{
+	static const char *const usual[] = {
+		"/etc/ssl/certs/ca-certificates.crt",     /* Debian, Arch, Alpine */
+		"/etc/pki/tls/certs/ca-bundle.crt",       /* Fedora, RHEL */
+		"/etc/ssl/ca-bundle.pem",                 /* SUSE */
+		"/etc/ssl/cert.pem",                      /* OpenBSD, macOS, Alpine */
+		"/usr/local/share/certs/ca-root-nss.crt", /* FreeBSD */
+	};
+	int number = ENOENT;
+	size_t i;
+
+	for (i = 0; i < sizeof usual / sizeof *usual && number && number != ENOMEM; i++)
+		number = trust_file(t, usual[i]);
+	if (number && number != ENOMEM)
+		number = trust_built_in(t) ? 0 : ENOMEM;
+	if (number)
+		snprintf(error, HTTP_ERROR_SIZE, "no memory for the trust roots");
+	else if (!t->count)
+		snprintf(error, HTTP_ERROR_SIZE,
+			 "ca_file: this system has no usual file of trust roots, and none are built in; "
+			 "name a PEM file");
+	return !number && t->count;
+}
+
+/* ca_file is looked at even if no TLS follows, because the user named it. */
+static bool trust_open(struct trust *t, const char *ca_file, bool tls, char *error)
+{
+	const char *variable = getenv("SSL_CERT_FILE");
+
+	if (ca_file && *ca_file)
+		return trust_named(t, "ca_file", ca_file, error);
+	if (!tls)
+		return true;
+	if (variable && *variable)
+		return trust_named(t, "SSL_CERT_FILE", variable, error);
+	return trust_default(t, error);
+}
+
+/* ---- What a client holds ---- */
+
+enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_PROXY, CONN_HANDSHAKE, CONN_BUSY, CONN_IDLE };
+
+enum failure {
+	FAILED_AGAIN, /* may go better next time */
+	FAILED_STALE, /* a kept-alive connection that the server had closed: no attempt */
+	FAILED_OVER,  /* an answer over a limit: HTTP_BROKEN */
+	FAILED_HOST,  /* no connection, and none to be had: HTTP_UNREACHABLE */
+	FAILED_TRUST, /* HTTP_UNTRUSTED */
+	FAILED_NO_MEMORY
+};
+
+struct tls {
+	br_ssl_client_context client;
+	br_x509_minimal_context x509;
+	unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
+};
+
+struct conn {
+	enum conn_state state;
+	int fd; /* -1 when closed */
+	short events;
+	bool secure;            /* TLS is spoken from HANDSHAKE on */
+	bool reused;            /* has carried an answer before */
+	bool greeted;           /* the handshake is done */
+	bool received, not_tls; /* a byte has come; the first one was not TLS */
+	bool surplus;           /* bytes came after the answer */
+	struct http_request *request;
+	struct tls *tls;
+	int64_t deadline, open_by; /* on the clock inside() */
+	size_t first, tried;       /* addresses */
+	const char *out;           /* what is to be sent, and how much of it has been */
+	size_t out_length, out_sent;
+	int error; /* errno of the socket; 0: end of file */
+	uint64_t bytes;
+	enum verdict verdict;
+	enum failure failure;
+	char why[WHY_SIZE];
+};
+
+enum request_state { WAITING, ACTIVE, FINISHED, RETURNED };
+
+struct http_request {
+	struct http_request *next; /* oldest first */
+	enum request_state state;
+	uint64_t rank, finished; /* finished: the how manieth */
+	char *text, *path;       /* the request as sent; its path for messages */
+	size_t length;
+	int64_t ready_at;       /* not to be sent before */
+	int64_t held_before;    /* h->held_ms when it began to wait */
+	int64_t began, outside; /* inside() and h->outside at the attempt's start */
+	unsigned attempts, limited;
+	bool sent; /* in some attempt */
+	struct answer answer;
+	struct http_response response;
+	char error[HTTP_ERROR_SIZE];
+};
+
+struct address {
+	struct sockaddr_storage name;
+	socklen_t length;
+};
+
+/* OPEN: requests may go.  HELD: none before hold_until.  PROBING: one goes, and if it passes the others may. */
+enum gate { GATE_OPEN, GATE_HELD, GATE_PROBING };
+enum session_state { SESSION_UNKNOWN, SESSION_KEPT, SESSION_NONE };
+
+struct http {
+	struct http_options options; /* the numbers and hooks; its strings are not used after http_open */
+	struct url origin, proxy;
+	bool tunnel;                /* through the proxy */
+	char *base_url, *proxy_url; /* what origin and proxy point into */
+	char *fields, *tunnel_text; /* the header fields of every request; the CONNECT request */
+	struct trust trust;
+	struct address addresses[ADDRESSES];
+	size_t address_count, address_first;  /* where the next connection begins */
+	int64_t now, left_at, still, outside; /* milliseconds; see the notes above */
+	struct http_request *requests, **last;
+	uint64_t finished;
+	enum gate gate;
+	struct http_request *probe;
+	int64_t hold_until, held_ms, announced_until; /* held_ms: all holds so far, the present one to its end */
+	const char *hold_reason;
+	enum session_state session_state;
+	br_ssl_session_parameters session;
+	struct http_stats stats;
+	uint64_t random;
+	struct conn conns[HTTP_CONNECTIONS];
+};
+
+/* The clock of the deadlines: it runs only while http_next can work. */
+static int64_t inside(const struct http *h)
+{
+	return h->now - h->still;
+}
+
+/* What a step of a connection comes to. */
+enum step {
+	STEP_WAITS, /* for c->events on its socket */
+	STEP_MOVED, /* to another state: go on */
+	STEP_ANSWERED,
+	STEP_FAILED /* c->failure and c->why say how */
+};
+
+static enum step conn_failed(struct conn *c, enum failure failure, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(c->why, sizeof c->why, format, args);
+	va_end(args);
+	c->failure = failure;
+	return STEP_FAILED;
+}
+
+/* ---- TLS profile (RFC 5246, 5288, 7905) and the engine's step ---- */
+
+static bool aes_is_fast(void)
+{
+	return (br_aes_x86ni_ctr_get_vtable() && br_ghash_pclmul_get()) ||
+	       (br_aes_pwr8_ctr_get_vtable() && br_ghash_pwr8_get());
+}
+
+static void tls_suites(br_ssl_engine_context *engine)
+{
+	static const uint16_t chacha_first[] = {
+		BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,       BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,       BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	};
+	static const uint16_t aes_first[] = {
+		BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,       BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,       BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	};
+
+	br_ssl_engine_set_suites(engine, aes_is_fast() ? aes_first : chacha_first,
+				 sizeof aes_first / sizeof *aes_first);
+}
+
+/* By hand what br_ssl_client_init_full does, without what we refuse: older versions, CBC, RSA key exchange, MD5, SHA-1. */
+static void tls_profile(struct tls *t, const struct trust *trust)
+{
+	static const struct {
+		int id;
+		const br_hash_class *hash;
+	} hashes[] = {{br_sha256_ID, &br_sha256_vtable},
+		      {br_sha384_ID, &br_sha384_vtable},
+		      {br_sha512_ID, &br_sha512_vtable}};
+	br_ssl_engine_context *engine = &t->client.eng;
+	size_t i;
+
+	br_ssl_client_zero(&t->client);
+	br_ssl_engine_set_versions(engine, BR_TLS12, BR_TLS12);
+	br_ssl_engine_set_all_flags(engine, BR_OPT_NO_RENEGOTIATION);
+	tls_suites(engine);
+	br_ssl_engine_set_default_rsavrfy(engine);
+	br_ssl_engine_set_default_ecdsa(engine);
+	br_x509_minimal_init(&t->x509, &br_sha256_vtable, trust->anchors, trust->count);
+	br_x509_minimal_set_rsa(&t->x509, br_ssl_engine_get_rsavrfy(engine));
+	br_x509_minimal_set_ecdsa(&t->x509, br_ssl_engine_get_ec(engine), br_ssl_engine_get_ecdsa(engine));
+	br_x509_minimal_set_minrsa(&t->x509, RSA_LEAST);
+	for (i = 0; i < sizeof hashes / sizeof *hashes; i++) {
+		br_ssl_engine_set_hash(engine, hashes[i].id, hashes[i].hash);
+		br_x509_minimal_set_hash(&t->x509, hashes[i].id, hashes[i].hash);
+	}
+	br_ssl_engine_set_x509(engine, &t->x509.vtable);
+	br_ssl_engine_set_prf_sha256(engine, &br_tls12_sha256_prf);
+	br_ssl_engine_set_prf_sha384(engine, &br_tls12_sha384_prf);
+	br_ssl_engine_set_default_aes_gcm(engine);
+	br_ssl_engine_set_default_chapol(engine);
+}
+
+/* The buffer must be set before the reset, the session too.  The host is never empty: url_parse saw to it, because an
+ * empty one would turn the check of the name off. */
+static enum step tls_start(struct http *h, struct conn *c)
+{
+	unsigned char seed[ENTROPY];
+	br_ssl_engine_context *engine;
+	bool resume = h->session_state == SESSION_KEPT;
+
+	if (!c->tls)
+		c->tls = malloc(sizeof *c->tls);
+	if (!c->tls)
+		return conn_failed(c, FAILED_NO_MEMORY, "no memory");
+	c->state = CONN_HANDSHAKE;
+	tls_profile(c->tls, &h->trust);
+	engine = &c->tls->client.eng;
+	if (!random_bytes(seed, sizeof seed))
+		return conn_failed(c, FAILED_TRUST,
+				   "this system has no source of random bytes; TLS needs /dev/urandom");
+	br_ssl_engine_inject_entropy(engine, seed, sizeof seed);
+	br_ssl_engine_set_buffer(engine, c->tls->buffer, sizeof c->tls->buffer, 1);
+	if (resume)
+		br_ssl_engine_set_session_parameters(engine, &h->session);
+	if (!br_ssl_client_reset(&c->tls->client, h->origin.host, resume))
+		return conn_failed(c, FAILED_TRUST, "TLS cannot start (error %d)", br_ssl_engine_last_error(engine));
+	c->secure = true;
+	return STEP_MOVED;
+}
+
+/* The handshake is done: its session serves the connections to come.  A server that keeps none sends an empty id. */
+static void tls_keep_session(struct http *h, struct conn *c)
+{
+	br_ssl_session_parameters now;
+
+	br_ssl_engine_get_session_parameters(&c->tls->client.eng, &now);
+	if (h->session_state != SESSION_KEPT || !now.session_id_len ||
+	    now.session_id_len != h->session.session_id_len ||
+	    memcmp(now.session_id, h->session.session_id, now.session_id_len) != 0)
+		h->stats.handshakes++;
+	h->session = now;
+	h->session_state = now.session_id_len ? SESSION_KEPT : SESSION_NONE;
+}
+
+/* BearSSL's codes in words; what makes no sense to try again is marked.  Codes from 256 on are alerts of the server
+ * (RFC 5246 section 7.2). */
+static const struct tls_text {
+	int code;
+	enum failure failure;
+	const char *text;
+} tls_texts[] = {
+	{BR_ERR_UNSUPPORTED_VERSION, FAILED_TRUST, "the server does not speak TLS 1.2, which is needed"},
+	{BR_ERR_BAD_VERSION, FAILED_TRUST, "the server does not speak TLS 1.2, which is needed"},
+	{BR_ERR_TOO_LARGE, FAILED_AGAIN, "a TLS record that is too large"},
+	{BR_ERR_BAD_MAC, FAILED_AGAIN, "a TLS record that was changed on its way"},
+	{BR_ERR_NO_RANDOM, FAILED_TRUST, "this system has no source of random bytes; TLS needs /dev/urandom"},
+	{BR_ERR_BAD_CIPHER_SUITE, FAILED_TRUST, "the server chose a TLS cipher suite that was not offered"},
+	{BR_ERR_BAD_SIGNATURE, FAILED_TRUST, "the server's TLS signature is wrong"},
+	{BR_ERR_INVALID_ALGORITHM, FAILED_TRUST,
+	 "the server signs the TLS handshake with an algorithm or curve that is not supported"},
+	{BR_ERR_X509_UNSUPPORTED, FAILED_TRUST,
+	 "its certificate has a signature or key that is not accepted (SHA-1, RSA-PSS, Ed25519)"},
+	{BR_ERR_X509_LIMIT_EXCEEDED, FAILED_TRUST, "its certificate has a key or name that is too large"},
+	{BR_ERR_X509_BAD_SIGNATURE, FAILED_TRUST, "a signature in its certificate chain is wrong"},
+	{BR_ERR_X509_EXPIRED, FAILED_TRUST,
+	 "its certificate has expired or is not valid yet; check the clock of this machine"},
+	{BR_ERR_X509_DN_MISMATCH, FAILED_TRUST,
+	 "its certificate chain is out of order; the server must send it rightly"},
+	{BR_ERR_X509_CRITICAL_EXTENSION, FAILED_TRUST,
+	 "its certificate chain has a critical extension that is not supported (name constraints, say)"},
+	{BR_ERR_X509_NOT_CA, FAILED_TRUST, "its certificate was signed by one that is no authority"},
+	{BR_ERR_X509_FORBIDDEN_KEY_USAGE, FAILED_TRUST, "its certificate is not meant for this use"},
+	{BR_ERR_X509_WEAK_PUBLIC_KEY, FAILED_TRUST, "its certificate chain has an RSA key below 2048 bits"},
+	{BR_ERR_X509_NOT_TRUSTED, FAILED_TRUST,
+	 "its certificate leads to no known root, or an intermediate one is missing; name the root's PEM file in "
+	 "ca_file"},
+	{BR_ERR_RECV_FATAL_ALERT + BR_ALERT_HANDSHAKE_FAILURE, FAILED_TRUST,
+	 "the server has no cipher suite in common with us; TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is needed"},
+	{BR_ERR_RECV_FATAL_ALERT + BR_ALERT_PROTOCOL_VERSION, FAILED_TRUST,
+	 "the server refuses TLS 1.2, which is needed"},
+	{BR_ERR_RECV_FATAL_ALERT + BR_ALERT_INSUFFICIENT_SECURITY, FAILED_TRUST,
+	 "the server wants stronger cipher suites than TLS 1.2 with ECDHE and AES-GCM or ChaCha20"},
+	{BR_ERR_RECV_FATAL_ALERT + 112 /* unrecognized_name, RFC 6066 */, FAILED_TRUST,
+	 "the server does not know this name; check base_url"},
+};
+
+static enum step tls_failed(const struct http *h, struct conn *c)
+{
+	int code = br_ssl_engine_last_error(&c->tls->client.eng);
+	size_t i;
+
+	if (c->not_tls && !c->greeted)
+		return conn_failed(c, FAILED_TRUST,
+				   "this port does not speak TLS; check base_url and its port, and the proxy");
+	if (code == BR_ERR_X509_BAD_SERVER_NAME)
+		return conn_failed(c, FAILED_TRUST, "its certificate is for another name; %s",
+				   h->origin.family == AF_UNSPEC
+					   ? "check base_url, and the proxy"
+					   : "a numeric host must stand in it as a DNS name or the common name");
+	for (i = 0; i < sizeof tls_texts / sizeof *tls_texts; i++)
+		if (tls_texts[i].code == code)
+			return conn_failed(c, c->greeted ? FAILED_AGAIN : tls_texts[i].failure, "%s",
+					   tls_texts[i].text);
+	if (code > BR_ERR_X509_OK && code <= BR_ERR_X509_NOT_TRUSTED)
+		return conn_failed(c, FAILED_TRUST, "its certificate chain is malformed (BearSSL error %d)", code);
+	if (code >= BR_ERR_RECV_FATAL_ALERT && code < BR_ERR_SEND_FATAL_ALERT)
+		return conn_failed(c, FAILED_AGAIN, "the server ended TLS with alert %d",
+				   code - BR_ERR_RECV_FATAL_ALERT);
+	return conn_failed(c, FAILED_AGAIN, "a fault in the TLS protocol (BearSSL error %d)", code);
+}
+
+/* What moving bytes came to. */
+enum pump { PUMP_ON, PUMP_WAIT, PUMP_GREETED, PUMP_ANSWERED, PUMP_CLOSED, PUMP_CUT, PUMP_FAILED };
+
+/* What a socket will not do for now. */
+struct flow {
+	bool full, dry;
+	unsigned reads;
+};
+
+static bool would_block(int error)
+{
+	return error == EAGAIN || error == EWOULDBLOCK;
+}
+
+static ssize_t socket_send(struct conn *c, const void *bytes, size_t length, struct flow *f)
+{
+	ssize_t n;
+
+	do
+		n = send(c->fd, bytes, length, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	f->full = n == 0 || (n < 0 && would_block(errno));
+	c->error = n < 0 && !f->full ? errno : 0;
+	return n;
+}
+
+static ssize_t socket_receive(struct conn *c, void *bytes, size_t length, struct flow *f)
+{
+	ssize_t n;
+
+	do
+		n = recv(c->fd, bytes, length, 0);
+	while (n < 0 && errno == EINTR);
+	f->dry = (n < 0 && would_block(errno)) || ++f->reads >= READS;
+	c->error = n < 0 && !would_block(errno) ? errno : 0;
+	return n;
+}
+
+static enum pump conn_feed(struct conn *c, const char *bytes, size_t length)
+{
+	size_t used;
+
+	c->bytes += length;
+	c->verdict = answer_feed(&c->request->answer, bytes, length, &used);
+	c->surplus = used < length;
+	return c->verdict == ANSWER_MORE ? PUMP_ON : PUMP_ANSWERED;
+}
+
+/* After its handshake an engine that only sends is answering a close_notify; whether that arrives is all the same. */
+static enum pump tls_send(struct conn *c, unsigned state, struct flow *f)
+{
+	br_ssl_engine_context *engine = &c->tls->client.eng;
+	size_t length;
+	unsigned char *bytes = br_ssl_engine_sendrec_buf(engine, &length);
+	ssize_t n = socket_send(c, bytes, length, f);
+
+	if (n > 0)
+		br_ssl_engine_sendrec_ack(engine, (size_t)n);
+	if (n > 0 || f->full)
+		return PUMP_ON;
+	return c->greeted && state == BR_SSL_SENDREC ? PUMP_CLOSED : PUMP_CUT;
+}
+
+static enum pump tls_receive(struct conn *c, struct flow *f)
+{
+	br_ssl_engine_context *engine = &c->tls->client.eng;
+	size_t length;
+	unsigned char *bytes = br_ssl_engine_recvrec_buf(engine, &length);
+	ssize_t n = socket_receive(c, bytes, length, f);
+
+	if (n < 0)
+		return f->dry && !c->error ? PUMP_ON : PUMP_CUT;
+	if (n == 0)
+		return PUMP_CUT;
+	if (!c->received)
+		c->not_tls = bytes[0] != TLS_HANDSHAKE && bytes[0] != TLS_ALERT;
+	c->received = true;
+	br_ssl_engine_recvrec_ack(engine, (size_t)n);
+	return PUMP_ON;
+}
+
+static enum pump tls_take(struct conn *c)
+{
+	br_ssl_engine_context *engine = &c->tls->client.eng;
+	size_t length;
+	const unsigned char *bytes = br_ssl_engine_recvapp_buf(engine, &length);
+	enum pump result = conn_feed(c, (const char *)bytes, length);
+
+	br_ssl_engine_recvapp_ack(engine, length);
+	return result;
+}
+
+/* Without the flush a short request would stay in the engine. */
+static enum pump tls_put(struct conn *c)
+{
+	br_ssl_engine_context *engine = &c->tls->client.eng;
+	size_t room, n = c->out_length - c->out_sent;
+	unsigned char *to = br_ssl_engine_sendapp_buf(engine, &room);
+
+	if (n > room)
+		n = room;
+	memcpy(to, c->out + c->out_sent, n);
+	br_ssl_engine_sendapp_ack(engine, n);
+	c->out_sent += n;
+	if (c->out_sent == c->out_length)
+		br_ssl_engine_flush(engine, 0);
+	return PUMP_ON;
+}
+
+/* Nothing more can be done now. */
+static enum pump tls_rest(struct conn *c, unsigned state)
+{
+	if (c->greeted && state == BR_SSL_SENDREC)
+		return PUMP_CLOSED;
+	c->events = (short)((state & BR_SSL_SENDREC ? POLLOUT : 0) | (state & BR_SSL_RECVREC ? POLLIN : 0));
+	return c->events ? PUMP_WAIT : PUMP_FAILED;
+}
+
+/* Moves what can be moved between socket, engine and answer.  The state is asked for afresh each time, and one thing is
+ * done: what must go out first, then what came in, because nothing is received before that is taken. */
+static enum pump tls_pump(struct conn *c)
+{
+	br_ssl_engine_context *engine = &c->tls->client.eng;
+	struct flow f = {false, false, 0};
+	enum pump result = PUMP_ON;
+
+	while (result == PUMP_ON) {
+		unsigned state = br_ssl_engine_current_state(engine);
+
+		if (state & BR_SSL_CLOSED) {
+			result = br_ssl_engine_last_error(engine) ? PUMP_FAILED : PUMP_CLOSED;
+		} else if (state & BR_SSL_SENDREC && !f.full) {
+			result = tls_send(c, state, &f);
+		} else if (state & BR_SSL_RECVAPP) {
+			result = tls_take(c);
+		} else if (state & BR_SSL_SENDAPP && !c->greeted) {
+			c->greeted = true;
+			result = PUMP_GREETED;
+		} else if (state & BR_SSL_SENDAPP && c->out_sent < c->out_length) {
+			result = tls_put(c);
+		} else if (state & BR_SSL_RECVREC && !f.dry) {
+			result = tls_receive(c, &f);
+		} else {
+			result = tls_rest(c, state);
+		}
+	}
+	return result;
+}
+
+/* Says good-bye and does not wait for the reply.  Data not taken would keep a BearSSL 0.6 engine from closing. */
+static void tls_close(struct conn *c)
+{
+	br_ssl_engine_context *engine = &c->tls->client.eng;
+	struct flow f = {false, false, 0};
+	size_t length;
+
+	if (br_ssl_engine_recvapp_buf(engine, &length))
+		br_ssl_engine_recvapp_ack(engine, length);
+	br_ssl_engine_close(engine);
+	if (br_ssl_engine_current_state(engine) & BR_SSL_SENDREC)
+		tls_send(c, 0, &f);
+}
+
+/* The same for a connection without TLS: to a proxy before the tunnel stands, or to this machine. */
+static enum pump plain_pump(struct conn *c)
+{
+	struct flow f = {false, false, 0};
+	char bytes[READ_SIZE];
+	enum pump result = PUMP_ON;
+	ssize_t n;
+
+	while (c->out_sent < c->out_length && !f.full) {
+		n = socket_send(c, c->out + c->out_sent, c->out_length - c->out_sent, &f);
+		if (n < 0 && !f.full)
+			return PUMP_CUT;
+		if (n > 0)
+			c->out_sent += (size_t)n;
+	}
+	while (result == PUMP_ON && !f.dry) {
+		n = socket_receive(c, bytes, sizeof bytes, &f);
+		if (n > 0)
+			result = conn_feed(c, bytes, (size_t)n);
+		else if (n == 0)
+			result = PUMP_CLOSED;
+		else if (c->error)
+			result = PUMP_CUT;
+	}
+	c->events = (short)(POLLIN | (c->out_sent < c->out_length ? POLLOUT : 0));
+	return result == PUMP_ON ? PUMP_WAIT : result;
+}
+
+/* ---- Connection: resolve, connect, proxy ---- */
+
+/* Where sockets lead: to the proxy if there is one. */
+static const struct url *peer(const struct http *h)
+{
+	return h->tunnel ? &h->proxy : &h->origin;
+}
+
+static void conn_drop(struct conn *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+	c->state = CONN_CLOSED;
+	c->request = NULL;
+}
+
+static void conn_close(struct conn *c)
+{
+	if (c->state >= CONN_BUSY && c->secure)
+		tls_close(c);
+	conn_drop(c);
+}
+
+/* From digits. */
+static struct address address_of(int family, const char *text, uint16_t port)
+{
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+	struct address a;
+
+	memset(&v4, 0, sizeof v4);
+	memset(&v6, 0, sizeof v6);
+	memset(&a, 0, sizeof a);
+	v4.sin_family = AF_INET;
+	v4.sin_port = htons(port);
+	v6.sin6_family = AF_INET6;
+	v6.sin6_port = htons(port);
+	inet_pton(family, text, family == AF_INET ? (void *)&v4.sin_addr : (void *)&v6.sin6_addr);
+	a.length = family == AF_INET ? sizeof v4 : sizeof v6;
+	memcpy(&a.name, family == AF_INET ? (void *)&v4 : (void *)&v6, a.length);
+	return a;
+}
+
+static bool address_is_local(const struct address *a)
+{
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+
+	if (a->name.ss_family == AF_INET) {
+		memcpy(&v4, &a->name, sizeof v4);
+		return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+	}
+	memcpy(&v6, &a->name, sizeof v6);
+	return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
+}
+
+static bool host_is_local(const struct url *u)
+{
+	struct address a = address_of(u->family, u->host, u->port);
+
+	return address_is_local(&a);
+}
+
+/* 0 or an EAI_ code.  The resolver blocks, and nothing moves in that time; so it counts against no deadline. */
+static int resolver_ask(struct http *h, const struct url *u)
+{
+	struct addrinfo hints, *list = NULL, *a;
+	int64_t before = h->now;
+	char port[8];
+	int error;
+
+	memset(&hints, 0, sizeof hints);
+	hints.ai_family = AF_UNSPEC;
+	hints.ai_socktype = SOCK_STREAM;
+	hints.ai_flags = AI_NUMERICSERV;
+	snprintf(port, sizeof port, "%u", (unsigned)u->port);
+	error = getaddrinfo(u->host, port, &hints, &list);
+	h->now = clock_ms(h->now);
+	h->still += h->now - before;
+	if (error)
+		return error;
+	for (a = list; a && h->address_count < ADDRESSES; a = a->ai_next) {
+		struct address *to = &h->addresses[h->address_count];
+		if ((a->ai_family != AF_INET && a->ai_family != AF_INET6) || a->ai_addrlen > sizeof to->name)
+			continue;
+		memcpy(&to->name, a->ai_addr, a->ai_addrlen);
+		to->length = a->ai_addrlen;
+		h->address_count++;
+	}
+	freeaddrinfo(list);
+	return h->address_count ? 0 : EAI_NONAME;
+}
+
+/* localhost needs no resolver (RFC 6761 section 6.3), and an empty root has no hosts file. */
+static enum step conn_resolve(struct http *h, struct conn *c)
+{
+	const struct url *u = peer(h);
+	int error = 0;
+	size_t i;
+
+	if (h->address_count)
+		return STEP_MOVED;
+	h->address_first = 0;
+	if (u->family != AF_UNSPEC) {
+		h->addresses[h->address_count++] = address_of(u->family, u->host, u->port);
+	} else if (strcmp(u->host, "localhost") == 0) {
+		h->addresses[h->address_count++] = address_of(AF_INET, "127.0.0.1", u->port);
+		h->addresses[h->address_count++] = address_of(AF_INET6, "::1", u->port);
+	} else {
+		error = resolver_ask(h, u);
+	}
+	if (error == EAI_MEMORY)
+		return conn_failed(c, FAILED_NO_MEMORY, "no memory to resolve the name");
+	if (error)
+		return conn_failed(c, FAILED_AGAIN, "cannot resolve the name: %s",
+				   error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+	for (i = 0; i < h->address_count && !h->origin.tls; i++)
+		if (!address_is_local(&h->addresses[i])) {
+			h->address_count = 0;
+			return conn_failed(c, FAILED_TRUST,
+					   "plain http:// is for this machine only, and the name leads elsewhere; "
+					   "use https://");
+		}
+	return STEP_MOVED;
+}
+
+/* A socket that never blocks, is not inherited, and does not hold small writes back.  -1 and errno if there is none. */
+static int socket_open(int family)
+{
+	int fd = socket(family, SOCK_STREAM, 0), flags, one = 1, error;
+
+	if (fd < 0)
+		return -1;
+	flags = fcntl(fd, F_GETFL);
+	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) {
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+		return fd;
+	}
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+/* All addresses failed: the next attempt asks the resolver again. */
+static enum step conn_unreachable(struct http *h, struct conn *c)
+{
+	size_t count = h->address_count;
+
+	h->address_count = 0;
+	return conn_failed(c, FAILED_AGAIN, "cannot connect: %s%s; check network, %s", strerror(c->error),
+			   count > 1 ? " (the last of several addresses)" : "",
+			   h->tunnel ? "and proxy" : "base_url and proxy");
+}
+
+/* Begins to connect to the next address that lets us. */
+static enum step conn_next_address(struct http *h, struct conn *c)
+{
+	const struct address *a;
+
+	for (; c->tried < h->address_count; c->tried++) {
+		if (c->fd >= 0)
+			close(c->fd);
+		h->address_first = (c->first + c->tried) % h->address_count;
+		a = &h->addresses[h->address_first];
+		c->fd = socket_open(a->name.ss_family);
+		if (c->fd >= 0 && (connect(c->fd, (const struct sockaddr *)&a->name, a->length) == 0 ||
+				   errno == EINPROGRESS || errno == EINTR)) {
+			c->deadline = inside(h) + ADDRESS_MS;
+			if (c->deadline > c->open_by)
+				c->deadline = c->open_by;
+			c->events = POLLOUT;
+			return STEP_WAITS;
+		}
+		c->error = errno;
+	}
+	return conn_unreachable(h, c);
+}
+
+static int64_t opening_ms(const struct http *h)
+{
+	return h->options.timeout_ms < OPENING_MS ? h->options.timeout_ms : OPENING_MS;
+}
+
+/* Opens a connection for a request.  The TLS part stays from one use to the next. */
+static enum step conn_open(struct http *h, struct conn *c, struct http_request *r)
+{
+	struct tls *tls = c->tls;
+	uint64_t bytes = c->bytes;
+	enum step step;
+
+	memset(c, 0, sizeof *c);
+	c->tls = tls;
+	c->bytes = bytes;
+	c->fd = -1;
+	c->state = CONN_CONNECTING;
+	c->request = r;
+	step = conn_resolve(h, c);
+	if (step != STEP_MOVED)
+		return step;
+	c->first = h->address_first;
+	c->open_by = inside(h) + opening_ms(h);
+	return conn_next_address(h, c);
+}
+
+/* The request goes out on an open connection. */
+static enum step conn_request(struct http *h, struct conn *c)
+{
+	struct http_request *r = c->request;
+
+	c->state = CONN_BUSY;
+	c->out = r->text;
+	c->out_length = r->length;
+	c->out_sent = 0;
+	c->surplus = false;
+	c->deadline = inside(h) + h->options.timeout_ms;
+	answer_free(&r->answer);
+	memset(&r->answer, 0, sizeof r->answer);
+	r->answer.now = wall_us() / 1000000;
+	r->sent = true;
+	h->stats.requests++;
+	return STEP_MOVED;
+}
+
+static enum step conn_tunnel(struct http *h, struct conn *c)
+{
+	struct answer *a = &c->request->answer;
+
+	c->state = CONN_PROXY;
+	c->out = h->tunnel_text;
+	c->out_length = strlen(h->tunnel_text);
+	c->out_sent = 0;
+	answer_free(a);
+	memset(a, 0, sizeof *a);
+	a->tunnel = true;
+	return STEP_MOVED;
+}
+
+/* connect() came to an end. */
+static enum step conn_connected(struct http *h, struct conn *c)
+{
+	socklen_t size = sizeof c->error;
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &c->error, &size) != 0)
+		c->error = errno;
+	if (c->error) {
+		c->tried++;
+		return conn_next_address(h, c);
+	}
+	c->deadline = c->open_by;
+	if (h->tunnel)
+		return conn_tunnel(h, c);
+	return h->origin.tls ? tls_start(h, c) : conn_request(h, c);
+}
+
+/* A 4xx is the proxy's decision, and would be so again. */
+static enum step proxy_refused(struct conn *c, int status)
+{
+	bool again = status / 100 != 4 || status == 408 || status == 425 || status == 429;
+
+	return conn_failed(c, again ? FAILED_AGAIN : FAILED_HOST, "refused the connection with status %d%s", status,
+			   status == 407 ? "; it wants a user and password: http://user:password@host:port" : "");
+}
+
+static enum step proxy_step(struct http *h, struct conn *c)
+{
+	const struct answer *a = &c->request->answer;
+
+	switch (plain_pump(c)) {
+	case PUMP_WAIT: return STEP_WAITS;
+	case PUMP_ANSWERED:
+		if (c->verdict == ANSWER_NO_MEMORY)
+			return conn_failed(c, FAILED_NO_MEMORY, "no memory");
+		if (c->verdict != ANSWER_WHOLE)
+			return conn_failed(c, FAILED_AGAIN, "malformed answer: %s", a->why);
+		if (a->head.status / 100 != 2)
+			return proxy_refused(c, a->head.status);
+		if (c->surplus) /* in TLS the client speaks first */
+			return conn_failed(c, FAILED_AGAIN, "sent data before the tunnel was in use");
+		return tls_start(h, c);
+	case PUMP_CLOSED:
+	case PUMP_CUT:
+	case PUMP_ON:
+	case PUMP_GREETED:
+	case PUMP_FAILED: break;
+	}
+	return conn_failed(c, FAILED_AGAIN, "closed the connection%s%s", c->error ? ": " : "",
+			   c->error ? strerror(c->error) : "");
+}
+
+/* ---- Exchange ---- */
+
+/* A kept-alive connection still serves if there is nothing to read on it: not even its end. */
+static bool conn_alive(struct conn *c)
+{
+	struct flow f = {false, false, 0};
+	char byte;
+
+	return socket_receive(c, &byte, 1, &f) < 0 && !c->error;
+}
+
+static enum step exchange_verdict(struct conn *c)
+{
+	const struct answer *a = &c->request->answer;
+
+	switch (c->verdict) {
+	case ANSWER_WHOLE: return STEP_ANSWERED;
+	case ANSWER_OVER: return conn_failed(c, FAILED_OVER, "the answer has %s", a->why);
+	case ANSWER_NO_MEMORY: return conn_failed(c, FAILED_NO_MEMORY, "no memory for the answer");
+	case ANSWER_MORE:
+	case ANSWER_BAD: break;
+	}
+	return conn_failed(c, FAILED_AGAIN, "malformed answer: %s", a->why);
+}
+
+/* The connection ended before the answer's own end. */
+static enum step exchange_ended(struct conn *c, bool clean)
+{
+	struct answer *a;
+
+	if (c->state == CONN_HANDSHAKE)
+		return conn_failed(c, FAILED_AGAIN, "the connection ended in the TLS handshake%s%s",
+				   c->error ? ": " : "", c->error ? strerror(c->error) : "");
+	a = &c->request->answer;
+	if (c->reused && !a->heard)
+		return conn_failed(c, FAILED_STALE, "the kept-alive connection was closed");
+	c->surplus = true; /* there is no next request on it */
+	c->verdict = answer_end(a, clean);
+	if (c->verdict == ANSWER_WHOLE)
+		return STEP_ANSWERED;
+	return conn_failed(c, FAILED_AGAIN, "%s%s%s", a->why, c->error ? ": " : "", c->error ? strerror(c->error) : "");
+}
+
+static enum step exchange_step(struct http *h, struct conn *c)
+{
+	switch (c->secure ? tls_pump(c) : plain_pump(c)) {
+	case PUMP_WAIT: return STEP_WAITS;
+	case PUMP_GREETED: tls_keep_session(h, c); return conn_request(h, c);
+	case PUMP_ANSWERED: return exchange_verdict(c);
+	case PUMP_CLOSED: return exchange_ended(c, true);
+	case PUMP_CUT: return exchange_ended(c, false);
+	case PUMP_ON:
+	case PUMP_FAILED: break;
+	}
+	h->session_state = SESSION_UNKNOWN;
+	return tls_failed(h, c);
+}
+
+/* Goes on as far as the socket allows. */
+static enum step conn_step(struct http *h, struct conn *c)
+{
+	enum step step = STEP_MOVED;
+
+	while (step == STEP_MOVED) {
+		switch (c->state) {
+		case CONN_CONNECTING: step = conn_connected(h, c); break;
+		case CONN_PROXY: step = proxy_step(h, c); break;
+		case CONN_HANDSHAKE:
+		case CONN_BUSY: step = exchange_step(h, c); break;
+		case CONN_CLOSED:
+		case CONN_IDLE: step = STEP_WAITS; break;
+		}
+	}
+	return step;
+}
+
+static enum step conn_timeout(struct http *h, struct conn *c)
+{
+	static const char *const what[] = {
+		[CONN_PROXY] = "no answer to CONNECT", [CONN_HANDSHAKE] = "the TLS handshake did not end"};
+
+	if (c->state == CONN_CONNECTING) {
+		c->error = ETIMEDOUT;
+		c->tried++;
+		return inside(h) < c->open_by ? conn_next_address(h, c)
+					      : conn_failed(c, FAILED_AGAIN, "cannot connect: no reply in time");
+	}
+	if (c->state == CONN_BUSY)
+		return conn_failed(c, FAILED_AGAIN, "no whole answer within request_timeout (%ld s)",
+				   (long)((h->options.timeout_ms + 999) / 1000));
+	return conn_failed(c, FAILED_AGAIN, "%s in time", what[c->state]);
+}
+
+/* ---- Queue: retry and rate limit ---- */
+
+static void notify(struct http *h, enum http_event event, const struct http_request *r, const char *reason,
+		   int64_t wait)
+{
+	struct http_notice notice;
+
+	if (!h->options.notice)
+		return;
+	notice.event = event;
+	notice.path = r->path;
+	notice.reason = reason;
+	notice.attempt = r->attempts;
+	notice.wait_ms = wait;
+	h->options.notice(h->options.ctx, &notice);
+}
+
+static void request_finish(struct http *h, struct http_request *r, enum http_outcome outcome)
+{
+	struct http_response *response = &r->response;
+
+	r->state = FINISHED;
+	r->finished = ++h->finished;
+	if (outcome != HTTP_DONE)
+		answer_free(&r->answer);
+	response->outcome = outcome;
+	response->status = r->answer.head.status;
+	response->body = r->answer.length ? r->answer.bytes : "";
+	response->length = r->answer.length;
+	response->received_us = wall_us();
+	response->elapsed_ms = inside(h) - r->began;
+	response->attempts = r->attempts;
+	response->error = r->error;
+}
+
+/* first, 2 x first, 4 x first ... : the pause after the n-th failure, half of it by chance. */
+static int64_t backoff_ms(struct http *h, unsigned n)
+{
+	int64_t most = h->options.backoff_ms * BACKOFF_MOST, pause = h->options.backoff_ms;
+
+	for (; n > 1 && pause < most; n--)
+		pause *= 2;
+	if (pause > most)
+		pause = most;
+	return pause / 2 + (int64_t)(random_next(&h->random) % (uint64_t)(pause - pause / 2 + 1));
+}
+
+static void request_retry(struct http *h, struct http_request *r, const char *reason)
+{
+	int64_t wait = backoff_ms(h, r->attempts);
+
+	r->state = WAITING;
+	r->ready_at = h->now + wait;
+	h->stats.retries++;
+	notify(h, HTTP_RETRY, r, reason, wait);
+}
+
+/* At once, as if it had not been tried. */
+static void request_repeat(struct http *h, struct http_request *r)
+{
+	r->state = WAITING;
+	r->ready_at = h->now;
+	r->attempts--;
+}
+
+/* What failed is named by the host as long as the host is the matter, then by the path.  Returns the reason as a notice
+ * gives it, which has the path already. */
+static const char *failure_text(const struct http *h, struct http_request *r, const struct conn *c)
+{
+	int n;
+
+	if (c->state == CONN_BUSY)
+		n = snprintf(r->error, sizeof r->error, "%.100s: ", r->path);
+	else if (c->state == CONN_HANDSHAKE || !h->tunnel)
+		n = snprintf(r->error, sizeof r->error, "%.100s: ", h->origin.name);
+	else
+		n = snprintf(r->error, sizeof r->error, "proxy %.100s: ", h->proxy.name);
+	snprintf(r->error + n, sizeof r->error - (size_t)n, "%s", c->why);
+	return c->state == CONN_BUSY ? r->error + n : r->error;
+}
+
+static void error_append(struct http_request *r, const char *text, unsigned long number)
+{
+	size_t n = strlen(r->error);
+
+	snprintf(r->error + n, sizeof r->error - n, text, number);
+}
+
+static void attempt_failed(struct http *h, struct http_request *r, const struct conn *c)
+{
+	const char *reason = failure_text(h, r, c);
+
+	switch (c->failure) {
+	case FAILED_STALE: request_repeat(h, r); return;
+	case FAILED_OVER: request_finish(h, r, HTTP_BROKEN); return;
+	case FAILED_HOST: request_finish(h, r, HTTP_UNREACHABLE); return;
+	case FAILED_TRUST: request_finish(h, r, HTTP_UNTRUSTED); return;
+	case FAILED_NO_MEMORY: request_finish(h, r, HTTP_NO_MEMORY); return;
+	case FAILED_AGAIN: break;
+	}
+	if (h->outside - r->outside > OUTSIDE_MS) {
+		request_repeat(h, r);
+	} else if (r->attempts < h->options.attempts) {
+		request_retry(h, r, reason);
+	} else {
+		error_append(r, " (%lu attempts)", r->attempts);
+		request_finish(h, r, r->sent ? HTTP_BROKEN : HTTP_UNREACHABLE);
+	}
+}
+
+/* Nothing is to be sent for `wait` from now on; then one request, to see.  Returns by how much that moves the end. */
+static int64_t hold_extension(const struct http *h, int64_t wait)
+{
+	int64_t from = h->gate == GATE_HELD && h->hold_until > h->now ? h->hold_until : h->now;
+
+	return h->now + wait > from ? h->now + wait - from : 0;
+}
+
+static void hold(struct http *h, int64_t wait, const char *reason)
+{
+	int64_t more = hold_extension(h, wait);
+
+	h->held_ms += more;
+	if (more || h->gate != GATE_HELD) {
+		h->hold_until = h->now + wait;
+		h->hold_reason = reason;
+	}
+	h->gate = GATE_HELD;
+}
+
+/* A hold is told of when it first keeps a request back, and again only if it grew by more than the scatter of several
+ * answers to the same limit. */
+static void hold_announce(struct http *h, const struct http_request *r)
+{
+	enum { SCATTER_MS = 1000 };
+	bool news = h->announced_until < h->now || h->hold_until > h->announced_until + SCATTER_MS;
+	int64_t from = h->announced_until > h->now ? h->announced_until : h->now;
+
+	if (h->hold_until <= h->announced_until)
+		return;
+	h->stats.rate_limit_ms += h->hold_until - from;
+	h->announced_until = h->hold_until;
+	if (news)
+		notify(h, HTTP_RATE_LIMIT, r, h->hold_reason, h->hold_until - h->now);
+}
+
+/* May this request go now? */
+static bool gate_lets(struct http *h, const struct http_request *r)
+{
+	if (h->gate == GATE_OPEN)
+		return true;
+	if (h->gate == GATE_HELD && h->now < h->hold_until) {
+		hold_announce(h, r);
+		return false;
+	}
+	if (h->gate == GATE_HELD) {
+		h->gate = GATE_PROBING;
+		h->probe = NULL;
+	}
+	return !h->probe;
+}
+
+/* The probe's end; passed: its answer was no limit. */
+static void gate_report(struct http *h, const struct http_request *r, bool passed)
+{
+	if (h->probe != r)
+		return;
+	h->probe = NULL;
+	if (passed && h->gate == GATE_PROBING)
+		h->gate = GATE_OPEN;
+}
+
+/* What a 429 asks for, in the order of trust; never nothing, or a server could keep us running in a circle. */
+static int64_t limit_wait(struct http *h, struct http_request *r)
+{
+	const struct answer *a = &r->answer;
+	int64_t wait = when_ms(&a->head.retry_after, &a->head.date, a->now);
+
+	if (wait < 0 && h->options.pause_ms)
+		wait = h->options.pause_ms(a->length ? a->bytes : "", a->length);
+	if (wait < 0)
+		wait = when_ms(&a->head.reset, &a->head.date, a->now);
+	if (wait < 0)
+		wait = backoff_ms(h, r->limited);
+	return wait < h->options.backoff_ms ? h->options.backoff_ms : wait;
+}
+
+/* A 429 is no attempt; but there is an end to the waiting of one request. */
+static void request_limited(struct http *h, struct http_request *r)
+{
+	int64_t wait, waited = h->held_ms - r->held_before;
+
+	r->limited++;
+	wait = limit_wait(h, r);
+	if (wait > h->options.patience_ms || waited + hold_extension(h, wait) > h->options.patience_ms) {
+		snprintf(r->error, sizeof r->error,
+			 "%.100s: rate limit: after %ld s of waiting the server asks for %ld s more; try again later",
+			 r->path, (long)(waited / 1000), (long)(wait / 1000));
+		request_finish(h, r, HTTP_BROKEN);
+		return;
+	}
+	hold(h, wait, "429, the rate limit is reached");
+	request_repeat(h, r);
+}
+
+static void request_done(struct http *h, struct http_request *r)
+{
+	const struct answer *a = &r->answer;
+	int64_t wait = when_ms(&a->head.reset, &a->head.date, a->now);
+
+	if (a->head.status / 100 == 2 && a->head.used_up && wait >= 0 && wait <= h->options.patience_ms)
+		hold(h, wait, "the rate limit is used up");
+	r->error[0] = '\0';
+	if (a->head.status / 100 == 3)
+		snprintf(r->error, sizeof r->error,
+			 "%.100s: status %d leads to %s, which is not followed; check base_url", r->path,
+			 a->head.status, *a->head.location ? a->head.location : "an unnamed place");
+	request_finish(h, r, HTTP_DONE);
+}
+
+/* A whole answer: is it the last word? */
+static void attempt_answered(struct http *h, struct http_request *r)
+{
+	int status = r->answer.head.status;
+	char reason[32];
+
+	gate_report(h, r, status != 429);
+	if (status == 429) {
+		request_limited(h, r);
+	} else if ((status == 408 || status == 425 || status >= 500) && r->attempts < h->options.attempts) {
+		snprintf(reason, sizeof reason, "status %d", status);
+		request_retry(h, r, reason);
+	} else {
+		request_done(h, r);
+	}
+}
+
+/* A step came to an end: the connection is kept or closed, the request judged. */
+static void attempt_over(struct http *h, struct conn *c, enum step step)
+{
+	struct http_request *r = c->request;
+
+	if (step == STEP_ANSWERED) {
+		c->request = NULL;
+		c->reused = true;
+		if (c->surplus || c->out_sent < c->out_length || !answer_keeps(&r->answer)) {
+			conn_close(c);
+		} else {
+			c->state = CONN_IDLE;
+			c->events = POLLIN;
+		}
+		attempt_answered(h, r);
+		return;
+	}
+	if (c->state == CONN_HANDSHAKE)
+		h->session_state = SESSION_UNKNOWN;
+	if (c->state != CONN_BUSY && h->address_count) /* another address may do better */
+		h->address_first = (h->address_first + 1) % h->address_count;
+	gate_report(h, r, false);
+	attempt_failed(h, r, c);
+	conn_drop(c);
+}
+
+/* Of those that may be sent now, the one of the lowest rank, the oldest of equals. */
+static struct http_request *queue_first(const struct http *h)
+{
+	struct http_request *r, *first = NULL;
+
+	for (r = h->requests; r; r = r->next)
+		if (r->state == WAITING && r->ready_at <= h->now && (!first || r->rank < first->rank))
+			first = r;
+	return first;
+}
+
+/* The first TLS connection alone, so that the others can resume its session. */
+static bool may_open(const struct http *h)
+{
+	unsigned i;
+
+	if (!h->origin.tls || h->session_state != SESSION_UNKNOWN)
+		return true;
+	for (i = 0; i < h->options.connections; i++)
+		if (h->conns[i].state != CONN_CLOSED && h->conns[i].state < CONN_BUSY)
+			return false;
+	return true;
+}
+
+/* An idle connection that still lives, else a closed one to be opened, else NULL. */
+static struct conn *conn_pick(struct http *h)
+{
+	struct conn *closed = NULL;
+	unsigned i;
+
+	for (i = 0; i < h->options.connections; i++) {
+		struct conn *c = &h->conns[i];
+		if (c->state == CONN_IDLE && conn_alive(c))
+			return c;
+		if (c->state == CONN_IDLE)
+			conn_drop(c);
+		if (c->state == CONN_CLOSED && !closed)
+			closed = c;
+	}
+	return closed && may_open(h) ? closed : NULL;
+}
+
+static void attempt_start(struct http *h, struct conn *c, struct http_request *r)
+{
+	enum step step;
+
+	r->state = ACTIVE;
+	r->attempts++;
+	r->began = inside(h);
+	r->outside = h->outside;
+	if (h->gate == GATE_PROBING)
+		h->probe = r;
+	if (c->state == CONN_IDLE) {
+		c->request = r;
+		conn_request(h, c);
+		step = conn_step(h, c);
+	} else {
+		step = conn_open(h, c, r);
+	}
+	if (step != STEP_WAITS)
+		attempt_over(h, c, step);
+}
+
+static void dispatch(struct http *h)
+{
+	struct http_request *r;
+	struct conn *c;
+
+	while ((r = queue_first(h)) != NULL && gate_lets(h, r) && (c = conn_pick(h)) != NULL)
+		attempt_start(h, c, r);
+}
+
+/* ---- Interface ---- */
+
+/* How long poll may sleep: to the next deadline, the end of a pause, or the next glance at the stop flag. */
+static int wait_ms(const struct http *h)
+{
+	const struct http_request *r;
+	int64_t until = h->now + GLANCE_MS;
+	unsigned i;
+
+	for (i = 0; i < h->options.connections; i++) {
+		const struct conn *c = &h->conns[i];
+		if (c->request && c->deadline + h->still < until)
+			until = c->deadline + h->still;
+	}
+	for (r = h->requests; r; r = r->next)
+		if (r->state == WAITING && r->ready_at > h->now && r->ready_at < until)
+			until = r->ready_at;
+	if (h->gate == GATE_HELD && h->hold_until > h->now && h->hold_until < until)
+		until = h->hold_until;
+	return until > h->now ? (int)(until - h->now) : 0;
+}
+
+static void serve(struct http *h, struct conn *c, bool ready)
+{
+	enum step step = STEP_WAITS;
+
+	if (c->state == CONN_IDLE) {
+		if (ready)
+			conn_drop(c); /* nothing may come now: it is the end, or nothing good */
+		return;
+	}
+	if (inside(h) >= c->deadline)
+		step = conn_timeout(h, c);
+	else if (ready)
+		step = conn_step(h, c);
+	if (step != STEP_WAITS)
+		attempt_over(h, c, step);
+}
+
+static void wait_and_serve(struct http *h)
+{
+	struct pollfd fds[HTTP_CONNECTIONS];
+	struct conn *conns[HTTP_CONNECTIONS];
+	nfds_t count = 0, i;
+	int ready;
+
+	for (i = 0; i < h->options.connections; i++) {
+		struct conn *c = &h->conns[i];
+		if (c->state == CONN_CLOSED)
+			continue;
+		fds[count].fd = c->fd;
+		fds[count].events = c->events;
+		fds[count].revents = 0;
+		conns[count++] = c;
+	}
+	ready = poll(fds, count, wait_ms(h));
+	h->now = clock_ms(h->now);
+	for (i = 0; i < count; i++)
+		serve(h, conns[i], ready > 0 && fds[i].revents);
+}
+
+static struct http_request *finished_first(const struct http *h)
+{
+	struct http_request *r, *first = NULL;
+
+	for (r = h->requests; r; r = r->next)
+		if (r->state == FINISHED && (!first || r->finished < first->finished))
+			first = r;
+	return first;
+}
+
+static bool under_way(const struct http *h)
+{
+	const struct http_request *r;
+
+	for (r = h->requests; r; r = r->next)
+		if (r->state != RETURNED)
+			return true;
+	return false;
+}
+
+struct http_request *http_next(struct http *h)
+{
+	struct http_request *r = NULL;
+
+	h->now = clock_ms(h->now);
+	h->outside += h->now - h->left_at;
+	h->still += h->now - h->left_at;
+	while (!h->options.stop || !*h->options.stop) {
+		dispatch(h);
+		r = finished_first(h);
+		if (r || !under_way(h))
+			break;
+		wait_and_serve(h);
+	}
+	if (r)
+		r->state = RETURNED;
+	h->now = h->left_at = clock_ms(h->now);
+	return r;
+}
+
+struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank)
+{
+	static const char format[] = "GET %s%s HTTP/1.1\r\n%sAccept: %s\r\n\r\n";
+	size_t path_size = strlen(path) + 1;
+	size_t size = sizeof format + strlen(h->origin.prefix) + path_size + strlen(h->fields) + strlen(accept);
+	struct http_request *r = calloc(1, sizeof *r);
+
+	if (r)
+		r->text = malloc(size + path_size);
+	if (!r || !r->text) {
+		free(r);
+		return NULL;
+	}
+	r->length = (size_t)snprintf(r->text, size, format, h->origin.prefix, path, h->fields, accept);
+	r->path = r->text + size;
+	memcpy(r->path, path, path_size);
+	r->rank = rank;
+	r->ready_at = h->now;
+	r->began = inside(h);
+	r->held_before = h->held_ms;
+	if (h->gate == GATE_HELD && h->hold_until > h->now) /* the rest of this hold is its own to wait */
+		r->held_before -= h->hold_until - h->now;
+	*h->last = r;
+	h->last = &r->next;
+	if (*path != '/' || strchr(path, ' ') || !is_plain(span_of(path)) || !is_plain(span_of(accept))) {
+		snprintf(r->error, sizeof r->error,
+			 "a path that is not percent-encoded, or an Accept with control characters");
+		request_finish(h, r, HTTP_BROKEN);
+	}
+	return r;
+}
+
+const struct http_response *http_response(const struct http_request *r)
+{
+	return &r->response;
+}
+
+void http_release(struct http *h, struct http_request *r)
+{
+	struct http_request **link;
+	unsigned i;
+
+	if (!r)
+		return;
+	for (i = 0; i < h->options.connections; i++)
+		if (h->conns[i].request == r)
+			conn_drop(&h->conns[i]);
+	if (h->probe == r)
+		h->probe = NULL;
+	for (link = &h->requests; *link != r; link = &(*link)->next)
+		;
+	*link = r->next;
+	if (h->last == &r->next)
+		h->last = link;
+	answer_free(&r->answer);
+	free(r->text);
+	free(r);
+}
+
+void http_stats(const struct http *h, struct http_stats *stats)
+{
+	unsigned i;
+
+	*stats = h->stats;
+	for (i = 0; i < h->options.connections; i++)
+		stats->bytes += h->conns[i].bytes;
+}
+
+size_t http_roots(void)
+{
+	return ROOTS_COUNT;
+}
+
+void http_close(struct http *h)
+{
+	unsigned i;
+
+	if (!h)
+		return;
+	while (h->requests)
+		http_release(h, h->requests);
+	for (i = 0; i < HTTP_CONNECTIONS; i++) {
+		conn_close(&h->conns[i]);
+		free(h->conns[i].tls);
+	}
+	trust_free(&h->trust);
+	free(h->base_url);
+	free(h->proxy_url);
+	free(h->fields);
+	free(h->tunnel_text);
+	free(h);
+}
+
+/* The value is not shown: it may hold a secret. */
+static bool option_text(const char *name, const char *value, char *error)
+{
+	if (!value || is_plain(span_of(value)))
+		return true;
+	snprintf(error, HTTP_ERROR_SIZE, "%s: holds a control character or a byte that is not ASCII", name);
+	return false;
+}
+
+static bool option_range(const char *name, int64_t value, int64_t least, int64_t most, char *error)
+{
+	if (value >= least && value <= most)
+		return true;
+	snprintf(error, HTTP_ERROR_SIZE, "%s: must be %lld to %lld", name, (long long)least, (long long)most);
+	return false;
+}
+
+static bool options_check(const struct http_options *o, char *error)
+{
+	const int64_t century_ms = INT64_C(100) * 366 * 86400 * 1000;
+
+	return option_text("base_url", o->base_url, error) && option_text("api_token", o->token, error) &&
+	       option_text("user_agent", o->user_agent, error) && option_text("proxy", o->proxy, error) &&
+	       option_range("max_connections", o->connections, 1, HTTP_CONNECTIONS, error) &&
+	       option_range("max_attempts", o->attempts, 1, INT_MAX, error) &&
+	       option_range("request_timeout", o->timeout_ms, 1, century_ms, error) &&
+	       option_range("backoff_ms", o->backoff_ms, 1, century_ms / BACKOFF_MOST, error) &&
+	       option_range("patience_ms", o->patience_ms, 0, century_ms, error);
+}
+
+static bool origin_open(struct http *h, const char *base_url, char *error)
+{
+	const char *wrong;
+	char *prefix, *end;
+
+	h->base_url = copy_text(base_url ? base_url : "");
+	if (!h->base_url) {
+		snprintf(error, HTTP_ERROR_SIZE, "no memory");
+		return false;
+	}
+	wrong = url_parse(h->base_url, &h->origin);
+	if (!wrong && h->origin.user.s)
+		wrong = "must not hold a user name or password";
+	if (!wrong && strpbrk(h->origin.prefix, "?# "))
+		wrong = "must not hold a query, fragment or blank";
+	if (!wrong && !h->origin.tls && h->origin.family != AF_UNSPEC && !host_is_local(&h->origin))
+		wrong = "plain http:// is for this machine only; use https://";
+	if (wrong) {
+		snprintf(error, HTTP_ERROR_SIZE, "base_url: %s", wrong);
+		return false;
+	}
+	prefix = h->base_url + (h->origin.prefix - h->base_url);
+	for (end = prefix + strlen(prefix); end > prefix && end[-1] == '/'; end--)
+		end[-1] = '\0';
+	return true;
+}
+
+/* Is the host this domain, or within it?  An address is within nothing but itself. */
+static bool host_within(const struct url *u, struct span domain)
+{
+	size_t n = strlen(u->host);
+
+	if (domain.n && *domain.s == '.')
+		span_skip(&domain, 1);
+	if (!domain.n || domain.n > n || !span_is(domain, u->host + n - domain.n))
+		return false;
+	return domain.n == n || (u->family == AF_UNSPEC && u->host[n - domain.n - 1] == '.');
+}
+
+/* One entry of no_proxy: "*", a domain, or an address; a port may follow. */
+static bool exempt_entry(const struct url *u, struct span entry)
+{
+	const char *colon = entry.n ? memchr(entry.s, ':', entry.n) : NULL;
+	size_t after = colon ? entry.n - (size_t)(colon + 1 - entry.s) : 0;
+	char port[8];
+
+	if (span_is(entry, "*"))
+		return true;
+	if (entry.n > 2 && *entry.s == '[') {
+		const char *end = memchr(entry.s, ']', entry.n);
+		colon = end && (size_t)(end + 1 - entry.s) < entry.n && end[1] == ':' ? end + 1 : NULL;
+		after = colon ? entry.n - (size_t)(colon + 1 - entry.s) : 0;
+		entry.n = end ? (size_t)(end - entry.s) : entry.n;
+		span_skip(&entry, 1);
+	} else if (colon && memchr(colon + 1, ':', after)) {
+		colon = NULL; /* an IPv6 address */
+	} else if (colon) {
+		entry.n = (size_t)(colon - entry.s);
+	}
+	snprintf(port, sizeof port, "%u", (unsigned)u->port);
+	if (colon && (after != strlen(port) || memcmp(colon + 1, port, after) != 0))
+		return false;
+	return host_within(u, entry);
+}
+
+/* Entries are separated by commas or blanks. */
+static bool proxy_exempt(const struct url *u, const char *list)
+{
+	struct span entry;
+
+	for (; list && *list; list += strspn(list, ", \t")) {
+		entry.s = list;
+		entry.n = strcspn(list, ", \t");
+		if (exempt_entry(u, entry))
+			return true;
+		list += entry.n;
+	}
+	return false;
+}
+
+static char *base64_encode(char *to, const unsigned char *s, size_t n)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t i;
+
+	for (i = 0; i < n; i += 3) {
+		uint32_t bits =
+			(uint32_t)s[i] << 16 | (i + 1 < n ? (uint32_t)s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
+		*to++ = alphabet[bits >> 18];
+		*to++ = alphabet[bits >> 12 & 63];
+		*to++ = i + 1 < n ? alphabet[bits >> 6 & 63] : '=';
+		*to++ = i + 2 < n ? alphabet[bits & 63] : '=';
+	}
+	return to;
+}
+
+/* Writes what percent-encoded text means; returns its length. */
+static size_t percent_decode(unsigned char *to, struct span s)
+{
+	size_t n = 0;
+
+	for (; s.n; span_skip(&s, 1)) {
+		if (*s.s == '%' && s.n > 2 && hex_value(s.s[1]) >= 0 && hex_value(s.s[2]) >= 0) {
+			to[n++] = (unsigned char)(hex_value(s.s[1]) << 4 | hex_value(s.s[2]));
+			span_skip(&s, 2);
+		} else {
+			to[n++] = (unsigned char)*s.s;
+		}
+	}
+	return n;
+}
+
+/* The CONNECT request (RFC 9110 section 9.3.6), with the proxy's own credentials (RFC 7617) and never the token. */
+static char *tunnel_text(const struct url *origin, struct span user)
+{
+	bool brackets = origin->family == AF_INET6;
+	size_t size = 2 * NAME_SIZE + 100 + user.n * 2, n;
+	unsigned char *plain = malloc(user.n + 1);
+	char *text = malloc(size), authority[NAME_SIZE];
+
+	if (plain && text) {
+		snprintf(authority, sizeof authority, "%s%s%s:%u", brackets ? "[" : "", origin->host,
+			 brackets ? "]" : "", (unsigned)origin->port);
+		n = (size_t)snprintf(text, size, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", authority, authority);
+		if (user.s) {
+			n += (size_t)snprintf(text + n, size - n, "Proxy-Authorization: Basic ");
+			n = (size_t)(base64_encode(text + n, plain, percent_decode(plain, user)) - text);
+			n += (size_t)snprintf(text + n, size - n, "\r\n");
+		}
+		snprintf(text + n, size - n, "\r\n");
+	} else {
+		free(text);
+		text = NULL;
+	}
+	free(plain);
+	return text;
+}
+
+/* `option` names where the proxy comes from; its value may hold a password and is not shown. */
+static bool proxy_set(struct http *h, const char *option, const char *value, char *error)
+{
+	const char *scheme = strstr(value, "://") ? "" : "http://", *wrong;
+	size_t size = strlen(scheme) + strlen(value) + 1;
+
+	if (!option_text(option, value, error))
+		return false;
+	h->proxy_url = malloc(size);
+	if (!h->proxy_url) {
+		snprintf(error, HTTP_ERROR_SIZE, "no memory");
+		return false;
+	}
+	snprintf(h->proxy_url, size, "%s%s", scheme, value);
+	wrong = url_parse(h->proxy_url, &h->proxy);
+	if (!span_is((struct span){h->proxy_url, strcspn(h->proxy_url, ":")}, "http"))
+		wrong = "only http:// proxies are supported, not https:// or SOCKS ones";
+	else if (!wrong && *h->proxy.prefix && strcmp(h->proxy.prefix, "/") != 0)
+		wrong = "must end after host and port";
+	if (wrong) {
+		snprintf(error, HTTP_ERROR_SIZE, "%s: %s", option, wrong);
+		return false;
+	}
+	h->tunnel_text = tunnel_text(&h->origin, h->proxy.user);
+	h->tunnel = true;
+	if (!h->tunnel_text)
+		snprintf(error, HTTP_ERROR_SIZE, "no memory");
+	return h->tunnel_text;
+}
+
+static const char *environment(const char *name, const char *other, const char **found)
+{
+	const char *value = getenv(name);
+
+	*found = name;
+	if (!value || !*value) {
+		value = getenv(other);
+		*found = other;
+	}
+	return value && *value ? value : NULL;
+}
+
+/* The option counts even where no_proxy names the host: it is the nearer word. */
+static bool proxy_open(struct http *h, const char *proxy, char *error)
+{
+	const char *name = "proxy", *no_proxy_name;
+
+	if (!h->origin.tls)
+		return true;
+	if (!proxy) {
+		proxy = environment("https_proxy", "HTTPS_PROXY", &name);
+		if (proxy && proxy_exempt(&h->origin, environment("no_proxy", "NO_PROXY", &no_proxy_name)))
+			proxy = NULL;
+	}
+	return !proxy || !*proxy || proxy_set(h, name, proxy, error);
+}
+
+/* The header fields that are the same in every request. */
+static bool fields_open(struct http *h, const struct http_options *o, char *error)
+{
+	static const char format[] = "Host: %s\r\n%s%s%s%s%s%sAccept-Encoding: identity\r\n";
+	const char *agent = o->user_agent ? o->user_agent : "", *token = o->token ? o->token : "";
+	size_t size = sizeof format + sizeof "User-Agent: \r\nAuthorization: Bearer \r\n" + NAME_SIZE + strlen(agent) +
+		      strlen(token);
+
+	h->fields = malloc(size);
+	if (!h->fields) {
+		snprintf(error, HTTP_ERROR_SIZE, "no memory");
+		return false;
+	}
+	snprintf(h->fields, size, format, h->origin.name, *agent ? "User-Agent: " : "", agent, *agent ? "\r\n" : "",
+		 *token ? "Authorization: Bearer " : "", token, *token ? "\r\n" : "");
+	return true;
+}
+
+struct http *http_open(const struct http_options *o, char error[HTTP_ERROR_SIZE])
+{
+	struct timespec t;
+	struct http *h;
+	size_t i;
+
+	error[0] = '\0';
+	if (!options_check(o, error))
+		return NULL;
+	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0) {
+		snprintf(error, HTTP_ERROR_SIZE, "this system has no monotonic clock: %s", strerror(errno));
+		return NULL;
+	}
+	h = calloc(1, sizeof *h);
+	if (!h) {
+		snprintf(error, HTTP_ERROR_SIZE, "no memory");
+		return NULL;
+	}
+	for (i = 0; i < HTTP_CONNECTIONS; i++)
+		h->conns[i].fd = -1;
+	h->options = *o;
+	h->last = &h->requests;
+	h->now = h->left_at = clock_ms(0);
+	h->announced_until = h->now - 1;
+	if (!random_bytes((unsigned char *)&h->random, sizeof h->random))
+		h->random = (uint64_t)wall_us();
+	if (origin_open(h, o->base_url, error) && proxy_open(h, o->proxy, error) && fields_open(h, o, error) &&
+	    trust_open(&h->trust, o->ca_file, h->origin.tls, error))
+		return h;
+	http_close(h);
+	return NULL;
+}

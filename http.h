@@ -1,0 +1,92 @@
+/* http.h - GET from one origin over HTTP/1.1 and TLS 1.2: connections, deadlines, retry, rate limit.
+ * One thread.  Only http_next ever blocks.  Nothing moves while the caller is elsewhere, so no deadline runs then either.
+ * Knows nothing of JSON, Singer or Segment; prints nothing. */
+#ifndef HTTP_H
+#define HTTP_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http;         /* a client of one origin */
+struct http_request; /* one GET, from http_start to http_release */
+
+enum {
+	HTTP_CONNECTIONS = 32,      /* most connections */
+	HTTP_HEAD_LIMIT = 64 << 10, /* bytes before the body, 1xx answers and trailers included */
+	HTTP_BODY_LIMIT = 64 << 20, /* bytes of one body */
+	HTTP_ERROR_SIZE = 256
+};
+
+enum http_event { HTTP_RETRY, HTTP_RATE_LIMIT };
+struct http_notice {
+	enum http_event event;
+	const char *path, *reason;
+	unsigned attempt;
+	int64_t wait_ms;
+};
+
+/* All strings are copied by http_open.  A string with a control character is refused. */
+struct http_options {
+	const char *base_url; /* https://host[:port][/prefix]; http:// only if every address of host is loopback */
+	const char *token;    /* Authorization: Bearer; sent to this origin alone, never to a proxy */
+	const char *user_agent;
+	const char *ca_file;         /* PEM; NULL: SSL_CERT_FILE, the system's bundle, the built-in roots */
+	const char *proxy;           /* http://[user:password@]host:port; NULL: https_proxy and no_proxy; "": none */
+	unsigned connections;        /* 1 to HTTP_CONNECTIONS */
+	unsigned attempts;           /* tries of one request, rate-limit waits not counted */
+	int64_t timeout_ms;          /* of a request, from its first byte sent to the last byte of the answer */
+	int64_t backoff_ms;          /* first pause before a retry; 1000, unit tests take 1 */
+	int64_t patience_ms;         /* longest time one request may spend waiting for the rate limit; 900000 */
+	volatile sig_atomic_t *stop; /* set by a signal handler; looked at at least every 500 ms; may be NULL */
+	int64_t (*pause_ms)(const char *body, size_t length);  /* pause a 429 body asks for, -1 for none; may be NULL */
+	void (*notice)(void *ctx, const struct http_notice *); /* called inside http_next; may be NULL */
+	void *ctx;
+};
+
+size_t http_roots(void); /* how many trust roots are built in */
+
+enum http_outcome {
+	HTTP_DONE,   /* a whole answer that will not be tried again: 2xx, 3xx, 4xx, or 5xx after the last attempt */
+	HTTP_BROKEN, /* a connection, but no whole answer in all attempts; or one over a limit: not tried again */
+	HTTP_UNREACHABLE, /* no connection in all attempts: other requests would fare no better */
+	HTTP_UNTRUSTED,   /* certificate or TLS refused; not tried again */
+	HTTP_NO_MEMORY
+};
+
+/* What became of a request.  Pointers live until http_release of the request. */
+struct http_response {
+	enum http_outcome outcome;
+	int status;
+	const char *body;
+	size_t length;
+	int64_t received_us; /* when its last byte came, microseconds since 1970 */
+	int64_t elapsed_ms;  /* of the last attempt */
+	unsigned attempts;
+	const char *error; /* one line naming path and cause, "" for HTTP_DONE; never holds the token */
+};
+
+struct http_stats {
+	uint64_t requests, retries, bytes, handshakes;
+	int64_t rate_limit_ms;
+};
+
+/* Checks the options and reads the trust anchors; no network.  NULL: a wrong option, or no memory; see error. */
+struct http *http_open(const struct http_options *, char error[HTTP_ERROR_SIZE]);
+
+/* Queues a GET; copies both strings; returns at once.  path begins with '/', percent-encoded by the caller.
+ * Of the requests that wait, the lowest rank goes first, the older first among equals.  NULL: no memory. */
+struct http_request *http_start(struct http *, const char *path, const char *accept, uint64_t rank);
+
+/* Starts what waits on free connections; then returns a finished request if there is one, else polls until there is,
+ * whichever comes first.  Each is returned once.
+ * NULL: nothing is under way, or *stop was set (nothing is lost then: call again). */
+struct http_request *http_next(struct http *);
+const struct http_response *http_response(const struct http_request *); /* of a request that http_next returned */
+
+void http_release(struct http *, struct http_request *); /* an unfinished one is cancelled; NULL: nothing */
+void http_stats(const struct http *, struct http_stats *);
+void http_close(struct http *); /* releases every request as well */
+
+#endif

@@ -1,0 +1,1026 @@
+#include "json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Slices ---- */
+
+struct str str_of(const char *s)
+{
+	struct str slice = {s ? s : "", s ? strlen(s) : 0};
+
+	return slice;
+}
+
+/* An empty slice may have no address, and memcmp must not be given one that is NULL. */
+static bool same_text(struct str a, struct str b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.s, b.s, a.n) == 0);
+}
+
+bool str_is(struct str a, const char *b)
+{
+	return same_text(a, str_of(b));
+}
+
+/* ---- Arena ---- */
+
+/* The strictest of the alignments promised; max_align_t is C11's. */
+union alignment {
+	long long integer;
+	double real;
+	void *pointer;
+	void (*function)(void);
+};
+
+struct arena_block {
+	struct arena_block *older;
+	size_t size, used; /* bytes after the header */
+};
+
+enum {
+	ALIGNMENT = sizeof(union alignment),
+	BLOCK_HEADER = (sizeof(struct arena_block) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT,
+	BLOCK_LEAST = 4096 - BLOCK_HEADER,
+	BLOCK_GROWTH_END = 1 << 20 /* blocks double up to here */
+};
+
+/* A new block with room for size bytes at least: twice the last one where the limit allows, else just what is asked. */
+static struct arena_block *block_add(struct arena *arena, size_t size)
+{
+	size_t wish = arena->block ? arena->block->size * 2 : BLOCK_LEAST;
+	size_t left = SIZE_MAX;
+	struct arena_block *block;
+
+	if (arena->limit)
+		left = arena->limit > arena->held ? arena->limit - arena->held : 0;
+	if (wish > BLOCK_GROWTH_END)
+		wish = BLOCK_GROWTH_END;
+	if (wish < size || left < wish + BLOCK_HEADER)
+		wish = size;
+	if (left < BLOCK_HEADER || left - BLOCK_HEADER < wish)
+		return NULL;
+	block = malloc(BLOCK_HEADER + wish);
+	if (!block)
+		return NULL;
+	block->older = arena->block;
+	block->size = wish;
+	block->used = 0;
+	arena->block = block;
+	arena->held += BLOCK_HEADER + wish;
+	return block;
+}
+
+/* Like arena_alloc, but not zeroed. */
+static void *arena_take(struct arena *arena, size_t count, size_t size)
+{
+	struct arena_block *block = arena->block;
+	size_t bytes;
+	char *p;
+
+	if (size && count > (SIZE_MAX - ALIGNMENT) / size)
+		return NULL;
+	bytes = (count * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	if (!block || block->size - block->used < bytes)
+		block = block_add(arena, bytes);
+	if (!block)
+		return NULL;
+	p = (char *)block + BLOCK_HEADER + block->used;
+	block->used += bytes;
+	return p;
+}
+
+void *arena_alloc(struct arena *arena, size_t count, size_t size)
+{
+	void *p = arena_take(arena, count, size);
+
+	if (p)
+		memset(p, 0, count * size);
+	return p;
+}
+
+char *arena_string(struct arena *arena, struct str s)
+{
+	char *copy = s.n < SIZE_MAX ? arena_take(arena, s.n + 1, 1) : NULL;
+
+	if (copy) {
+		if (s.n)
+			memcpy(copy, s.s, s.n);
+		copy[s.n] = '\0';
+	}
+	return copy;
+}
+
+static void blocks_free(struct arena_block *block)
+{
+	while (block) {
+		struct arena_block *older = block->older;
+		free(block);
+		block = older;
+	}
+}
+
+void arena_reset(struct arena *arena)
+{
+	struct arena_block **link, **largest = &arena->block, *kept;
+
+	if (!arena->block)
+		return;
+	for (link = &arena->block; *link; link = &(*link)->older)
+		if ((*link)->size > (*largest)->size)
+			largest = link;
+	kept = *largest;
+	*largest = kept->older;
+	blocks_free(arena->block);
+	kept->older = NULL;
+	kept->used = 0;
+	arena->block = kept;
+	arena->held = BLOCK_HEADER + kept->size;
+}
+
+void arena_free(struct arena *arena)
+{
+	blocks_free(arena->block);
+	arena->block = NULL;
+	arena->held = 0;
+}
+
+/* ---- Text scanning ----
+ * Each function takes the place where its token begins and the end of the text, and returns the place after the token.
+ * If the token is malformed it returns NULL and leaves *bad at the byte that is. */
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static int hex_value(char c)
+{
+	if (is_digit(c))
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* Implementation notes: eight bytes at once.
+ * They are put together with the first byte lowest, whatever the machine's byte order; compilers make one load of it.
+ * special_marks sets the top bit of every byte that ends a run of plain string text: control, quote, backslash, not
+ * ASCII.  A subtraction may borrow from the bytes above one that is marked, and so mark them as well, but never from
+ * below: the lowest mark is always a true one, and it is the only one asked for. */
+
+static uint64_t load_eight(const char *s)
+{
+	const unsigned char *p = (const unsigned char *)s;
+
+	return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+	       (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+}
+
+static const uint64_t ones = UINT64_C(0x0101010101010101); /* times a byte: that byte eight times */
+
+static uint64_t special_marks(uint64_t x)
+{
+	uint64_t quote = x ^ (ones * '"'), backslash = x ^ (ones * '\\');
+
+	return (x | (x - ones * 0x20) | (quote - ones) | (backslash - ones)) & (ones * 0x80);
+}
+
+/* How many bytes stand below the lowest mark: the bits under it, one a byte, are summed up by the multiplication. */
+static size_t bytes_below(uint64_t marks)
+{
+	return (size_t)((((marks - 1) & ~marks & ones) * ones >> 56) - 1);
+}
+
+static bool is_plain(char c)
+{
+	return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+}
+
+static inline const char *skip_plain(const char *p, const char *end)
+{
+	while (end - p >= 8) {
+		uint64_t marks = special_marks(load_eight(p));
+		if (marks)
+			return p + bytes_below(marks);
+		p += 8;
+	}
+	while (p < end && is_plain(*p))
+		p++;
+	return p;
+}
+
+/* Length of the UTF-8 sequence at p (RFC 3629 section 4: no overlong form, no surrogate, nothing past U+10FFFF); 0 if
+ * it is none. */
+static size_t utf8_length(const char *p, const char *end)
+{
+	unsigned char lead = (unsigned char)p[0], second;
+	unsigned char low = 0x80, high = 0xbf; /* bounds of the second byte */
+	size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4, i;
+
+	if (length == 1)
+		return 1;
+	if (lead < 0xc2 || lead > 0xf4 || (size_t)(end - p) < length)
+		return 0;
+	if (lead == 0xe0)
+		low = 0xa0;
+	else if (lead == 0xed)
+		high = 0x9f;
+	else if (lead == 0xf0)
+		low = 0x90;
+	else if (lead == 0xf4)
+		high = 0x8f;
+	second = (unsigned char)p[1];
+	if (second < low || second > high)
+		return 0;
+	for (i = 2; i < length; i++)
+		if (((unsigned char)p[i] & 0xc0) != 0x80)
+			return 0;
+	return length;
+}
+
+static const char *scan_escape(const char *p, const char *end, const char **bad)
+{
+	int i;
+
+	*bad = end - p < 2 ? end : p;
+	if (*bad == end)
+		return NULL;
+	if (p[1] != 'u')
+		return p[1] != '\0' && strchr("\"\\/bfnrt", p[1]) ? p + 2 : NULL;
+	for (i = 2; i < 6; i++) {
+		if (p + i == end)
+			*bad = end;
+		if (p + i == end || hex_value(p[i]) < 0)
+			return NULL;
+	}
+	return p + 6;
+}
+
+/* From inside a string, at a byte that is not plain, to the closing quote. */
+static const char *scan_string(const char *p, const char *end, bool *escaped, const char **bad)
+{
+	while (p < end && *p != '"') {
+		*bad = p;
+		if (*p == '\\') {
+			*escaped = true;
+			p = scan_escape(p, end, bad);
+			if (!p)
+				return NULL;
+		} else {
+			size_t n = (unsigned char)*p < 0x20 ? 0 : utf8_length(p, end);
+			if (n == 0)
+				return NULL;
+			p += n;
+		}
+		p = skip_plain(p, end);
+	}
+	*bad = p;
+	return p < end ? p : NULL;
+}
+
+static const char *scan_digits(const char *p, const char *end, const char **bad)
+{
+	const char *first = p;
+
+	while (p < end && is_digit(*p))
+		p++;
+	*bad = p;
+	return p > first ? p : NULL;
+}
+
+static const char *scan_number(const char *p, const char *end, const char **bad)
+{
+	if (*p == '-')
+		p++;
+	if (p < end && *p == '0')
+		p++;
+	else
+		p = scan_digits(p, end, bad);
+	if (p && p < end && *p == '.')
+		p = scan_digits(p + 1, end, bad);
+	if (p && p < end && (*p == 'e' || *p == 'E')) {
+		p++;
+		if (p < end && (*p == '+' || *p == '-'))
+			p++;
+		p = scan_digits(p, end, bad);
+	}
+	return p;
+}
+
+/* ---- Parse to tape ----
+ * Nodes: a container's node is added at its bracket, before its size is known.  Until it closes, size holds the index of
+ * the container around it, so the open ones form a chain and no stack is needed; at the closing bracket size becomes the
+ * number of nodes added since.  An object's node sequence is key, value, key, value; a key's node is that of any string.
+ *
+ * The place in the text is an argument and a result, never a member, so that it stays in a register: each parse_ function
+ * takes where its part begins and returns where the next one does, or NULL after refuse.  The small ones that run for
+ * every token say inline because compilers would not do it unasked at -O2; it is worth a third of the speed. */
+
+struct parser {
+	struct arena *arena;
+	const char *text, *end;
+	struct json_node *nodes;
+	size_t count, capacity;
+	size_t open; /* index of the innermost open container */
+	unsigned depth, depth_limit;
+	char closing;           /* the innermost open container's closing bracket; NUL outside all */
+	const char *what, *bad; /* the first error, and where */
+};
+
+static const char *refuse(struct parser *s, const char *what, const char *where)
+{
+	s->what = what;
+	s->bad = where;
+	return NULL;
+}
+
+static bool tape_grow(struct parser *s)
+{
+	size_t capacity = s->capacity * 2;
+	struct json_node *nodes = arena_take(s->arena, capacity, sizeof *nodes);
+
+	if (!nodes)
+		return false;
+	memcpy(nodes, s->nodes, s->count * sizeof *nodes);
+	s->nodes = nodes;
+	s->capacity = capacity;
+	return true;
+}
+
+/* Adds a node; returns after, the place after its text. */
+static inline const char *tape_add(struct parser *s, const char *at, size_t size, const char *after)
+{
+	struct json_node *node;
+
+	if (s->count == s->capacity && !tape_grow(s))
+		return refuse(s, "no memory for a document of this size", at);
+	node = &s->nodes[s->count++];
+	node->at = (uint32_t)(at - s->text);
+	node->size = (uint32_t)size;
+	return after;
+}
+
+static const char *skip_space(const char *p, const char *end)
+{
+	while (p < end && is_space(*p))
+		p++;
+	return p;
+}
+
+static char peek(const struct parser *s, const char *p)
+{
+	return p < s->end ? *p : '\0';
+}
+
+static const char *refuse_string(struct parser *s, const char *bad)
+{
+	if (bad == s->end)
+		return refuse(s, "string without an end", bad);
+	if (*bad == '\\')
+		return refuse(s, "malformed escape in a string", bad);
+	if ((unsigned char)*bad < 0x20)
+		return refuse(s, "control character in a string", bad);
+	return refuse(s, "bytes that are not UTF-8 in a string", bad);
+}
+
+/* The rest of a string that is not all plain. */
+static const char *parse_string_rest(struct parser *s, const char *first, const char *p)
+{
+	const char *bad, *quote;
+	bool escaped = false;
+
+	quote = scan_string(p, s->end, &escaped, &bad);
+	if (!quote)
+		return refuse_string(s, bad);
+	return tape_add(s, first, (size_t)(quote - first - 1) * 2 + escaped, quote + 1);
+}
+
+static inline const char *parse_string(struct parser *s, const char *first)
+{
+	const char *p = skip_plain(first + 1, s->end);
+
+	if (peek(s, p) != '"')
+		return parse_string_rest(s, first, p);
+	return tape_add(s, first, (size_t)(p - first - 1) * 2, p + 1);
+}
+
+/* A member's name and colon. */
+static const char *parse_key(struct parser *s, const char *p)
+{
+	p = skip_space(p, s->end);
+	if (peek(s, p) != '"')
+		return refuse(s, "expected a member's name in quotes", p);
+	p = parse_string(s, p);
+	if (!p)
+		return NULL;
+	p = skip_space(p, s->end);
+	if (peek(s, p) != ':')
+		return refuse(s, "expected ':' after a member's name", p);
+	return p + 1;
+}
+
+static const char *parse_number(struct parser *s, const char *p)
+{
+	const char *bad, *after = scan_number(p, s->end, &bad);
+
+	return after ? tape_add(s, p, (size_t)(after - p), after) : refuse(s, "expected a digit", bad);
+}
+
+static inline const char *parse_literal(struct parser *s, const char *p, const char *literal, size_t n)
+{
+	if ((size_t)(s->end - p) < n || memcmp(p, literal, n) != 0)
+		return refuse(s, "expected a value", p);
+	return tape_add(s, p, n, p + n);
+}
+
+static char closing_of(char opening)
+{
+	return opening == '{' ? '}' : ']';
+}
+
+/* *opened: the first thing inside is next; otherwise the closing bracket is. */
+static const char *container_open(struct parser *s, const char *p, bool *opened)
+{
+	if (s->depth == s->depth_limit)
+		return refuse(s, "nested too deep", p);
+	if (!tape_add(s, p, s->open, p))
+		return NULL;
+	s->open = s->count - 1;
+	s->depth++;
+	s->closing = closing_of(*p);
+	p = skip_space(p + 1, s->end);
+	*opened = peek(s, p) != s->closing;
+	return p;
+}
+
+static void container_close(struct parser *s)
+{
+	struct json_node *node = &s->nodes[s->open];
+
+	s->open = node->size;
+	node->size = (uint32_t)(s->count - (size_t)(node - s->nodes));
+	s->depth--;
+	s->closing = s->depth ? closing_of(s->text[s->nodes[s->open].at]) : '\0';
+}
+
+/* A scalar, or the beginning of a container. */
+static const char *parse_value(struct parser *s, const char *p, bool *opened)
+{
+	*opened = false;
+	p = skip_space(p, s->end);
+	switch (peek(s, p)) {
+	case '"': return parse_string(s, p);
+	case '{':
+	case '[': return container_open(s, p, opened);
+	case 't': return parse_literal(s, p, "true", 4);
+	case 'f': return parse_literal(s, p, "false", 5);
+	case 'n': return parse_literal(s, p, "null", 4);
+	case '-':
+	case '0':
+	case '1':
+	case '2':
+	case '3':
+	case '4':
+	case '5':
+	case '6':
+	case '7':
+	case '8':
+	case '9': return parse_number(s, p);
+	default: return refuse(s, "expected a value", p);
+	}
+}
+
+/* What follows a value: closing brackets, and a comma where the container goes on. */
+static const char *parse_after_value(struct parser *s, const char *p)
+{
+	while (s->depth > 0) {
+		char c;
+
+		p = skip_space(p, s->end);
+		c = peek(s, p);
+		if (c == ',')
+			return p + 1;
+		if (c != s->closing)
+			return refuse(s, s->closing == '}' ? "expected ',' or '}'" : "expected ',' or ']'", p);
+		container_close(s);
+		p++;
+	}
+	return p;
+}
+
+static const char *parse_document(struct parser *s, const char *p)
+{
+	do {
+		bool opened;
+
+		if (s->closing == '}')
+			p = parse_key(s, p);
+		if (p)
+			p = parse_value(s, p, &opened);
+		if (p && !opened)
+			p = parse_after_value(s, p);
+		if (!p)
+			return NULL;
+	} while (s->depth > 0);
+	p = skip_space(p, s->end);
+	return p == s->end ? p : refuse(s, "something follows the document's value", p);
+}
+
+static void error_locate(const struct parser *s, struct json_error *error)
+{
+	const char *c, *line = s->text;
+
+	error->what = s->what;
+	error->line = 1;
+	for (c = s->text; c < s->bad; c++)
+		if (*c == '\n') {
+			error->line++;
+			line = c + 1;
+		}
+	error->column = (size_t)(s->bad - line) + 1;
+}
+
+/* Everything about the text as a whole, before its first token. */
+static const char *parse_begin(struct parser *s, size_t length)
+{
+	if (length > UINT32_MAX / 2)
+		return refuse(s, "document larger than 2 GiB", s->text);
+	if (length >= 3 && memcmp(s->text, "\xef\xbb\xbf", 3) == 0)
+		return refuse(s, "begins with a byte order mark", s->text);
+	s->end = s->text + length;
+	s->capacity = length / 8 + 16; /* API answers have 9 to 15 bytes of text a node */
+	s->nodes = arena_take(s->arena, s->capacity, sizeof *s->nodes);
+	return s->nodes ? s->text : refuse(s, "no memory for a document of this size", s->text);
+}
+
+static bool parse_within(struct arena *arena, const char *text, size_t length, unsigned depth_limit, struct json *root,
+			 struct json_error *error)
+{
+	struct parser s = {.arena = arena, .text = length ? text : "", .depth_limit = depth_limit};
+	const char *p = parse_begin(&s, length);
+	bool ok = p && parse_document(&s, p);
+
+	root->text = s.text;
+	root->node = ok ? s.nodes : NULL;
+	if (!ok)
+		error_locate(&s, error);
+	return ok;
+}
+
+bool json_parse(struct arena *arena, const char *text, size_t length, struct json *root, struct json_error *error)
+{
+	return parse_within(arena, text, length, JSON_DEPTH, root, error);
+}
+
+/* ---- Access ---- */
+
+static const char *first_byte(struct json v)
+{
+	return v.text + v.node->at;
+}
+
+enum json_type json_type(struct json v)
+{
+	if (!v.node)
+		return JSON_ABSENT;
+	switch (*first_byte(v)) {
+	case '{': return JSON_OBJECT;
+	case '[': return JSON_ARRAY;
+	case '"': return JSON_STRING;
+	case 'n': return JSON_NULL;
+	case 't':
+	case 'f': return JSON_BOOL;
+	default: return JSON_NUMBER;
+	}
+}
+
+struct str json_token(struct json v)
+{
+	struct str token = {"", 0};
+
+	switch (json_type(v)) {
+	case JSON_ABSENT:
+	case JSON_ARRAY:
+	case JSON_OBJECT: break;
+	case JSON_STRING:
+		token.s = first_byte(v) + 1;
+		token.n = v.node->size / 2;
+		break;
+	case JSON_NULL:
+	case JSON_BOOL:
+	case JSON_NUMBER:
+		token.s = first_byte(v);
+		token.n = v.node->size;
+		break;
+	}
+	return token;
+}
+
+static unsigned long four_hex(const char *p)
+{
+	unsigned long value = 0;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		value = value * 16 + (unsigned long)hex_value(p[i]);
+	return value;
+}
+
+static size_t utf8_encode(unsigned long code, char out[4])
+{
+	if (code < 0x80) {
+		out[0] = (char)code;
+		return 1;
+	}
+	if (code < 0x800) {
+		out[0] = (char)(0xc0 | code >> 6);
+		out[1] = (char)(0x80 | (code & 0x3f));
+		return 2;
+	}
+	if (code < 0x10000) {
+		out[0] = (char)(0xe0 | code >> 12);
+		out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+		out[2] = (char)(0x80 | (code & 0x3f));
+		return 3;
+	}
+	out[0] = (char)(0xf0 | code >> 18);
+	out[1] = (char)(0x80 | (code >> 12 & 0x3f));
+	out[2] = (char)(0x80 | (code >> 6 & 0x3f));
+	out[3] = (char)(0x80 | (code & 0x3f));
+	return 4;
+}
+
+/* The character of \uXXXX at *p, a surrogate pair's both escapes, or U+FFFD for a surrogate alone.  The string is a parsed
+ * one: what looks like an escape is a whole one, and a quote stands behind the last. */
+static unsigned long unescape_unicode(const char **p)
+{
+	unsigned long code = four_hex(*p + 2), low;
+
+	*p += 6;
+	if (code < 0xd800 || code > 0xdfff)
+		return code;
+	if (code > 0xdbff || (*p)[0] != '\\' || (*p)[1] != 'u')
+		return 0xfffd;
+	low = four_hex(*p + 2);
+	if (low < 0xdc00 || low > 0xdfff)
+		return 0xfffd;
+	*p += 6;
+	return 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+}
+
+/* The bytes that the next byte or escape at *p stands for, and how many; *p moves past it. */
+static size_t unescape(const char **p, char out[4])
+{
+	static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
+	const char *letter;
+
+	if (**p != '\\') {
+		out[0] = *(*p)++;
+		return 1;
+	}
+	if ((*p)[1] == 'u')
+		return utf8_encode(unescape_unicode(p), out);
+	letter = strchr(letters, (*p)[1]);
+	out[0] = letter ? meanings[letter - letters] : (*p)[1];
+	*p += 2;
+	return 1;
+}
+
+bool json_equals(struct json string, struct str meaning)
+{
+	struct str raw = json_token(string);
+	const char *p = raw.s, *end = raw.s + raw.n;
+	char bytes[4];
+	size_t done = 0;
+
+	if (json_type(string) != JSON_STRING)
+		return false;
+	if (!json_has_escape(string.node))
+		return same_text(raw, meaning);
+	while (p < end) {
+		size_t n = unescape(&p, bytes);
+		if (meaning.n - done < n || memcmp(meaning.s + done, bytes, n) != 0)
+			return false;
+		done += n;
+	}
+	return done == meaning.n;
+}
+
+bool json_string(struct json v, struct arena *arena, struct str *out)
+{
+	struct str raw = json_token(v);
+	const char *p = raw.s, *end = raw.s + raw.n;
+	char *copy, *to;
+
+	if (json_type(v) != JSON_STRING)
+		return false;
+	*out = raw;
+	if (!json_has_escape(v.node))
+		return true;
+	copy = to = arena_take(arena, raw.n, 1); /* no escape is shorter than what it stands for */
+	if (!copy)
+		return false;
+	while (p < end) {
+		char bytes[4];
+		size_t n = unescape(&p, bytes);
+		memcpy(to, bytes, n);
+		to += n;
+	}
+	out->s = copy;
+	out->n = (size_t)(to - copy);
+	return true;
+}
+
+struct json json_get(struct json object, const char *key)
+{
+	struct json found = {object.text, NULL};
+	struct str name = str_of(key);
+	struct json_each it;
+
+	if (json_type(object) != JSON_OBJECT)
+		return found;
+	for (it = json_each(object); json_next(&it);)
+		if (json_equals(it.key, name))
+			found = it.value;
+	return found;
+}
+
+bool json_int64(struct json v, int64_t *out)
+{
+	struct str token = json_token(v);
+	bool negative = token.n && token.s[0] == '-';
+	uint64_t limit = (uint64_t)INT64_MAX + negative, value = 0;
+	size_t i;
+
+	if (json_type(v) != JSON_NUMBER)
+		return false;
+	for (i = negative; i < token.n; i++) {
+		uint64_t digit = (uint64_t)(token.s[i] - '0');
+		if (!is_digit(token.s[i]) || value > (limit - digit) / 10)
+			return false;
+		value = value * 10 + digit;
+	}
+	if (!negative)
+		*out = (int64_t)value;
+	else /* so that no step leaves the range, INT64_MIN included */
+		*out = value ? -(int64_t)(value - 1) - 1 : 0;
+	return true;
+}
+
+bool json_bool(struct json v, bool *out)
+{
+	if (json_type(v) != JSON_BOOL)
+		return false;
+	*out = *first_byte(v) == 't';
+	return true;
+}
+
+struct json_each json_each(struct json container)
+{
+	struct json_each it = {{container.text, NULL}, {container.text, NULL}, NULL, NULL, false};
+	enum json_type type = json_type(container);
+
+	if (type == JSON_OBJECT || type == JSON_ARRAY) {
+		it.next = container.node + 1;
+		it.end = container.node + container.node->size;
+		it.object = type == JSON_OBJECT;
+	}
+	return it;
+}
+
+bool json_next(struct json_each *it)
+{
+	if (it->next == it->end)
+		return false;
+	if (it->object)
+		it->key.node = it->next++;
+	it->value.node = it->next;
+	it->next = json_node_after(it->value.text, it->next);
+	return true;
+}
+
+/* ---- Output ---- */
+
+static bool out_grow(struct json_out *out, size_t n)
+{
+	size_t capacity = out->capacity ? out->capacity : 256;
+	char *bytes;
+
+	if (out->failed)
+		return false;
+	while (capacity - out->length < n && capacity <= SIZE_MAX / 2)
+		capacity *= 2;
+	bytes = capacity - out->length >= n ? realloc(out->bytes, capacity) : NULL;
+	if (!bytes) {
+		out->failed = true;
+		return false;
+	}
+	out->bytes = bytes;
+	out->capacity = capacity;
+	return true;
+}
+
+/* Room for n more bytes, or the output fails. */
+static inline bool out_reserve(struct json_out *out, size_t n)
+{
+	return (out->capacity - out->length >= n && !out->failed) || out_grow(out, n);
+}
+
+static void put_bytes(struct json_out *out, const char *s, size_t n)
+{
+	if (n && out_reserve(out, n)) {
+		memcpy(out->bytes + out->length, s, n);
+		out->length += n;
+	}
+}
+
+static void put_char(struct json_out *out, char c)
+{
+	if (out_reserve(out, 1))
+		out->bytes[out->length++] = c;
+}
+
+void json_put(struct json_out *out, struct str s)
+{
+	put_bytes(out, s.s, s.n);
+}
+
+/* The escape of a character that can't stand in a string as it is (RFC 8259 section 7). */
+static void put_escape(struct json_out *out, char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	static const char special[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+	const char *short_form = c ? strchr(special, c) : NULL;
+	char escape[6] = {'\\', 'u', '0', '0', 0, 0};
+
+	if (short_form) {
+		escape[1] = letters[short_form - special];
+		put_bytes(out, escape, 2);
+	} else {
+		escape[4] = digits[(unsigned char)c >> 4];
+		escape[5] = digits[(unsigned char)c & 15];
+		put_bytes(out, escape, 6);
+	}
+}
+
+void json_put_string(struct json_out *out, struct str s)
+{
+	const char *p = s.n ? s.s : "", *end = p + s.n;
+
+	put_char(out, '"');
+	while (p < end) {
+		const char *plain = p;
+
+		p = skip_plain(p, end);
+		put_bytes(out, plain, (size_t)(p - plain));
+		if (p == end)
+			break;
+		if ((unsigned char)*p < 0x80)
+			put_escape(out, *p);
+		else
+			put_char(out, *p);
+		p++;
+	}
+	put_char(out, '"');
+}
+
+void json_put_int64(struct json_out *out, int64_t value)
+{
+	char digits[20], *p = digits + sizeof digits;
+	uint64_t rest = value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value;
+
+	do
+		*--p = (char)('0' + rest % 10);
+	while (rest /= 10);
+	if (value < 0)
+		*--p = '-';
+	put_bytes(out, p, (size_t)(digits + sizeof digits - p));
+}
+
+static bool closes(char c)
+{
+	return c == '}' || c == ']';
+}
+
+/* Between two tokens of a valid text stand only brackets, commas, colons and white space.  So a value is written in one
+ * pass over its nodes, without recursion: each token, then what stands before the next one.  What needs no change is
+ * copied in runs as long as possible. */
+static void put_compact(struct json_out *out, struct json v)
+{
+	const struct json_node *node = v.node, *end = json_node_after(v.text, node);
+	const char *run = v.text + node->at, *p = run;
+	size_t depth = 0;
+
+	for (; node < end; node++) {
+		const char *next = node + 1 < end ? v.text + node[1].at : NULL;
+
+		depth += json_opens(v.text[node->at]);
+		for (p = json_token_end(v.text, node); depth > 0 && p != next; p++) {
+			depth -= closes(*p);
+			if (is_space(*p)) {
+				put_bytes(out, run, (size_t)(p - run));
+				run = p + 1;
+			}
+		}
+	}
+	put_bytes(out, run, (size_t)(p - run));
+}
+
+static void put_line_break(struct json_out *out, size_t blanks)
+{
+	put_char(out, '\n');
+	while (blanks--)
+		put_char(out, ' ');
+}
+
+/* One byte of structure, and the layout around it.  empty: the container that it closes has nothing inside. */
+static void put_structure(struct json_out *out, char c, size_t blanks, bool empty)
+{
+	if (closes(c) && !empty)
+		put_line_break(out, blanks);
+	put_char(out, c);
+	if (c == ':')
+		put_char(out, ' ');
+	if (c == ',')
+		put_line_break(out, blanks);
+}
+
+static void put_indented(struct json_out *out, struct json v, unsigned indent)
+{
+	const struct json_node *node = v.node, *end = json_node_after(v.text, node);
+	size_t depth = 0;
+
+	for (; node < end; node++) {
+		const char *first = v.text + node->at, *p = json_token_end(v.text, node);
+		const char *next = node + 1 < end ? v.text + node[1].at : NULL;
+		bool empty = json_opens(*first) && node->size == 1;
+
+		put_bytes(out, first, (size_t)(p - first));
+		depth += json_opens(*first);
+		if (json_opens(*first) && !empty)
+			put_line_break(out, depth * indent);
+		for (; depth > 0 && p != next; p++) {
+			if (is_space(*p))
+				continue;
+			depth -= closes(*p);
+			put_structure(out, *p, depth * indent, empty);
+			empty = false;
+		}
+	}
+}
+
+void json_put_value(struct json_out *out, struct json v, unsigned indent)
+{
+	if (v.node && indent)
+		put_indented(out, v, indent);
+	else if (v.node)
+		put_compact(out, v);
+}
+
+/* Compact JSON text holds no control character: only quotes and backslashes need an escape. */
+static size_t count_escapes(const char *s, size_t n)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < n; i++)
+		count += s[i] == '"' || s[i] == '\\';
+	return count;
+}
+
+void json_put_quoted(struct json_out *out, struct json v)
+{
+	size_t mark, escapes;
+	char *from, *to;
+
+	put_char(out, '"');
+	mark = out->length;
+	json_put_value(out, v, 0);
+	escapes = out->failed ? 0 : count_escapes(out->bytes + mark, out->length - mark);
+	if (!out_reserve(out, escapes + 1))
+		return;
+	from = out->bytes + out->length;
+	to = from + escapes;
+	out->length += escapes;
+	while (from != to) { /* from the end on, so that nothing is overwritten before it has moved */
+		*--to = *--from;
+		if (*from == '"' || *from == '\\')
+			*--to = '\\';
+	}
+	put_char(out, '"');
+}
+
+void json_out_free(struct json_out *out)
+{
+	static const struct json_out empty;
+
+	free(out->bytes);
+	*out = empty;
+}

@@ -1,0 +1,124 @@
+/* json.h - JSON text into a tape of small nodes and back, and the arena they live in.
+ * Knows the C library only: no files, no sockets, nothing of Singer or Segment. */
+#ifndef JSON_H
+#define JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A slice of somebody's bytes, without an ending NUL.  It lives as long as they do. */
+struct str {
+	const char *s;
+	size_t n;
+};
+
+struct str str_of(const char *); /* NULL gives the empty slice */
+bool str_is(struct str, const char *);
+
+/* Memory given back all at once.  Starts as {0}; limit is a ceiling in bytes, 0 for none; held is what it has now. */
+struct arena {
+	struct arena_block *block;
+	size_t held, limit;
+};
+
+/* Zeroed, aligned for long long, double and pointers.  NULL when the limit or memory is exhausted, or count * size does not fit a size_t. */
+void *arena_alloc(struct arena *, size_t count, size_t size);
+char *arena_string(struct arena *, struct str); /* a copy with an ending NUL; NULL likewise */
+void arena_reset(struct arena *); /* every pointer into it dies; the largest block stays for the next use */
+void arena_free(struct arena *);  /* every pointer into it dies; ready for use again */
+
+/* One node a value and one a key, in text order, in one contiguous array.
+ * at:   offset of the value's first byte, which tells the type.
+ * size: string: length between the quotes * 2 + (1 if it holds an escape); other scalar: length of its text;
+ *       array, object: nodes of the whole subtree, this one included, so that the next sibling is one step away.
+ * For loops over many rows; all others need no more than struct json and the functions that take it. */
+struct json_node {
+	uint32_t at, size;
+};
+
+static inline bool json_opens(char c)
+{
+	return c == '{' || c == '[';
+}
+
+/* The node after a value and all that is inside it. */
+static inline const struct json_node *json_node_after(const char *text, const struct json_node *node)
+{
+	return node + (json_opens(text[node->at]) ? node->size : 1);
+}
+
+/* The place after a scalar, or after a container's opening bracket. */
+static inline const char *json_token_end(const char *text, const struct json_node *node)
+{
+	const char *first = text + node->at;
+
+	if (*first == '"')
+		return first + node->size / 2 + 2;
+	return first + (json_opens(*first) ? 1 : node->size);
+}
+
+static inline bool json_has_escape(const struct json_node *string)
+{
+	return string->size & 1;
+}
+
+/* A value, passed by value.  It lives as long as the text and the arena that json_parse was given.
+ * node == NULL is "no such value"; every function below accepts it. */
+struct json {
+	const char *text;
+	const struct json_node *node;
+};
+
+enum json_type { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+/* what is a constant; line and column count from 1, columns in bytes. */
+struct json_error {
+	const char *what;
+	size_t line, column;
+};
+
+enum { JSON_DEPTH = 128 }; /* deeper nesting is refused */
+
+/* RFC 8259: UTF-8 checked, no byte order mark, only white space after the value.  length <= UINT32_MAX / 2.
+ * Equal keys and lone surrogate escapes are syntax, and pass.  false: *error says why; the root is absent then. */
+bool json_parse(struct arena *, const char *text, size_t length, struct json *root, struct json_error *error);
+
+enum json_type json_type(struct json);
+struct json json_get(struct json object, const char *key); /* the last of equal keys; calls nest safely */
+bool json_equals(struct json string, struct str);          /* what the string means, however it is escaped */
+struct str json_token(struct json); /* string: as sent, between its quotes; other scalar: its text; else empty */
+
+/* The string unescaped: a slice of the text where nothing was escaped, else in the arena.  A lone surrogate becomes
+ * U+FFFD.  false: not a string, or no memory. */
+bool json_string(struct json, struct arena *, struct str *);
+bool json_int64(struct json, int64_t *); /* an integer literal that fits, or false: never rounded */
+bool json_bool(struct json, bool *);
+
+/* for (it = json_each(v); json_next(&it);) visits members or elements; it.key is absent in arrays; no round for scalars. */
+struct json_each {
+	struct json key, value;
+	const struct json_node *next, *end;
+	bool object;
+};
+
+struct json_each json_each(struct json container);
+bool json_next(struct json_each *);
+
+/* Growing output.  Starts as {0}.  failed stays set once memory ran out, and nothing is added then.
+ * To take back what was written since a mark, set length back to it. */
+struct json_out {
+	char *bytes;
+	size_t length, capacity;
+	bool failed;
+};
+
+void json_put(struct json_out *, struct str);        /* as it is */
+void json_put_string(struct json_out *, struct str); /* UTF-8, quoted and escaped */
+void json_put_int64(struct json_out *, int64_t);
+/* Digits and escapes as sent, without the text's white space; indent: blanks a level, 0 for one compact line. */
+void json_put_value(struct json_out *, struct json, unsigned indent);
+void json_put_quoted(struct json_out *, struct json); /* the value's compact text, as a string */
+void json_out_free(struct json_out *);
+
+#endif

@@ -1,0 +1,2456 @@
+#include "singer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- Time ---- */
+
+enum { SECONDS_A_DAY = 86400, DAYS_TO_1970 = 719162 /* from 0001-01-01 */ };
+
+#define US_A_SECOND INT64_C(1000000)
+#define TIME_LEAST  (-(int64_t)DAYS_TO_1970 * SECONDS_A_DAY * US_A_SECOND)
+#define TIME_MOST   INT64_C(253402300799999999) /* 9999-12-31T23:59:59.999999Z */
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+enum { NO_NUMBER = -100000 }; /* stays below zero in all that is made of it */
+
+static int two_digits(const char *s)
+{
+	return is_digit(s[0]) && is_digit(s[1]) ? (s[0] - '0') * 10 + (s[1] - '0') : NO_NUMBER;
+}
+
+static bool is_leap(int year)
+{
+	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+/* Days since 0001-01-01, all in the Gregorian calendar. */
+static bool days_of_date(int year, int month, int day, int64_t *days)
+{
+	static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+	int past = year - 1, length;
+
+	if (year < 1 || month < 1 || month > 12)
+		return false;
+	length = before[month] - before[month - 1] + (month == 2 && is_leap(year));
+	if (day < 1 || day > length)
+		return false;
+	*days = past * 365 + past / 4 - past / 100 + past / 400 + before[month - 1] + (month > 2 && is_leap(year)) +
+		day - 1;
+	return true;
+}
+
+/* YYYY-MM-DD */
+static bool parse_date(const char *s, int64_t *days)
+{
+	int year = two_digits(s) * 100 + two_digits(s + 2);
+
+	return s[4] == '-' && s[7] == '-' && days_of_date(year, two_digits(s + 5), two_digits(s + 8), days);
+}
+
+/* Digits after the second as microseconds; what is past six is cut.  Returns the place after them. */
+static const char *parse_fraction(const char *p, const char *end, int *us)
+{
+	int weight;
+
+	for (weight = 100000; p < end && is_digit(*p); p++, weight /= 10)
+		*us += weight * (*p - '0');
+	return p;
+}
+
+/* All that is left: Z, or a sign and HH:MM; as minutes. */
+static bool parse_offset(const char *s, size_t n, int *minutes)
+{
+	int hour, minute;
+
+	*minutes = 0;
+	if (n == 1)
+		return *s == 'Z' || *s == 'z';
+	if (n != 6 || (s[0] != '+' && s[0] != '-') || s[3] != ':')
+		return false;
+	hour = two_digits(s + 1);
+	minute = two_digits(s + 4);
+	*minutes = (hour * 60 + minute) * (s[0] == '-' ? -1 : 1);
+	return hour >= 0 && hour < 24 && minute >= 0 && minute < 60;
+}
+
+/* THH:MM:SS, fraction and offset, as microseconds since the date's UTC midnight. */
+static bool parse_time(const char *s, const char *end, int64_t *us)
+{
+	const char *p = s + 9, *digits = s + 10;
+	int hour, minute, second, fraction = 0, offset;
+
+	if (end - s < 10 || (*s != 'T' && *s != 't' && *s != ' ') || s[3] != ':' || s[6] != ':')
+		return false;
+	hour = two_digits(s + 1);
+	minute = two_digits(s + 4);
+	second = two_digits(s + 7);
+	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+		return false;
+	if (*p == '.') {
+		p = parse_fraction(digits, end, &fraction);
+		if (p == digits)
+			return false;
+	}
+	if (!parse_offset(p, (size_t)(end - p), &offset))
+		return false;
+	minute += hour * 60 - offset;
+	*us = ((int64_t)minute * 60 + second) * US_A_SECOND + fraction;
+	/* A leap second ends a UTC day, RFC 3339 section 5.7. */
+	return second < 60 || (minute + 1) % (24 * 60) == 0;
+}
+
+bool time_parse(struct str s, int64_t *us)
+{
+	int64_t days, of_day = 0, result;
+
+	if (s.n < 10 || !parse_date(s.s, &days))
+		return false;
+	if (s.n > 10 && !parse_time(s.s + 10, s.s + s.n, &of_day))
+		return false;
+	result = (days - DAYS_TO_1970) * SECONDS_A_DAY * US_A_SECOND + of_day;
+	if (result < TIME_LEAST || result > TIME_MOST)
+		return false;
+	*us = result;
+	return true;
+}
+
+static void put_digits(char *to, unsigned value, int digits)
+{
+	while (digits-- > 0) {
+		to[digits] = (char)('0' + value % 10);
+		value /= 10;
+	}
+}
+
+/* The date that lies so many days after 0000-03-01: years that begin in March have their leap day at the end, so that
+ * month and day come from one line (153 days in five months) without a table. */
+static void put_date(char *to, unsigned days)
+{
+	unsigned era = days / 146097, of_era = days % 146097;
+	unsigned of_400 = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	unsigned of_year = of_era - (365 * of_400 + of_400 / 4 - of_400 / 100);
+	unsigned from_march = (5 * of_year + 2) / 153;
+	unsigned month = from_march < 10 ? from_march + 3 : from_march - 9;
+
+	put_digits(to, era * 400 + of_400 + (month <= 2), 4);
+	put_digits(to + 5, month, 2);
+	put_digits(to + 8, of_year - (153 * from_march + 2) / 5 + 1, 2);
+}
+
+void time_format(int64_t us, char out[TIME_SIZE])
+{
+	uint64_t since_year_1;
+	unsigned of_day;
+
+	if (us < TIME_LEAST)
+		us = TIME_LEAST;
+	if (us > TIME_MOST)
+		us = TIME_MOST;
+	since_year_1 = (uint64_t)(us - TIME_LEAST);
+	of_day = (unsigned)(since_year_1 / US_A_SECOND % SECONDS_A_DAY);
+	memcpy(out, "0000-00-00T00:00:00.000000Z", TIME_SIZE);
+	put_date(out, (unsigned)(since_year_1 / US_A_SECOND / SECONDS_A_DAY) + 306);
+	put_digits(out + 11, of_day / 3600, 2);
+	put_digits(out + 14, of_day / 60 % 60, 2);
+	put_digits(out + 17, of_day % 60, 2);
+	put_digits(out + 20, (unsigned)(since_year_1 % US_A_SECOND), 6);
+}
+
+/* ---- Log ---- */
+
+enum {
+	LOG_LINE = 2048,         /* bytes of a plain line, its end included */
+	LOG_TEXT = 2 * LOG_LINE, /* formatted before striking out, which makes it shorter */
+	SECRET_SHORT = 6,        /* a shorter secret is a part of too many words */
+	SPELLING = 6             /* the longest spelling of one character: \u0041 */
+};
+
+static struct {
+	enum log_level least;
+	bool structured;
+	const char *secret;
+} logger = {LOG_INFO, false, ""};
+
+static const char *const level_upper[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
+static const char *const level_lower[] = {"debug", "info", "warning", "error", "critical"};
+
+bool fail(struct error *error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(error->text, sizeof error->text, format, args);
+	va_end(args);
+	return false;
+}
+
+void log_setup(enum log_level least, bool structured)
+{
+	logger.least = least;
+	logger.structured = structured;
+}
+
+void log_secret(const char *secret)
+{
+	logger.secret = secret ? secret : "";
+}
+
+static bool is_word(char c)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Does a text of two hexadecimal digits, in either case, stand for this character? */
+static bool is_hex_of(const char *text, char c)
+{
+	char lower[3], upper[3];
+
+	snprintf(lower, sizeof lower, "%02x", (unsigned)(unsigned char)c);
+	snprintf(upper, sizeof upper, "%02X", (unsigned)(unsigned char)c);
+	return (text[0] == lower[0] || text[0] == upper[0]) && (text[1] == lower[1] || text[1] == upper[1]);
+}
+
+/* How many bytes at text spell this character: itself, percent-encoded or as an escape of JSON; 0 if they do not. */
+static size_t spelling(const char *text, char c)
+{
+	if (*text == c)
+		return 1;
+	if (*text == '%' && is_hex_of(text + 1, c))
+		return 3;
+	if (*text == '\\' && text[1] == c)
+		return 2;
+	if (strncmp(text, "\\u00", 4) == 0 && is_hex_of(text + 4, c))
+		return 6;
+	return 0;
+}
+
+/* Length of the secret at text, or 0.  cut: the text goes on behind its end, and so may the secret. */
+static size_t secret_length(const char *text, bool cut)
+{
+	const char *p = text, *c;
+
+	for (c = logger.secret; *c; c++) {
+		size_t n = spelling(p, *c);
+		if (n == 0 && cut && p > text && strlen(p) < SPELLING)
+			return (size_t)(p - text) + strlen(p);
+		if (n == 0)
+			return 0;
+		p += n;
+	}
+	return (size_t)(p - text);
+}
+
+static bool is_struck(const char *text, const char *at, size_t length)
+{
+	if (length == 0 || strlen(logger.secret) >= SECRET_SHORT)
+		return length > 0;
+	return !(at > text && is_word(at[-1])) && !is_word(at[length]);
+}
+
+/* Up to three asterisks in place of each secret: never longer than what they replace. */
+static void strike_out(char *text, bool cut)
+{
+	char *from = text, *to = text;
+
+	while (*from) {
+		size_t n = secret_length(from, cut), stars = n < 3 ? n : 3;
+		if (is_struck(text, from, n)) {
+			memset(to, '*', stars);
+			to += stars;
+			from += n;
+		} else {
+			*to++ = *from++;
+		}
+	}
+	*to = '\0';
+}
+
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
+static void line_write(const char *line, size_t length)
+{
+	while (length > 0) {
+		ssize_t n = write(STDERR_FILENO, line, length);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return; /* there is no other place to say so */
+		line += n;
+		length -= (size_t)n;
+	}
+}
+
+/* The members that Meltano asks of a structured line.  message: text for a string; metric: JSON, or NULL. */
+static void line_structured(enum log_level level, const char *stream, const char *message, const char *metric)
+{
+	char line[2 * LOG_LINE + 1024], quoted[2 * LOG_LINE + 1], *to = quoted;
+	struct timespec now = {0, 0};
+	int n;
+
+	for (; *message; *to++ = *message++)
+		if (*message == '"' || *message == '\\')
+			*to++ = '\\';
+	*to = '\0';
+	clock_gettime(CLOCK_REALTIME, &now);
+	n = snprintf(line, sizeof line,
+		     "{\"level\": \"%s\", \"pid\": %ld, \"logger_name\": \"tap-segment\", \"ts\": %" PRId64 ".%06ld, "
+		     "\"thread_name\": \"MainThread\", \"app_name\": \"tap-segment\", \"stream_name\": %s%s%s, "
+		     "\"message\": \"%s\"%s%s}\n",
+		     level_lower[level], (long)getpid(), (int64_t)now.tv_sec, now.tv_nsec / 1000, stream ? "\"" : "",
+		     stream ? stream : "null", stream ? "\"" : "", quoted, metric ? ", \"metric_info\": " : "",
+		     metric ? metric : "");
+	line_write(line, (size_t)n);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	char text[LOG_TEXT], line[LOG_LINE + 1];
+	int n, saved = errno;
+	va_list args;
+
+	if (level < logger.least)
+		return;
+	va_start(args, format);
+	n = vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	make_printable(text);
+	strike_out(text, n >= LOG_TEXT);
+	text[LOG_LINE - sizeof "CRITICAL \n"] = '\0';
+	if (logger.structured) {
+		line_structured(level, NULL, text, NULL);
+	} else {
+		n = snprintf(line, sizeof line, "%s %s\n", level_upper[level], text);
+		line_write(line, (size_t)n);
+	}
+	errno = saved;
+}
+
+/* A metric is made of numbers and of the tap's own names: nothing in it to clean or to strike out. */
+static void log_metric(const char *stream, const char *metric)
+{
+	char line[LOG_LINE];
+	int saved = errno;
+
+	if (LOG_INFO < logger.least)
+		return;
+	if (logger.structured) {
+		line_structured(LOG_INFO, stream, "METRIC", metric);
+	} else {
+		int n = snprintf(line, sizeof line, "INFO METRIC: %s\n", metric);
+		line_write(line, (size_t)n);
+	}
+	errno = saved;
+}
+
+void log_records(const char *stream, uint64_t more)
+{
+	char metric[512];
+
+	snprintf(metric, sizeof metric,
+		 "{\"type\": \"counter\", \"metric\": \"record_count\", \"value\": %" PRIu64
+		 ", \"tags\": {\"endpoint\": \"%s\"}}",
+		 more, stream);
+	log_metric(stream, metric);
+}
+
+void log_request(const char *stream, int64_t ms, int status)
+{
+	char metric[512], code[48] = "";
+
+	if (ms < 0)
+		ms = 0;
+	if (status)
+		snprintf(code, sizeof code, "\"http_status_code\": %d, ", status);
+	snprintf(metric, sizeof metric,
+		 "{\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": %" PRId64 ".%03d, "
+		 "\"tags\": {\"endpoint\": \"%s\", %s\"status\": \"%s\"}}",
+		 ms / 1000, (int)(ms % 1000), stream, code, status >= 200 && status < 300 ? "succeeded" : "failed");
+	log_metric(stream, metric);
+}
+
+/* ---- Fields: a schema compiled ---- */
+
+/* A field accepts the JSON types whose bits are set; integers have a bit of their own beside that of numbers. */
+#define TYPE(t) (1u << (t))
+enum {
+	TYPE_INTEGER = TYPE(JSON_OBJECT + 1),
+	TYPE_ANY = TYPE_INTEGER - 1 /* no "type": whatever comes */
+};
+
+/* A node of a schema.  The fields of one object lie side by side, in the schema's order. */
+struct field {
+	struct str name; /* unescaped; none for the schema itself and for the items of an array */
+	unsigned types;
+	bool date_time;
+	bool selected;
+	bool required;          /* a field of the key or the replication field: never missing, never null */
+	bool foreign;           /* in the catalog's schema alone */
+	unsigned leaves;        /* of the types, scalars that are written as they are */
+	struct field *after;    /* the one that followed in an earlier row */
+	struct field *children; /* of an object; NULL: whatever members come */
+	size_t count;
+	struct field *items; /* of an array; NULL: whatever elements come */
+	const struct field *parent;
+	struct json schema;   /* the node that this was compiled from */
+	struct json metadata; /* the catalog's, while the selection is made */
+};
+
+/* A compiler's constants: where its memory comes from, and which stream to blame. */
+struct compiler {
+	struct arena *arena;
+	struct error *error;
+	const char *stream;
+};
+
+static bool no_memory(struct error *error, const char *stream)
+{
+	return fail(error, "stream %s: no memory for its schema and selection", stream);
+}
+
+static struct json member(struct json object, struct str name)
+{
+	struct json found = {object.text, NULL};
+	struct json_each it;
+
+	if (json_type(object) != JSON_OBJECT)
+		return found;
+	for (it = json_each(object); json_next(&it);)
+		if (json_equals(it.key, name))
+			found = it.value;
+	return found;
+}
+
+static size_t json_count(struct json container)
+{
+	struct json_each it = json_each(container);
+	size_t n = 0;
+
+	while (json_next(&it))
+		n++;
+	return n;
+}
+
+static bool str_equal(struct str a, struct str b)
+{
+	return a.n == b.n && memcmp(a.s, b.s, a.n) == 0;
+}
+
+static struct field *field_named(const struct field *object, struct str name)
+{
+	size_t i;
+
+	for (i = 0; i < object->count; i++)
+		if (str_equal(object->children[i].name, name))
+			return &object->children[i];
+	return NULL;
+}
+
+/* The way to a field from its row, a.b[].c; returns the length, which may be cut to size - 1. */
+static size_t field_path(const struct field *f, char *to, size_t size)
+{
+	size_t n = f->parent ? field_path(f->parent, to, size) : 0;
+	int more;
+
+	if (!f->parent || n + 1 >= size)
+		return n;
+	if (f->parent->items == f)
+		more = snprintf(to + n, size - n, "[]");
+	else
+		more = snprintf(to + n, size - n, "%s%.*s", n ? "." : "", (int)(f->name.n < size ? f->name.n : size),
+				f->name.s);
+	return (size_t)more < size - n ? n + (size_t)more : size - 1;
+}
+
+/* A path short enough for a message. */
+struct path {
+	char text[128];
+};
+
+static const char *path_of(const struct field *f, struct path *path)
+{
+	if (!f->parent)
+		return "the row";
+	field_path(f, path->text, sizeof path->text);
+	return path->text;
+}
+
+static bool type_bit(struct json name, unsigned *types)
+{
+	static const struct {
+		const char *name;
+		unsigned bit;
+	} known[] = {{"null", TYPE(JSON_NULL)},    {"boolean", TYPE(JSON_BOOL)},  {"number", TYPE(JSON_NUMBER)},
+		     {"integer", TYPE_INTEGER},    {"string", TYPE(JSON_STRING)}, {"array", TYPE(JSON_ARRAY)},
+		     {"object", TYPE(JSON_OBJECT)}};
+	size_t i;
+
+	for (i = 0; i < sizeof known / sizeof *known; i++)
+		if (json_equals(name, str_of(known[i].name))) {
+			*types |= known[i].bit;
+			return true;
+		}
+	return false;
+}
+
+static bool field_types(const struct compiler *c, struct field *f)
+{
+	struct json type = json_get(f->schema, "type");
+	struct json_each it = json_each(type);
+	struct path path;
+	bool ok = true;
+
+	if (!type.node) {
+		f->types = TYPE_ANY;
+		return true;
+	}
+	if (json_type(type) == JSON_STRING)
+		ok = type_bit(type, &f->types);
+	while (ok && json_next(&it))
+		ok = type_bit(it.value, &f->types);
+	f->date_time =
+		(f->types & TYPE(JSON_STRING)) && json_equals(json_get(f->schema, "format"), str_of("date-time"));
+	return (ok && f->types) || fail(c->error,
+					"stream %s: \"type\" of %s in the catalog's schema is neither a JSON type "
+					"nor a list of such",
+					c->stream, path_of(f, &path));
+}
+
+/* The children of an object's node, not yet compiled.  Of equal names the last counts, as in any JSON object. */
+static bool field_children(const struct compiler *c, struct field *f, struct json properties, struct json built_in)
+{
+	struct json known = json_get(built_in, "properties");
+	size_t most = json_count(properties);
+	struct json_each it;
+	struct path path;
+
+	if (most > SINGER_FIELDS)
+		return fail(c->error, "stream %s: %s has %zu fields in the catalog's schema, the most are %d",
+			    c->stream, path_of(f, &path), most, SINGER_FIELDS);
+	f->children = arena_alloc(c->arena, most, sizeof *f->children);
+	if (!f->children)
+		return no_memory(c->error, c->stream);
+	for (it = json_each(properties); json_next(&it);) {
+		struct str name;
+		struct field *child;
+
+		if (!json_string(it.key, c->arena, &name))
+			return no_memory(c->error, c->stream);
+		child = field_named(f, name);
+		if (!child)
+			child = &f->children[f->count++];
+		child->name = name;
+		child->after = child;
+		child->parent = f;
+		child->schema = it.value;
+		child->foreign = known.node && !member(known, name).node;
+	}
+	return true;
+}
+
+static bool field_items(const struct compiler *c, struct field *f, struct json items)
+{
+	f->items = arena_alloc(c->arena, 1, sizeof *f->items);
+	if (!f->items)
+		return no_memory(c->error, c->stream);
+	f->items->parent = f;
+	f->items->schema = items;
+	return true;
+}
+
+/* Compiles f->schema and all below it.  built_in: the tap's own node for the same place, absent if it has none.
+ * The row's own node counts as an object, whatever it says. */
+static bool field_compile(const struct compiler *c, struct field *f, struct json built_in)
+{
+	struct json properties = json_get(f->schema, "properties"), items = json_get(f->schema, "items");
+	struct json known = json_get(built_in, "properties");
+	size_t i;
+
+	if (!field_types(c, f))
+		return false;
+	if (!f->parent)
+		f->types = TYPE(JSON_OBJECT);
+	if (f->types == TYPE_ANY)
+		return true;
+	if ((f->types & TYPE(JSON_OBJECT)) && json_count(properties) && !field_children(c, f, properties, built_in))
+		return false;
+	if ((f->types & TYPE(JSON_ARRAY)) && json_type(items) == JSON_OBJECT && !field_items(c, f, items))
+		return false;
+	for (i = 0; i < f->count; i++)
+		if (!field_compile(c, &f->children[i], member(known, f->children[i].name)))
+			return false;
+	return !f->items || field_compile(c, f->items, json_get(built_in, "items"));
+}
+
+/* ---- Selection: the --select rules ---- */
+
+/* [!]stream or [!]stream.field, both with * and ?. */
+struct rule {
+	struct str text, stream, field; /* field: none for the whole stream */
+	bool exclude;
+	bool matched; /* some stream or field */
+};
+
+/* What selection_make works with. */
+struct maker {
+	struct compiler compiler;
+	struct json streams; /* the catalog's entries; absent: no catalog */
+	struct rule *rule;
+	size_t rules;
+	bool unique_keys;
+	/* of the stream at hand */
+	struct json entry, metadata, root_metadata;
+};
+
+static bool glob_matches(struct str glob, struct str name)
+{
+	size_t g = 0, n = 0, star = SIZE_MAX, from_star = 0;
+
+	while (n < name.n) {
+		if (g < glob.n && glob.s[g] == '*') {
+			star = g++;
+			from_star = n;
+		} else if (g < glob.n && (glob.s[g] == '?' || glob.s[g] == name.s[n])) {
+			g++;
+			n++;
+		} else if (star != SIZE_MAX) {
+			g = star + 1;
+			n = ++from_star;
+		} else {
+			return false;
+		}
+	}
+	while (g < glob.n && glob.s[g] == '*')
+		g++;
+	return g == glob.n;
+}
+
+static struct str trim(struct str s)
+{
+	while (s.n && s.s[0] == ' ') {
+		s.s++;
+		s.n--;
+	}
+	while (s.n && s.s[s.n - 1] == ' ')
+		s.n--;
+	return s;
+}
+
+/* Cuts the text before the first such byte off *rest, and the byte with it. */
+static struct str cut_at(struct str *rest, char c)
+{
+	const char *at = rest->n ? memchr(rest->s, c, rest->n) : NULL;
+	struct str part = {rest->s, at ? (size_t)(at - rest->s) : rest->n};
+	size_t past = part.n + (at != NULL);
+
+	rest->s += past;
+	rest->n -= past;
+	return part;
+}
+
+/* "s.*" is all of s, as "s" is; what may follow a top-level field, as in "s.f.*", comes with it anyway. */
+static struct rule rule_of(struct str text)
+{
+	struct rule rule = {.text = text};
+
+	if (text.n && text.s[0] == '!') {
+		rule.exclude = true;
+		text.s++;
+		text.n--;
+	}
+	rule.stream = trim(cut_at(&text, '.'));
+	rule.field = trim(cut_at(&text, '.'));
+	if (str_is(rule.field, "*"))
+		rule.field.n = 0;
+	return rule;
+}
+
+static bool rules_parse(struct maker *m, const char *const *texts)
+{
+	const char *const *text, *c;
+	size_t most = 1;
+
+	if (!texts)
+		return true;
+	for (text = texts; *text; text++)
+		for (most++, c = *text; *c; c++)
+			most += *c == ',';
+	m->rule = arena_alloc(m->compiler.arena, most, sizeof *m->rule);
+	if (!m->rule)
+		return fail(m->compiler.error, "--select: no memory");
+	for (text = texts; *text; text++) {
+		struct str rest = str_of(*text);
+		while (rest.n) {
+			struct str part = trim(cut_at(&rest, ','));
+			if (part.n)
+				m->rule[m->rules++] = rule_of(part);
+		}
+	}
+	return m->rules || fail(m->compiler.error, "--select: expected rules like sources,audit_events.*,!iam_*");
+}
+
+static void rule_apply(struct rule *rule, bool *taken)
+{
+	rule->matched = true;
+	*taken = !rule->exclude;
+}
+
+/* Do the rules take a stream?  The last one that matches wins; one that excludes a field says nothing about it. */
+static bool rules_take_stream(const struct maker *m, struct str stream)
+{
+	bool taken = m->rule[0].exclude;
+	size_t i;
+
+	for (i = 0; i < m->rules; i++) {
+		struct rule *rule = &m->rule[i];
+		if (!glob_matches(rule->stream, stream))
+			continue;
+		if (!rule->field.n)
+			rule_apply(rule, &taken);
+		else if (!rule->exclude)
+			taken = true;
+	}
+	return taken;
+}
+
+static bool rules_take_field(const struct maker *m, struct str stream, struct str field)
+{
+	bool taken = m->rule[0].exclude;
+	size_t i;
+
+	for (i = 0; i < m->rules; i++) {
+		struct rule *rule = &m->rule[i];
+		if (glob_matches(rule->stream, stream) && (!rule->field.n || glob_matches(rule->field, field)))
+			rule_apply(rule, &taken);
+	}
+	return taken;
+}
+
+static void rules_warn(const struct maker *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->rules; i++)
+		if (!m->rule[i].matched)
+			log_line(LOG_WARNING,
+				 "--select: %.*s matches no stream or field; --discover shows what there is",
+				 (int)m->rule[i].text.n, m->rule[i].text.s);
+}
+
+/* ---- Selection: the catalog ---- */
+
+enum choice { UNSAID, NO, YES };
+
+static bool text_is(struct str s, const char *lower)
+{
+	size_t i;
+
+	if (s.n != strlen(lower))
+		return false;
+	for (i = 0; i < s.n; i++)
+		if (s.s[i] != lower[i] && s.s[i] != lower[i] - 'a' + 'A')
+			return false;
+	return true;
+}
+
+/* A boolean of the catalog.  Singer's own examples hold them as strings, which mean what they say. */
+static bool choice_of(const struct maker *m, struct json object, const char *name, enum choice *choice)
+{
+	struct json v = json_get(object, name);
+
+	*choice = UNSAID;
+	if (json_type(v) <= JSON_NULL)
+		return true;
+	if (text_is(json_token(v), "true"))
+		*choice = YES;
+	else if (text_is(json_token(v), "false"))
+		*choice = NO;
+	else
+		return fail(m->compiler.error, "stream %s: \"%s\" in the catalog is neither true nor false",
+			    m->compiler.stream, name);
+	return true;
+}
+
+/* A stream's name in the catalog: its identity, or in the oldest catalogs the name alone. */
+static struct json entry_id(struct json entry)
+{
+	struct json id = json_get(entry, "tap_stream_id");
+
+	return id.node ? id : json_get(entry, "stream");
+}
+
+static bool catalog_open(struct maker *m, struct json catalog)
+{
+	struct json_each it;
+
+	m->streams = json_get(catalog, "streams");
+	if (!catalog.node)
+		return true;
+	if (json_type(m->streams) != JSON_ARRAY)
+		return fail(m->compiler.error, "not a catalog: expected {\"streams\": [...]}, as --discover writes it");
+	for (it = json_each(m->streams); json_next(&it);)
+		if (json_type(entry_id(it.value)) != JSON_STRING)
+			return fail(m->compiler.error, "a stream of the catalog has no \"tap_stream_id\"");
+	return true;
+}
+
+static struct json catalog_entry(const struct maker *m, const char *stream)
+{
+	struct json_each it;
+
+	for (it = json_each(m->streams); json_next(&it);)
+		if (json_equals(entry_id(it.value), str_of(stream)))
+			return it.value;
+	it.value.node = NULL;
+	return it.value;
+}
+
+static void catalog_warn(const struct maker *m, const struct selection sel[], size_t n)
+{
+	struct json_each it;
+	size_t i;
+
+	for (it = json_each(m->streams); json_next(&it);) {
+		struct json id = entry_id(it.value);
+		for (i = 0; i < n && !json_equals(id, str_of(sel[i].stream->name)); i++)
+			;
+		if (i == n)
+			log_line(LOG_WARNING, "stream %.*s of the catalog is unknown and left out",
+				 (int)json_token(id).n, json_token(id).s);
+	}
+}
+
+/* The metadata of the stream as a whole is that with the empty breadcrumb; of several the last counts. */
+static bool entry_open(struct maker *m, const char *stream)
+{
+	struct json none = {NULL, NULL};
+	struct json_each it;
+
+	m->compiler.stream = stream;
+	m->root_metadata = none;
+	m->entry = catalog_entry(m, stream);
+	m->metadata = json_get(m->entry, "metadata");
+	if (json_type(m->metadata) > JSON_NULL && json_type(m->metadata) != JSON_ARRAY)
+		return fail(m->compiler.error, "stream %s: \"metadata\" in the catalog is not a list", stream);
+	for (it = json_each(m->metadata); json_next(&it);) {
+		struct json breadcrumb = json_get(it.value, "breadcrumb");
+		if (json_type(breadcrumb) != JSON_ARRAY || json_type(json_get(it.value, "metadata")) != JSON_OBJECT)
+			return fail(m->compiler.error,
+				    "stream %s: the catalog's metadata must be a list of {\"breadcrumb\": [...], "
+				    "\"metadata\": {...}}",
+				    stream);
+		if (json_count(breadcrumb) == 0)
+			m->root_metadata = json_get(it.value, "metadata");
+	}
+	return true;
+}
+
+/* What the user says of a stream: Meltano writes it with dashes into the metadata and underscored beside it. */
+static struct json entry_get(const struct maker *m, const char *dashed, const char *underscored)
+{
+	const struct json places[] = {json_get(m->root_metadata, dashed), json_get(m->root_metadata, underscored),
+				      json_get(m->entry, underscored), json_get(m->entry, dashed)};
+	size_t i;
+
+	for (i = 0; i < 3 && json_type(places[i]) <= JSON_NULL; i++)
+		;
+	return places[i];
+}
+
+/* The catalog's word on a whole stream: the first of these places that says anything. */
+static bool stream_selected(const struct maker *m, bool *selected)
+{
+	const struct {
+		struct json object;
+		const char *name;
+	} places[] = {{m->root_metadata, "selected"},
+		      {json_get(m->entry, "schema"), "selected"},
+		      {m->entry, "selected"},
+		      {m->root_metadata, "selected-by-default"}};
+	enum choice choice = UNSAID;
+	size_t i;
+
+	for (i = 0; i < sizeof places / sizeof *places && choice == UNSAID; i++)
+		if (!choice_of(m, places[i].object, places[i].name, &choice))
+			return false;
+	*selected = choice == YES || (choice == UNSAID && m->entry.node && json_count(m->metadata) == 0);
+	return true;
+}
+
+static void warn_impossible(const struct maker *m, const char *what, struct json value)
+{
+	log_line(LOG_WARNING, "stream %s: %s \"%.*s\" of the catalog is not possible and left out", m->compiler.stream,
+		 what, (int)json_token(value).n, json_token(value).s);
+}
+
+/* FULL_TABLE on an incremental stream is the one method that can be chosen. */
+static void stream_method(const struct maker *m, struct selection *sel)
+{
+	struct json method = entry_get(m, "replication-method", "replication_method");
+	struct json key = entry_get(m, "replication-key", "replication_key");
+	const char *own = sel->stream->replication_key;
+	bool full_table = json_equals(method, str_of("FULL_TABLE"));
+
+	sel->full_table = own && full_table;
+	if (json_type(method) > JSON_NULL && !full_table && !(own && json_equals(method, str_of("INCREMENTAL"))))
+		warn_impossible(m, "replication method", method);
+	if (json_type(key) > JSON_NULL && !full_table && !(own && json_equals(key, str_of(own))))
+		warn_impossible(m, "replication key", key);
+}
+
+/* ---- Selection: keys ---- */
+
+static size_t key_count(const char *const key[SINGER_KEYS])
+{
+	size_t n = 0;
+
+	while (n < SINGER_KEYS && key[n])
+		n++;
+	return n;
+}
+
+static bool key_has(const char *const key[SINGER_KEYS], struct json name)
+{
+	size_t i, n = key_count(key);
+
+	for (i = 0; i < n; i++)
+		if (json_equals(name, str_of(key[i])))
+			return true;
+	return false;
+}
+
+/* Are these the documented key's names, in any order?  Then they are what discovery wrote, and nobody's wish. */
+static bool key_is_documented(const struct singer_stream *stream, struct json names)
+{
+	struct json_each it;
+
+	if (json_count(names) != key_count(stream->key))
+		return false;
+	for (it = json_each(names); json_next(&it);)
+		if (!key_has(stream->key, it.value))
+			return false;
+	return true;
+}
+
+static bool key_take(const struct maker *m, struct selection *sel, struct json names)
+{
+	static const struct str none;
+	struct json_each it;
+	size_t n = 0, i;
+
+	for (i = 0; i < SINGER_KEYS; i++)
+		sel->key[i] = none;
+	for (it = json_each(names); json_next(&it); n++) {
+		if (n == SINGER_KEYS)
+			return fail(m->compiler.error, "stream %s: the catalog's key has more than %d fields",
+				    m->compiler.stream, SINGER_KEYS);
+		if (json_token(it.value).n == 0 || json_type(it.value) != JSON_STRING)
+			return fail(m->compiler.error, "stream %s: the catalog's key is not a list of fields' names",
+				    m->compiler.stream);
+		if (!json_string(it.value, m->compiler.arena, &sel->key[n]))
+			return no_memory(m->compiler.error, m->compiler.stream);
+	}
+	return true;
+}
+
+/* The key in force: the user's, where the catalog has one that is not the documented; else unique or documented. */
+static bool stream_key(const struct maker *m, struct selection *sel)
+{
+	const struct json places[] = {entry_get(m, "key-properties", "key_properties"),
+				      json_get(m->entry, "key_properties"),
+				      entry_get(m, "view-key-properties", "view_key_properties"),
+				      entry_get(m, "table-key-properties", "table_key_properties")};
+	const char *const *own = m->unique_keys ? sel->stream->unique_key : sel->stream->key;
+	size_t i, n = key_count(own);
+
+	for (i = 0; i < n; i++)
+		sel->key[i] = str_of(own[i]);
+	for (i = 0; i < sizeof places / sizeof *places; i++) {
+		if (json_type(places[i]) > JSON_NULL && json_type(places[i]) != JSON_ARRAY)
+			return fail(m->compiler.error, "stream %s: the catalog's key is not a list of fields' names",
+				    m->compiler.stream);
+		if (json_type(places[i]) == JSON_ARRAY && !key_is_documented(sel->stream, places[i]))
+			return key_take(m, sel, places[i]);
+	}
+	return true;
+}
+
+static bool require_field(struct selection *sel, struct str name)
+{
+	struct field *f = field_named(sel->fields, name);
+
+	if (f)
+		f->required = true;
+	return f != NULL;
+}
+
+/* Marks the fields that no row may lack. */
+static bool stream_require(const struct maker *m, struct selection *sel)
+{
+	const char *replication = sel->stream->replication_key;
+	size_t i;
+
+	for (i = 0; i < SINGER_KEYS && sel->key[i].n; i++)
+		if (!require_field(sel, sel->key[i]))
+			return fail(m->compiler.error,
+				    "stream %s: key field %.*s is not in the catalog's schema; add it there, or choose "
+				    "other key-properties",
+				    m->compiler.stream, (int)sel->key[i].n, sel->key[i].s);
+	if (replication && !require_field(sel, str_of(replication)) && !sel->full_table)
+		return fail(m->compiler.error,
+			    "stream %s: replication key %s is not in the catalog's schema; add it there, or choose "
+			    "FULL_TABLE",
+			    m->compiler.stream, replication);
+	return true;
+}
+
+/* A key identifies a row if all that the unique key names is in it.  No key at all loses no row either. */
+static bool key_is_unique(const struct selection *sel)
+{
+	size_t i, k, n = key_count(sel->stream->unique_key);
+
+	for (i = 0; i < n && sel->key[0].n; i++) {
+		for (k = 0; k < SINGER_KEYS && !str_is(sel->key[k], sel->stream->unique_key[i]); k++)
+			;
+		if (k == SINGER_KEYS)
+			return false;
+	}
+	return true;
+}
+
+void selection_warn_keys(const struct selection sel[], size_t n)
+{
+	char names[1024];
+	size_t i, length = 0;
+
+	for (i = 0; i < n && length < sizeof names; i++)
+		if (sel[i].selected && !key_is_unique(&sel[i]))
+			length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "",
+						   sel[i].stream->name);
+	if (length)
+		log_line(LOG_WARNING,
+			 "the key does not identify a row of %s: a target that upserts keeps one of several rows; "
+			 "\"unique_keys\": true in the config makes the keys identify rows",
+			 names);
+}
+
+/* ---- Selection: fields ---- */
+
+/* The field at a breadcrumb: "properties" before a name, "items" into an array.  NULL: the schema has none there. */
+static struct field *field_at(struct field *root, struct json breadcrumb, struct arena *arena)
+{
+	struct field *f = root;
+	bool name_next = false;
+	struct json_each it;
+
+	for (it = json_each(breadcrumb); f && json_next(&it);) {
+		struct str name;
+
+		if (!json_string(it.value, arena, &name))
+			return NULL;
+		if (name_next)
+			f = field_named(f, name);
+		else if (!str_is(name, "properties"))
+			f = str_is(name, "items") ? f->items : NULL;
+		name_next = !name_next && str_is(name, "properties");
+	}
+	return name_next ? NULL : f;
+}
+
+static void warn_breadcrumb(const struct maker *m, struct json breadcrumb)
+{
+	struct json_out text = {0};
+
+	json_put_value(&text, breadcrumb, 0);
+	log_line(LOG_WARNING, "stream %s: the catalog's metadata is about %.*s, which its schema does not have",
+		 m->compiler.stream, (int)text.length, text.length ? text.bytes : "");
+	json_out_free(&text);
+}
+
+/* Hangs each metadata entry on its field; of several for one field the last counts. */
+static void metadata_attach(const struct maker *m, struct selection *sel)
+{
+	struct json_each it;
+
+	for (it = json_each(m->metadata); json_next(&it);) {
+		struct json breadcrumb = json_get(it.value, "breadcrumb");
+		struct field *f = field_at(sel->fields, breadcrumb, m->compiler.arena);
+
+		if (f)
+			f->metadata = json_get(it.value, "metadata");
+		else if (sel->selected)
+			warn_breadcrumb(m, breadcrumb);
+	}
+}
+
+/* The catalog's word on a field whose parent is in. */
+static bool field_chosen(const struct maker *m, const struct field *f, bool *chosen)
+{
+	/* The oldest catalogs have no metadata: what it would say stands inside the schema's nodes. */
+	struct json said = json_count(m->metadata) ? f->metadata : f->schema;
+	struct json inclusion = json_get(said, "inclusion");
+	enum choice user, tap;
+
+	if (!choice_of(m, said, "selected", &user) || !choice_of(m, said, "selected-by-default", &tap))
+		return false;
+	if (json_equals(inclusion, str_of("unsupported")))
+		*chosen = false;
+	else if (json_equals(inclusion, str_of("automatic")))
+		*chosen = true;
+	else
+		*chosen = user != UNSAID ? user == YES : tap != NO;
+	return true;
+}
+
+static bool is_automatic(const struct singer_stream *stream, struct str name)
+{
+	size_t i;
+
+	for (i = 0; i < SINGER_KEYS; i++)
+		if ((stream->key[i] && str_is(name, stream->key[i])) ||
+		    (stream->unique_key[i] && str_is(name, stream->unique_key[i])))
+			return true;
+	return stream->replication_key && str_is(name, stream->replication_key);
+}
+
+static unsigned leaves_of(const struct field *f)
+{
+	unsigned leaves = f->types & (TYPE(JSON_NULL) | TYPE(JSON_BOOL) | TYPE(JSON_NUMBER) | TYPE(JSON_STRING));
+
+	if (f->date_time)
+		leaves &= ~TYPE(JSON_STRING);
+	if (f->required)
+		leaves &= ~TYPE(JSON_NULL);
+	return leaves;
+}
+
+/* Rules speak of top-level fields, the catalog of any; a required field is in whatever they say. */
+static bool field_select(const struct maker *m, const struct singer_stream *stream, struct field *f, bool in)
+{
+	bool by_rules = m->rules && !f->parent;
+	size_t i;
+
+	f->selected = in;
+	f->leaves = leaves_of(f);
+	for (i = 0; i < f->count; i++) {
+		struct field *child = &f->children[i];
+		bool chosen = in;
+
+		if (by_rules)
+			chosen = rules_take_field(m, str_of(stream->name), child->name) ||
+				 is_automatic(stream, child->name);
+		else if (in && !m->rules && !field_chosen(m, child, &chosen))
+			return false;
+		if (!field_select(m, stream, child, chosen || child->required))
+			return false;
+	}
+	return !f->items || field_select(m, stream, f->items, in);
+}
+
+static bool any_selected(const struct field *f)
+{
+	size_t i;
+
+	for (i = 0; i < f->count; i++)
+		if (f->children[i].selected)
+			return true;
+	return false;
+}
+
+/* An object without any of its fields.  Meltano's rules never match what is below "items". */
+static void warn_empty(const struct maker *m, const struct field *f)
+{
+	const char *stream = m->compiler.stream;
+	struct path path;
+
+	if (!f->parent)
+		log_line(LOG_WARNING,
+			 "stream %s: none of its fields is selected, so its rows are written as {}; select %s.*",
+			 stream, stream);
+	else if (f->parent->items == f)
+		log_line(LOG_WARNING,
+			 "stream %s: %s is selected, but no field of its elements, so they are written as {}; select "
+			 "%s.%s.*, or take the metadata below its \"items\" out of the catalog",
+			 stream, path_of(f->parent, &path), stream, path_of(f->parent, &path));
+	else
+		log_line(LOG_WARNING,
+			 "stream %s: %s is selected, but none of its fields, so it is written as {}; select %s.%s.*",
+			 stream, path_of(f, &path), stream, path_of(f, &path));
+}
+
+/* Selected fields that the tap does not know, and objects that are left with nothing in them. */
+static void fields_warn(const struct maker *m, const struct field *f)
+{
+	struct path path;
+	size_t i;
+
+	if (!f->selected)
+		return;
+	if (f->foreign)
+		log_line(LOG_WARNING,
+			 "stream %s: field %s of the catalog's schema is unknown; it is written where the API sends it",
+			 m->compiler.stream, path_of(f, &path));
+	if (f->count && !any_selected(f))
+		warn_empty(m, f);
+	for (i = 0; i < f->count; i++)
+		fields_warn(m, &f->children[i]);
+	if (f->items)
+		fields_warn(m, f->items);
+}
+
+/* ---- Selection: a stream, and all of them ---- */
+
+enum { LEFT_OUT_NAMES = 16, LEFT_OUT_LENGTH = 64 };
+
+/* Members that rows had and the schema has not: the object they stood in, and their names as sent. */
+struct left_out {
+	size_t count;
+	struct {
+		const struct field *object;
+		size_t length;
+		char name[LEFT_OUT_LENGTH];
+	} member[LEFT_OUT_NAMES];
+};
+
+/* The catalog's schema if it has one with fields, else the built-in. */
+static bool stream_fields(const struct maker *m, struct selection *sel)
+{
+	struct json theirs = json_get(m->entry, "schema"), built_in;
+	struct arena *arena = m->compiler.arena;
+	struct json_error problem;
+
+	if (!json_parse(arena, (const char *)sel->stream->schema, sel->stream->schema_length, &built_in, &problem))
+		return fail(m->compiler.error, "stream %s: built-in schema, line %zu, column %zu: %s",
+			    m->compiler.stream, problem.line, problem.column, problem.what);
+	if (json_type(theirs) > JSON_NULL && json_type(theirs) != JSON_OBJECT)
+		return fail(m->compiler.error, "stream %s: \"schema\" in the catalog is not an object",
+			    m->compiler.stream);
+	sel->schema = json_count(json_get(theirs, "properties")) ? theirs : built_in;
+	sel->fields = arena_alloc(arena, 1, sizeof *sel->fields);
+	if (!sel->fields)
+		return no_memory(m->compiler.error, m->compiler.stream);
+	sel->fields->schema = sel->schema;
+	return field_compile(&m->compiler, sel->fields, built_in);
+}
+
+/* What the RECORD lines need beside the fields. */
+static bool stream_lines(const struct maker *m, struct selection *sel)
+{
+	struct json_out head = {0};
+	struct str text;
+
+	json_put(&head, str_of("{\"type\":\"RECORD\",\"stream\":"));
+	json_put_string(&head, sel->name);
+	json_put(&head, str_of(",\"record\":"));
+	text.s = head.bytes;
+	text.n = head.length;
+	if (!head.failed)
+		sel->head.s = arena_string(m->compiler.arena, text);
+	sel->head.n = text.n;
+	json_out_free(&head);
+	sel->left_out = arena_alloc(m->compiler.arena, 1, sizeof *sel->left_out);
+	return (sel->head.s && sel->left_out) || no_memory(m->compiler.error, m->compiler.stream);
+}
+
+/* Whether a stream is in, by rules or catalog, and what it is called. */
+static bool stream_choose(const struct maker *m, struct selection *sel)
+{
+	struct json name = json_get(m->entry, "stream");
+
+	sel->name = str_of(sel->stream->name);
+	if (json_type(name) == JSON_STRING && json_token(name).n && !json_string(name, m->compiler.arena, &sel->name))
+		return no_memory(m->compiler.error, m->compiler.stream);
+	sel->by_rules = m->rules > 0;
+	if (!m->rules && m->streams.node)
+		return stream_selected(m, &sel->selected);
+	sel->selected = !m->rules || rules_take_stream(m, str_of(sel->stream->name));
+	return true;
+}
+
+static bool stream_make(struct maker *m, struct selection *sel)
+{
+	if (!entry_open(m, sel->stream->name) || !stream_choose(m, sel))
+		return false;
+	/* Fields are needed to write rows, to tell which rules name one, and for discovery, which has no catalog. */
+	if (!sel->selected && !m->rules && m->streams.node)
+		return true;
+	if (!stream_fields(m, sel) || !stream_lines(m, sel))
+		return false;
+	if (sel->selected) {
+		stream_method(m, sel);
+		if (!stream_key(m, sel) || !stream_require(m, sel))
+			return false;
+	}
+	metadata_attach(m, sel);
+	if (!field_select(m, sel->stream, sel->fields, true))
+		return false;
+	if (sel->selected)
+		fields_warn(m, sel->fields);
+	return true;
+}
+
+static void warn_nothing(const struct maker *m)
+{
+	if (m->rules)
+		log_line(LOG_WARNING, "--select leaves no stream: nothing is synced; --select '*' takes all of them");
+	else
+		log_line(LOG_WARNING, "the catalog selects no stream: nothing is synced; set \"selected\": true in a "
+				      "stream's metadata "
+				      "with the breadcrumb [], or use --select");
+}
+
+bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *const *rules, bool unique_keys,
+		    struct arena *arena, struct error *error)
+{
+	struct maker m = {.compiler = {arena, error, NULL}, .unique_keys = unique_keys};
+	bool any = false;
+	size_t i;
+
+	if (!catalog_open(&m, catalog) || !rules_parse(&m, rules))
+		return false;
+	catalog_warn(&m, sel, n);
+	for (i = 0; i < n; i++) {
+		struct selection fresh = {.stream = sel[i].stream};
+		sel[i] = fresh;
+		if (!stream_make(&m, &sel[i]))
+			return false;
+		any = any || sel[i].selected;
+	}
+	rules_warn(&m);
+	if (!any)
+		warn_nothing(&m);
+	return true;
+}
+
+/* ---- Projection: copying ----
+ * A row is written straight from its text, along its nodes (json.h, struct json_node): most of what is written stands
+ * there in the same order, so instead of copying token by token, a span of the text grows as long as the next thing to
+ * write follows it there, and is copied once.  A whole row that needs no change is one memcpy. */
+
+struct projector {
+	struct json_out *out;
+	const char *text;
+	const char *from, *to; /* the span: to be copied before anything else is written */
+	const struct singer_extra *extra;
+	size_t extras;
+	struct left_out *left_out;
+	/* why the row does not fit */
+	const struct field *misfit;
+	enum json_type found;
+	const char *what; /* said in place of the type found; may be NULL */
+};
+
+static void span_end(struct projector *p)
+{
+	struct str span = {p->from, (size_t)(p->to - p->from)};
+
+	json_put(p->out, span);
+	p->from = p->to = NULL;
+}
+
+static void copy(struct projector *p, const char *from, const char *to)
+{
+	if (from != p->to) {
+		if (p->to)
+			span_end(p);
+		p->from = from;
+	}
+	p->to = to;
+}
+
+/* The span never holds the row's last byte when this is called, so one more can be looked at. */
+static void put_byte(struct projector *p, char c)
+{
+	struct str byte = {&c, 1};
+
+	if (p->to && *p->to == c) {
+		p->to++;
+		return;
+	}
+	if (p->to)
+		span_end(p);
+	json_put(p->out, byte);
+}
+
+static void put_text(struct projector *p, struct str text)
+{
+	if (p->to)
+		span_end(p);
+	json_put(p->out, text);
+}
+
+static bool has_escape(const struct json_node *string)
+{
+	return string->size & 1;
+}
+
+/* The place after a scalar or after a container's opening bracket. */
+static const char *token_end(const char *text, const struct json_node *node)
+{
+	const char *first = text + node->at;
+
+	if (*first == '"')
+		return first + node->size / 2 + 2;
+	return first + (*first == '{' || *first == '[' ? 1 : node->size);
+}
+
+static const struct json_node *node_after(const char *text, const struct json_node *node)
+{
+	char first = text[node->at];
+
+	return node + (first == '{' || first == '[' ? node->size : 1);
+}
+
+/* Is this the escape of a surrogate, high (\ud800 to \udbff) or low (\udc00 to \udfff)? */
+static bool is_surrogate(const char *escape, bool high)
+{
+	static const char highs[] = "89abAB", lows[] = "cdefCDEF";
+
+	return escape[0] == '\\' && escape[1] == 'u' && (escape[2] == 'd' || escape[2] == 'D') &&
+	       strchr(high ? highs : lows, escape[3]);
+}
+
+/* A string with escapes, its quotes included.  A surrogate without its other half is no character: many readers of JSON
+ * take it, and fail when they are to write it. */
+static void copy_escaped(struct projector *p, const char *from, const char *end)
+{
+	static const struct str replacement = {"\\ufffd", 6};
+	const char *escape = from;
+
+	while ((escape = memchr(escape, '\\', (size_t)(end - escape)))) {
+		bool high = is_surrogate(escape, true);
+
+		if (high && is_surrogate(escape + 6, false)) {
+			escape += 12;
+		} else if (high || is_surrogate(escape, false)) {
+			if (escape > from)
+				copy(p, from, escape);
+			put_text(p, replacement);
+			escape = from = escape + 6;
+		} else {
+			escape += 2;
+		}
+	}
+	copy(p, from, end);
+}
+
+static void copy_token(struct projector *p, const struct json_node *node)
+{
+	const char *from = p->text + node->at, *end = token_end(p->text, node);
+
+	if (*from == '"' && has_escape(node))
+		copy_escaped(p, from, end);
+	else
+		copy(p, from, end);
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Any value, without white space.  Between two tokens stand only brackets, commas, colons and blanks. */
+static void copy_value(struct projector *p, const struct json_node *node)
+{
+	const struct json_node *end = node_after(p->text, node);
+	size_t depth = 0;
+
+	for (; node < end; node++) {
+		const char *c = p->text + node->at, *next = node + 1 < end ? p->text + node[1].at : NULL;
+
+		depth += *c == '{' || *c == '[';
+		copy_token(p, node);
+		for (c = token_end(p->text, node); depth > 0 && c != next; c++) {
+			if (is_blank(*c))
+				continue;
+			depth -= *c == '}' || *c == ']';
+			copy(p, c, c + 1);
+		}
+	}
+}
+
+/* ---- Projection: values ---- */
+
+/* The type of the value that begins with this byte, as a bit. */
+static unsigned type_at(const char *first)
+{
+	static const unsigned char types[128] = {
+		['{'] = TYPE(JSON_OBJECT), ['['] = TYPE(JSON_ARRAY),  ['"'] = TYPE(JSON_STRING),
+		['n'] = TYPE(JSON_NULL),   ['t'] = TYPE(JSON_BOOL),   ['f'] = TYPE(JSON_BOOL),
+		['-'] = TYPE(JSON_NUMBER), ['0'] = TYPE(JSON_NUMBER), ['1'] = TYPE(JSON_NUMBER),
+		['2'] = TYPE(JSON_NUMBER), ['3'] = TYPE(JSON_NUMBER), ['4'] = TYPE(JSON_NUMBER),
+		['5'] = TYPE(JSON_NUMBER), ['6'] = TYPE(JSON_NUMBER), ['7'] = TYPE(JSON_NUMBER),
+		['8'] = TYPE(JSON_NUMBER), ['9'] = TYPE(JSON_NUMBER)};
+
+	return types[*first & 127];
+}
+
+static bool misfit(struct projector *p, const struct field *f, enum json_type found, const char *what)
+{
+	p->misfit = f;
+	p->found = found;
+	p->what = what;
+	return false;
+}
+
+/* Does a time that can be read lack nothing but digits of its fraction? */
+static bool is_utc(struct str time)
+{
+	return time.n >= 20 && time.s[10] == 'T' && time.s[time.n - 1] == 'Z' && time.s[17] != '6';
+}
+
+static void copy_utc(struct str time, char *to)
+{
+	size_t digits = time.n - 20; /* the point among them */
+
+	memcpy(to, "0000-00-00T00:00:00.000000Z", TIME_SIZE - 1);
+	memcpy(to, time.s, 19);
+	memcpy(to + 19, time.s + 19, digits < 7 ? digits : 7);
+}
+
+/* A time in UTC with six digits.  Singer readers take the empty text for no time, as singer-python does. */
+static bool put_time(struct projector *p, const struct field *f, struct str text)
+{
+	static const struct str null = {"null", 4};
+	char time[TIME_SIZE + 1] = "\"";
+	struct str quoted = {time, sizeof time};
+	int64_t us;
+
+	if (text.n == 0) {
+		put_text(p, null);
+		return (!f->required && (f->types & TYPE(JSON_NULL))) || misfit(p, f, JSON_STRING, "an empty time");
+	}
+	if (!time_parse(text, &us))
+		return misfit(p, f, JSON_STRING, "a text that is not an RFC 3339 time");
+	if (is_utc(text))
+		copy_utc(text, time + 1);
+	else
+		time_format(us, time + 1);
+	time[TIME_SIZE] = '"';
+	put_text(p, quoted);
+	return true;
+}
+
+static bool put_time_of(struct projector *p, const struct field *f, const struct json_node *node)
+{
+	struct json string = {p->text, node};
+	struct arena scratch = {0};
+	struct str text;
+	bool ok;
+
+	if (!has_escape(node))
+		return put_time(p, f, json_token(string));
+	ok = json_string(string, &scratch, &text);
+	p->out->failed |= !ok;
+	ok = !ok || put_time(p, f, text);
+	arena_free(&scratch);
+	return ok;
+}
+
+static bool is_integer(struct str number)
+{
+	size_t i;
+
+	for (i = 0; i < number.n; i++)
+		if (number.s[i] == '.' || number.s[i] == 'e' || number.s[i] == 'E')
+			return false;
+	return true;
+}
+
+/* A value whose JSON type is not in the field's list. */
+static bool put_other(struct projector *p, const struct field *f, const struct json_node *node)
+{
+	struct json value = {p->text, node};
+	enum json_type type = json_type(value);
+
+	if (type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(json_token(value))) {
+		copy_token(p, node);
+		return true;
+	}
+	if (!(f->types & TYPE(JSON_STRING)) || f->date_time || type == JSON_NULL)
+		return misfit(p, f, type, NULL);
+	if (type == JSON_ARRAY || type == JSON_OBJECT) {
+		if (p->to)
+			span_end(p);
+		json_put_quoted(p->out, value);
+	} else {
+		put_byte(p, '"');
+		copy_token(p, node);
+		put_byte(p, '"');
+	}
+	return true;
+}
+
+static void note_left_out(struct left_out *left_out, const struct field *object, struct str name)
+{
+	size_t i, n = left_out->count;
+
+	for (i = 0; i < n; i++)
+		if (left_out->member[i].object == object && left_out->member[i].length == name.n &&
+		    memcmp(left_out->member[i].name, name.s, name.n) == 0)
+			return;
+	if (n == LEFT_OUT_NAMES || name.n > LEFT_OUT_LENGTH)
+		return;
+	left_out->member[n].object = object;
+	left_out->member[n].length = name.n;
+	memcpy(left_out->member[n].name, name.s, name.n);
+	left_out->count++;
+}
+
+/* Is this the field's name, without any escape?  Names are short: mostly two overlapping words do. */
+static bool is_plainly(const struct field *f, const char *text, const struct json_node *key)
+{
+	const char *name = f->name.s, *sent = text + key->at + 1;
+	uint64_t a[2], b[2];
+	size_t n = f->name.n;
+
+	if (key->size != n * 2)
+		return false;
+	if (n < 8 || n > 16)
+		return memcmp(name, sent, n) == 0;
+	memcpy(&a[0], name, 8);
+	memcpy(&a[1], name + n - 8, 8);
+	memcpy(&b[0], sent, 8);
+	memcpy(&b[1], sent + n - 8, 8);
+	return a[0] == b[0] && a[1] == b[1];
+}
+
+/* The field with this name; NULL: none. */
+static struct field *field_find(const struct field *object, const char *text, const struct json_node *key)
+{
+	struct json name = {text, key};
+	size_t i;
+
+	for (i = 0; i < object->count; i++)
+		if (has_escape(key) ? json_equals(name, object->children[i].name)
+				    : is_plainly(&object->children[i], text, key))
+			return &object->children[i];
+	return NULL;
+}
+
+/* Notes the value of each field: of several members of one name the last.  Rows of one kind have their members in one
+ * order, whatever the schema's is, so the field that followed in an earlier row is tried before any other. */
+static void note_members(struct projector *p, const struct field *object, const struct json_node *node,
+			 const struct json_node *values[])
+{
+	const struct json_node *key = node + 1, *end = node + node->size;
+	struct field *last = object->children, *f = last;
+
+	memset(values, 0, object->count * sizeof *values);
+	for (; key < end; key = node_after(p->text, key + 1)) {
+		if (!is_plainly(f, p->text, key))
+			f = field_find(object, p->text, key);
+		if (f) {
+			values[f - object->children] = key + 1;
+			last->after = f;
+			last = f;
+		} else {
+			struct json name = {p->text, key};
+			note_left_out(p->left_out, object, json_token(name));
+		}
+		f = last->after;
+	}
+}
+
+/* What separates a member or element from the one before it, where the text has it just there, becomes part of the
+ * span; first: there is none before it. */
+static const char *after_comma(struct projector *p, const char *at, bool first)
+{
+	if (first)
+		return at;
+	if (at[-1] == ',')
+		return at - 1;
+	put_byte(p, ',');
+	return at;
+}
+
+static void put_name(struct projector *p, const struct field *f, const struct json_node *key, bool first)
+{
+	const char *from = p->text + key->at;
+
+	if (has_escape(key)) {
+		if (!first)
+			put_byte(p, ',');
+		if (p->to)
+			span_end(p);
+		json_put_string(p->out, f->name);
+	} else {
+		copy(p, after_comma(p, from, first), token_end(p->text, key));
+	}
+	put_byte(p, ':');
+}
+
+/* A scalar that is written as it came, together with all that stands before it, from there on.  false: not that easy,
+ * and nothing is written. */
+static inline bool copy_leaf(struct projector *p, const struct field *f, const char *from, const struct json_node *node)
+{
+	const char *value = p->text + node->at;
+	unsigned type = type_at(value);
+
+	if (!(type & f->leaves) || (type == TYPE(JSON_STRING) && has_escape(node)))
+		return false;
+	copy(p, from, value + (type == TYPE(JSON_STRING) ? node->size / 2 + 2 : node->size));
+	return true;
+}
+
+/* Comma, name and a value of that kind, which is what most members are; where the text has no white space there. */
+static bool copy_member(struct projector *p, const struct field *f, const struct json_node *value, bool first)
+{
+	const struct json_node *key = value - 1;
+	const char *name = p->text + key->at, *from = first ? name : name - 1;
+
+	return !has_escape(key) && p->text + value->at == name + key->size / 2 + 3 && (first || *from == ',') &&
+	       copy_leaf(p, f, from, value);
+}
+
+static const struct singer_extra *extra_of(const struct projector *p, const struct field *f)
+{
+	size_t i;
+
+	for (i = 0; i < p->extras; i++)
+		if (str_is(f->name, p->extra[i].field))
+			return &p->extra[i];
+	return NULL;
+}
+
+static bool put_extra(struct projector *p, const struct field *f, const struct singer_extra *extra, bool first)
+{
+	if (!first)
+		put_byte(p, ',');
+	if (p->to)
+		span_end(p);
+	json_put_string(p->out, f->name);
+	put_byte(p, ':');
+	if (!(f->types & TYPE(JSON_STRING)))
+		return misfit(p, f, JSON_STRING, NULL);
+	if (f->date_time)
+		return put_time(p, f, extra->value);
+	json_put_string(p->out, extra->value);
+	return true;
+}
+
+/* The row's fields of the key and the replication field: each must be there. */
+static bool has_required(struct projector *p, const struct field *row, const struct json_node *const values[])
+{
+	size_t i;
+
+	for (i = 0; i < row->count; i++)
+		if (row->children[i].required && !values[i] && !extra_of(p, &row->children[i]))
+			return misfit(p, &row->children[i], JSON_ABSENT, NULL);
+	return true;
+}
+
+/* A value as its field wants it.  false: it does not fit, and p says why. */
+static bool put_value(struct projector *p, const struct field *f, const struct json_node *node)
+{
+	const struct json_node *values[SINGER_FIELDS], *end;
+	const char *from = p->text + node->at;
+	unsigned type = type_at(from);
+	bool first = true;
+	size_t i;
+
+	if (!(f->types & type))
+		return put_other(p, f, node);
+	if (type == TYPE(JSON_NULL) && f->required)
+		return misfit(p, f, JSON_NULL, NULL);
+	if (type == TYPE(JSON_STRING) && f->date_time)
+		return put_time_of(p, f, node);
+	if (type == TYPE(JSON_ARRAY) && f->items) {
+		copy(p, from, from + 1);
+		end = node + node->size;
+		for (node++; node < end; node = node_after(p->text, node), first = false) {
+			from = after_comma(p, p->text + node->at, first);
+			if (copy_leaf(p, f->items, from, node))
+				continue;
+			copy(p, from, p->text + node->at);
+			if (!put_value(p, f->items, node))
+				return false;
+		}
+		put_byte(p, ']');
+	} else if (type == TYPE(JSON_OBJECT) && f->children) {
+		note_members(p, f, node, values);
+		if (!f->parent && !has_required(p, f, values))
+			return false;
+		copy(p, from, from + 1);
+		for (i = 0; i < f->count; i++) {
+			const struct field *child = &f->children[i];
+			const struct singer_extra *extra = f->parent ? NULL : extra_of(p, child);
+
+			if (!child->selected || (!extra && !values[i]))
+				continue;
+			if (extra ? !put_extra(p, child, extra, first)
+				  : !copy_member(p, child, values[i], first) &&
+					    (put_name(p, child, values[i] - 1, first), !put_value(p, child, values[i])))
+				return false;
+			first = false;
+		}
+		put_byte(p, '}');
+	} else {
+		copy_value(p, node);
+	}
+	return true;
+}
+
+/* ---- Projection: a row that does not fit ---- */
+
+/* A key's value as sent, cut where it would not leave room for the rest of the message. */
+static void row_name(const struct selection *sel, struct json row, const struct projector *p, char *to, size_t size)
+{
+	size_t i, length = 0;
+
+	*to = '\0';
+	for (i = 0; i < SINGER_KEYS && sel->key[i].n && length < size; i++) {
+		struct str value = json_token(member(row, sel->key[i]));
+		struct field key = {.name = sel->key[i]};
+		const struct singer_extra *extra = extra_of(p, &key);
+
+		if (extra)
+			value = extra->value;
+		length += (size_t)snprintf(to + length, size - length, "%s%.*s %.*s", i ? ", " : " with ",
+					   (int)(key.name.n < 32 ? key.name.n : 32), key.name.s,
+					   (int)(value.n < 48 ? value.n : 48), value.n ? value.s : "");
+	}
+}
+
+static void types_name(unsigned types, char *to, size_t size)
+{
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} names[] = {{TYPE(JSON_NULL), "null"},    {TYPE(JSON_BOOL), "boolean"},  {TYPE(JSON_NUMBER), "number"},
+		     {TYPE_INTEGER, "integer"},    {TYPE(JSON_STRING), "string"}, {TYPE(JSON_ARRAY), "array"},
+		     {TYPE(JSON_OBJECT), "object"}};
+	size_t i, length = 0;
+
+	for (i = 0; i < sizeof names / sizeof *names && length < size; i++)
+		if (types & names[i].bit)
+			length += (size_t)snprintf(to + length, size - length, "%s%s", length ? " or " : "",
+						   names[i].name);
+}
+
+static bool fail_misfit(const struct selection *sel, struct json row, const struct projector *p, struct error *error)
+{
+	static const char *const found[] = {
+		[JSON_ABSENT] = "missing",  [JSON_NULL] = "null",       [JSON_BOOL] = "a boolean",
+		[JSON_NUMBER] = "a number", [JSON_STRING] = "a string", [JSON_ARRAY] = "an array",
+		[JSON_OBJECT] = "an object"};
+	const char *what = p->what ? p->what : found[p->found];
+	char name[192], types[64];
+	struct path path;
+
+	row_name(sel, row, p, name, sizeof name);
+	if (p->misfit->required && (p->found <= JSON_NULL || (p->what && p->misfit->types & TYPE(JSON_NULL))))
+		return fail(error, "stream %s: a row%s: %s is %s, but it belongs to the key or dates the row",
+			    sel->stream->name, name, path_of(p->misfit, &path), what);
+	types_name(p->misfit->types, types, sizeof types);
+	return fail(error,
+		    "stream %s: a row%s: %s is %s, but the schema takes %s%s; deselect it, or change its type in the "
+		    "catalog",
+		    sel->stream->name, name, path_of(p->misfit, &path), what, types,
+		    p->misfit->date_time ? " of format date-time" : "");
+}
+
+void selection_report(const struct selection *sel)
+{
+	char names[1024];
+	size_t i, length = 0, n = sel->left_out ? sel->left_out->count : 0;
+	struct path path;
+
+	for (i = 0; i < n && length < sizeof names; i++) {
+		const struct field *object = sel->left_out->member[i].object;
+		length += (size_t)snprintf(names + length, sizeof names - length, "%s%s%s%.*s", i ? ", " : "",
+					   object->parent ? path_of(object, &path) : "", object->parent ? "." : "",
+					   (int)sel->left_out->member[i].length, sel->left_out->member[i].name);
+	}
+	if (n)
+		log_line(LOG_INFO, "stream %s: left out, because its schema does not have it: %s", sel->stream->name,
+			 names);
+}
+
+/* ---- Messages ---- */
+
+enum { LINES_HELD = 64 << 10 };
+
+static void put(struct json_out *out, const char *text)
+{
+	json_put(out, str_of(text));
+}
+
+/* Stdout may have been made non-blocking by another process that shares it. */
+static bool wait_writable(int fd)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLOUT};
+
+	return poll(&ready, 1, -1) >= 0 || errno == EINTR || errno == EAGAIN;
+}
+
+static void write_out(struct singer *s)
+{
+	size_t done = 0;
+
+	while (!s->write_errno && done < s->out.length) {
+		ssize_t n = write(s->fd, s->out.bytes + done, s->out.length - done);
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0)
+			s->write_errno = EIO;
+		else if (errno == EAGAIN || errno == EWOULDBLOCK ? !wait_writable(s->fd) : errno != EINTR)
+			s->write_errno = errno;
+	}
+	s->bytes += done;
+	s->out.length = 0;
+}
+
+/* The line since mark is complete, or memory ran out in it: then the lines before it are the last to leave. */
+static bool line_end(struct singer *s, size_t mark)
+{
+	if (s->out.failed) {
+		s->out.length = mark;
+		write_out(s);
+		if (!s->write_errno)
+			s->write_errno = ENOMEM;
+		return false;
+	}
+	if (s->out.length >= LINES_HELD)
+		write_out(s);
+	return s->write_errno == 0;
+}
+
+bool singer_flush(struct singer *s)
+{
+	write_out(s);
+	return s->write_errno == 0;
+}
+
+/* Selected names of a "required" list; names that are no field of the node stay. */
+static void put_required(struct json_out *out, const struct field *f, struct json names)
+{
+	bool first = true;
+	struct json_each it;
+
+	put(out, "[");
+	for (it = json_each(names); json_next(&it);) {
+		size_t i;
+		for (i = 0; i < f->count && !json_equals(it.value, f->children[i].name); i++)
+			;
+		if (i < f->count && !f->children[i].selected)
+			continue;
+		put(out, first ? "" : ",");
+		json_put_value(out, it.value, 0);
+		first = false;
+	}
+	put(out, "]");
+}
+
+/* Oldest catalogs select inside the schema; that is no part of a JSON Schema. */
+static bool is_selection(struct json keyword)
+{
+	return json_equals(keyword, str_of("selected")) || json_equals(keyword, str_of("inclusion"));
+}
+
+/* The schema that a field was compiled from, with the selected fields only. */
+static void put_schema(struct json_out *out, const struct field *f)
+{
+	struct json_each it = json_each(f->schema);
+	bool first = true, first_child = true;
+	size_t i;
+
+	if (json_type(f->schema) != JSON_OBJECT) {
+		json_put_value(out, f->schema, 0);
+		return;
+	}
+	put(out, "{");
+	if (!f->parent && !json_get(f->schema, "type").node) {
+		put(out, "\"type\":\"object\"");
+		first = false;
+	}
+	while (json_next(&it)) {
+		if (is_selection(it.key))
+			continue;
+		put(out, first ? "" : ",");
+		first = false;
+		json_put_value(out, it.key, 0);
+		put(out, ":");
+		if (f->items && json_equals(it.key, str_of("items"))) {
+			put_schema(out, f->items);
+		} else if (f->children && json_equals(it.key, str_of("properties"))) {
+			put(out, "{");
+			for (i = 0; i < f->count; i++) {
+				if (!f->children[i].selected)
+					continue;
+				put(out, first_child ? "" : ",");
+				first_child = false;
+				json_put_string(out, f->children[i].name);
+				put(out, ":");
+				put_schema(out, &f->children[i]);
+			}
+			put(out, "}");
+		} else if (f->children && json_equals(it.key, str_of("required")) &&
+			   json_type(it.value) == JSON_ARRAY) {
+			put_required(out, f, it.value);
+		} else {
+			json_put_value(out, it.value, 0);
+		}
+	}
+	put(out, "}");
+}
+
+static void put_names(struct json_out *out, const struct str names[], size_t n)
+{
+	size_t i;
+
+	put(out, "[");
+	for (i = 0; i < n && names[i].n; i++) {
+		put(out, i ? "," : "");
+		json_put_string(out, names[i]);
+	}
+	put(out, "]");
+}
+
+void singer_schema(struct singer *s, struct selection *sel)
+{
+	size_t mark = s->out.length;
+	struct str replication;
+
+	if (sel->started || s->write_errno)
+		return;
+	sel->started = true;
+	put(&s->out, "{\"type\":\"SCHEMA\",\"stream\":");
+	json_put_string(&s->out, sel->name);
+	put(&s->out, ",\"schema\":");
+	put_schema(&s->out, sel->fields);
+	put(&s->out, ",\"key_properties\":");
+	put_names(&s->out, sel->key, SINGER_KEYS);
+	if (sel->stream->replication_key && !sel->full_table) {
+		replication = str_of(sel->stream->replication_key);
+		put(&s->out, ",\"bookmark_properties\":");
+		put_names(&s->out, &replication, 1);
+	}
+	put(&s->out, "}\n");
+	line_end(s, mark);
+}
+
+/* The end of a RECORD line.  Rows of one page share the time, and so the text. */
+static void put_extracted(struct singer *s, int64_t us)
+{
+	struct str tail = {s->tail, SINGER_TAIL};
+	char time[TIME_SIZE], text[SINGER_TAIL + 1];
+
+	if (!s->tail[0] || s->extracted_us != us) {
+		time_format(us, time);
+		snprintf(text, sizeof text, ",\"time_extracted\":\"%s\"}\n", time);
+		memcpy(s->tail, text, SINGER_TAIL);
+		s->extracted_us = us;
+	}
+	json_put(&s->out, tail);
+}
+
+bool singer_record(struct singer *s, struct selection *sel, struct json row, const struct singer_extra *extra,
+		   size_t extras, int64_t extracted_us, struct error *error)
+{
+	struct projector p = {.out = &s->out, .text = row.text, .extra = extra, .extras = extras};
+	size_t mark;
+
+	if (s->write_errno)
+		return true;
+	if (json_type(row) != JSON_OBJECT)
+		return fail(error, "stream %s: a row is not an object", sel->stream->name);
+	singer_schema(s, sel);
+	p.left_out = sel->left_out;
+	mark = s->out.length;
+	json_put(&s->out, sel->head);
+	if (!put_value(&p, sel->fields, row.node)) {
+		s->out.length = mark;
+		return fail_misfit(sel, row, &p, error);
+	}
+	if (p.to)
+		span_end(&p);
+	put_extracted(s, extracted_us);
+	if (line_end(s, mark)) {
+		sel->records++;
+		s->records++;
+	}
+	return true;
+}
+
+/* ---- State ---- */
+
+/* A bookmark that this run has moved. */
+struct state_mark {
+	const struct singer_stream *stream;
+	int64_t us;
+	struct state_mark *next;
+};
+
+static bool is_object_or_none(struct json v)
+{
+	return json_type(v) <= JSON_NULL || json_type(v) == JSON_OBJECT;
+}
+
+/* What is inside a STATE message or what "meltano state get" prints; the state itself otherwise. */
+static struct json state_unwrap(struct json doc)
+{
+	struct json inside = json_get(doc, "singer_state");
+
+	if (inside.node) {
+		log_line(LOG_WARNING, "the state is that of \"singer_state\"; a state file should hold just this");
+		return inside;
+	}
+	inside = json_get(doc, "value");
+	if (inside.node && json_equals(json_get(doc, "type"), str_of("STATE"))) {
+		log_line(LOG_WARNING, "the state is the value of a STATE message; a state file should hold just this");
+		return inside;
+	}
+	return doc;
+}
+
+bool state_read(struct state *st, struct json doc, struct arena *arena, struct error *error)
+{
+	static const char expected[] = "expected a state, {\"bookmarks\": {\"STREAM\": {\"KEY\": \"TIME\"}}}";
+	struct state fresh = {.arena = arena};
+	struct json syncing, type;
+
+	*st = fresh;
+	doc = state_unwrap(doc);
+	type = json_get(doc, "type");
+	if (!is_object_or_none(doc))
+		return fail(error, "the document is not an object; %s", expected);
+	if (!is_object_or_none(json_get(doc, "bookmarks")))
+		return fail(error, "\"bookmarks\" is not an object; %s", expected);
+	if (json_type(type) == JSON_STRING && !json_get(doc, "bookmarks").node)
+		return fail(error, "the document is a message of another kind; %s", expected);
+	syncing = json_get(doc, "currently_syncing");
+	if (json_type(syncing) == JSON_STRING && !json_string(syncing, arena, &st->syncing))
+		return fail(error, "no memory for the state");
+	if (json_type(doc) == JSON_OBJECT)
+		st->old = doc;
+	return true;
+}
+
+static struct state_mark *state_mark_of(const struct state *st, const struct singer_stream *stream)
+{
+	struct state_mark *mark;
+
+	for (mark = st->mark; mark && mark->stream != stream; mark = mark->next)
+		;
+	return mark;
+}
+
+/* The time in a bookmark; absent if it holds none. */
+static struct json bookmark_time(struct json bookmark, const char *replication_key)
+{
+	struct json time = json_get(bookmark, replication_key);
+
+	if (json_type(bookmark) != JSON_OBJECT)
+		return bookmark;
+	return json_type(time) > JSON_NULL ? time : json_get(bookmark, "replication_key_value");
+}
+
+bool state_get(const struct state *st, const struct singer_stream *stream, int64_t *us, struct error *error)
+{
+	const struct state_mark *mark = state_mark_of(st, stream);
+	struct json time;
+	struct str text;
+
+	if (mark)
+		*us = mark->us;
+	if (mark || !stream->replication_key)
+		return true;
+	time = bookmark_time(json_get(json_get(st->old, "bookmarks"), stream->name), stream->replication_key);
+	if (json_type(time) <= JSON_NULL)
+		return true;
+	if (json_string(time, st->arena, &text) && time_parse(text, us))
+		return true;
+	return fail(error,
+		    "the bookmark of stream %s is not an RFC 3339 time; expected {\"%s\": \"2021-02-01T00:00:00Z\"}, "
+		    "without it the stream starts at start_date",
+		    stream->name, stream->replication_key);
+}
+
+bool state_raise(struct state *st, const struct singer_stream *stream, int64_t us)
+{
+	struct state_mark *mark = state_mark_of(st, stream), **end = &st->mark;
+	int64_t old = INT64_MIN;
+	struct error ignored;
+
+	if (state_get(st, stream, &old, &ignored) && us <= old)
+		return true;
+	if (!mark) {
+		mark = arena_alloc(st->arena, 1, sizeof *mark);
+		if (!mark)
+			return false;
+		mark->stream = stream;
+		while (*end)
+			end = &(*end)->next;
+		*end = mark;
+	}
+	mark->us = us;
+	return true;
+}
+
+void state_syncing(struct state *st, const char *stream)
+{
+	st->syncing = str_of(stream);
+}
+
+static void put_key(struct json_out *out, bool *first, struct str name)
+{
+	put(out, *first ? "" : ",");
+	*first = false;
+	json_put_string(out, name);
+	put(out, ":");
+}
+
+/* Is this the member that counts of those with its name? */
+static bool is_last(struct json object, const struct json_each *it, const char *name)
+{
+	return json_equals(it->key, str_of(name)) && json_get(object, name).node == it->value.node;
+}
+
+static void put_as_read(struct json_out *out, bool *first, const struct json_each *it)
+{
+	put(out, *first ? "" : ",");
+	*first = false;
+	json_put_value(out, it->key, 0);
+	put(out, ":");
+	json_put_value(out, it->value, 0);
+}
+
+/* A raised bookmark, in place of the old one: members that say the same are replaced, others stay. */
+static void put_mark(struct json_out *out, const struct state_mark *mark, struct json old)
+{
+	const char *key = mark->stream->replication_key;
+	struct json_each it = json_each(old);
+	char time[TIME_SIZE];
+	bool first = true;
+
+	time_format(mark->us, time);
+	put(out, "{");
+	put_key(out, &first, str_of(key));
+	json_put_string(out, str_of(time));
+	while (it.object && json_next(&it))
+		if (!json_equals(it.key, str_of(key)) && !json_equals(it.key, str_of("replication_key")) &&
+		    !json_equals(it.key, str_of("replication_key_value")))
+			put_as_read(out, &first, &it);
+	put(out, "}");
+}
+
+/* The old bookmarks where they were, the raised in their place, new ones at the end. */
+static void put_bookmarks(struct json_out *out, const struct state *st, struct json old)
+{
+	const struct state_mark *mark;
+	struct json_each it;
+	bool first = true;
+
+	put(out, "{");
+	for (it = json_each(old); json_next(&it);) {
+		for (mark = st->mark; mark && !is_last(old, &it, mark->stream->name); mark = mark->next)
+			;
+		if (mark) {
+			put_key(out, &first, str_of(mark->stream->name));
+			put_mark(out, mark, it.value);
+		} else {
+			put_as_read(out, &first, &it);
+		}
+	}
+	for (mark = st->mark; mark; mark = mark->next)
+		if (!json_get(old, mark->stream->name).node) {
+			put_key(out, &first, str_of(mark->stream->name));
+			put_mark(out, mark, json_get(old, mark->stream->name));
+		}
+	put(out, "}");
+}
+
+static void put_syncing(struct json_out *out, const struct state *st)
+{
+	if (st->syncing.n)
+		json_put_string(out, st->syncing);
+	else
+		put(out, "null");
+}
+
+static void put_state(struct json_out *out, const struct state *st)
+{
+	static const char bookmarks[] = "bookmarks", syncing[] = "currently_syncing";
+	struct json_each it;
+	bool first = true;
+
+	put(out, "{");
+	for (it = json_each(st->old); json_next(&it);) {
+		if (is_last(st->old, &it, bookmarks)) {
+			put_key(out, &first, str_of(bookmarks));
+			put_bookmarks(out, st, it.value);
+		} else if (is_last(st->old, &it, syncing)) {
+			put_key(out, &first, str_of(syncing));
+			put_syncing(out, st);
+		} else {
+			put_as_read(out, &first, &it);
+		}
+	}
+	if (!json_get(st->old, bookmarks).node) {
+		put_key(out, &first, str_of(bookmarks));
+		put_bookmarks(out, st, json_get(st->old, bookmarks));
+	}
+	if (!json_get(st->old, syncing).node) {
+		put_key(out, &first, str_of(syncing));
+		put_syncing(out, st);
+	}
+	put(out, "}");
+}
+
+void singer_state(struct singer *s, const struct state *st)
+{
+	size_t mark = s->out.length;
+
+	if (s->write_errno)
+		return;
+	put(&s->out, "{\"type\":\"STATE\",\"value\":");
+	put_state(&s->out, st);
+	put(&s->out, "}\n");
+	if (line_end(s, mark))
+		write_out(s);
+}
+
+/* ---- Catalog ----
+ * Put together as compact text, then parsed and written again with line breaks: readers such as Meltano refuse lines
+ * of more than 64 KiB. */
+
+static void put_flag(struct json_out *out, const char *name, bool value)
+{
+	put(out, ",\"");
+	put(out, name);
+	put(out, value ? "\":true" : "\":false");
+}
+
+static void put_strings(struct json_out *out, const char *const texts[], size_t n)
+{
+	size_t i;
+
+	put(out, "[");
+	for (i = 0; i < n; i++) {
+		put(out, i ? "," : "");
+		json_put_string(out, str_of(texts[i]));
+	}
+	put(out, "]");
+}
+
+static void put_member(struct json_out *out, const char *name, const char *value)
+{
+	put(out, ",\"");
+	put(out, name);
+	put(out, "\":");
+	json_put_string(out, str_of(value));
+}
+
+static void put_breadcrumb(struct json_out *out, const struct field *f)
+{
+	if (f->parent->parent) {
+		put_breadcrumb(out, f->parent);
+		put(out, ",");
+	}
+	put(out, "\"properties\",");
+	json_put_string(out, f->name);
+}
+
+/* Metadata of the fields of an object and of the objects in it.  There is none below "items": Meltano's rules never
+ * match it, and would leave the elements without fields. */
+static void put_fields_metadata(struct json_out *out, const struct selection *sel, const struct field *object)
+{
+	size_t i;
+
+	for (i = 0; i < object->count; i++) {
+		const struct field *f = &object->children[i];
+		bool top = !object->parent, automatic = top && is_automatic(sel->stream, f->name);
+
+		put(out, ",{\"breadcrumb\":[");
+		put_breadcrumb(out, f);
+		put(out, automatic ? "],\"metadata\":{\"inclusion\":\"automatic\""
+				   : "],\"metadata\":{\"inclusion\":\"available\"");
+		put_flag(out, "selected-by-default", true);
+		if (top && sel->by_rules && sel->selected)
+			put_flag(out, "selected", f->selected);
+		put(out, "}}");
+		put_fields_metadata(out, sel, f);
+	}
+}
+
+static void put_stream_metadata(struct json_out *out, const struct selection *sel)
+{
+	const struct singer_stream *stream = sel->stream;
+
+	put(out, "{\"breadcrumb\":[],\"metadata\":{\"inclusion\":\"available\"");
+	if (sel->by_rules)
+		put_flag(out, "selected", sel->selected);
+	put(out, ",\"table-key-properties\":");
+	put_strings(out, stream->key, key_count(stream->key));
+	put_member(out, "forced-replication-method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
+	if (stream->replication_key) {
+		put(out, ",\"valid-replication-keys\":");
+		put_strings(out, &stream->replication_key, 1);
+	}
+	if (stream->parent)
+		put_member(out, "parent-tap-stream-id", stream->parent);
+	put(out, "}}");
+}
+
+/* "schema" stands before "metadata", the order in which Meltano walks through it. */
+static void put_entry(struct json_out *out, const struct selection *sel)
+{
+	const struct singer_stream *stream = sel->stream;
+
+	put(out, "{\"tap_stream_id\":");
+	json_put_string(out, str_of(stream->name));
+	put_member(out, "stream", stream->name);
+	put(out, ",\"key_properties\":");
+	put_strings(out, stream->key, key_count(stream->key));
+	put_member(out, "replication_method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
+	if (stream->replication_key)
+		put_member(out, "replication_key", stream->replication_key);
+	put(out, ",\"schema\":");
+	json_put_value(out, sel->schema, 0);
+	put(out, ",\"metadata\":[");
+	put_stream_metadata(out, sel);
+	put_fields_metadata(out, sel, sel->fields);
+	put(out, "]}");
+}
+
+void singer_catalog(struct singer *s, const struct selection sel[], size_t n)
+{
+	size_t mark = s->out.length, i;
+	struct json_out compact = {0};
+	struct arena arena = {0};
+	struct json_error problem;
+	struct json document;
+
+	if (s->write_errno)
+		return;
+	put(&compact, "{\"streams\":[");
+	for (i = 0; i < n; i++) {
+		put(&compact, i ? "," : "");
+		put_entry(&compact, &sel[i]);
+	}
+	put(&compact, "]}");
+	if (!compact.failed && json_parse(&arena, compact.bytes, compact.length, &document, &problem))
+		json_put_value(&s->out, document, 2);
+	else
+		s->out.failed = true;
+	put(&s->out, "\n");
+	line_end(s, mark);
+	arena_free(&arena);
+	json_out_free(&compact);
+}

@@ -1,0 +1,137 @@
+/* singer.h - the Singer protocol: time, log, selection, records, messages, state.
+ * In discovery and sync the only writer of standard output.  Knows nothing of HTTP and of endpoints.
+ * The protocol: https://github.com/singer-io/getting-started/tree/master/docs (SPEC.md, DISCOVERY_MODE.md, SYNC_MODE.md,
+ * CONFIG_AND_STATE.md); where it is silent, what singer-python, the Meltano SDK and the targets do. */
+#ifndef SINGER_H
+#define SINGER_H
+
+#include "json.h"
+
+enum {
+	SINGER_KEYS = 4,    /* most names in a key */
+	SINGER_FIELDS = 64, /* most fields of one object */
+	SINGER_TAIL = 49,   /* bytes of a RECORD line after the row */
+	TIME_SIZE = 28,
+	ERROR_SIZE = 512
+};
+
+struct error {
+	char text[ERROR_SIZE]; /* one line: says what, where, why and what to do */
+};
+
+bool fail(struct error *, const char *format, ...); /* fills it; always returns false */
+
+/* Instants are microseconds since 1970, UTC, years 1 to 9999. */
+
+/* RFC 3339 section 5.6: a date, or a date-time with any offset; a blank may stand for the T (its last note), digits past
+ * six are cut, a leap second counts as the second after it.  A date is its UTC midnight.  false: *us stays. */
+bool time_parse(struct str, int64_t *us);
+void time_format(int64_t us, char out[TIME_SIZE]); /* 2021-02-01T00:00:00.000000Z; what is outside the years is cut */
+
+/* One line on standard error each, LEVEL first: bytes outside printable ASCII replaced, cut at 2 KiB, the secret struck
+ * out.  errno stays. */
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_CRITICAL };
+
+/* Lines below the level are dropped.  structured: one JSON object a line, as Meltano's structured logging reads them.
+ * Before the first call: LOG_INFO, plain. */
+void log_setup(enum log_level least, bool structured);
+
+/* What no line may show, as it is, percent-encoded or escaped for JSON; kept by pointer; NULL or "": nothing.  One of
+ * less than six characters is struck out as a word of its own only, or it would take every line apart. */
+void log_secret(const char *);
+void log_line(enum log_level, const char *format, ...);
+
+/* Metrics in the form of singer-python's metrics.py; stream is one of the tap's own names. */
+void log_records(const char *stream, uint64_t more);          /* record_count: since the last such line */
+void log_request(const char *stream, int64_t ms, int status); /* http_request_duration; status 0: no answer */
+
+/* What Singer has to know of a stream: constants, part of a row of the stream table. */
+struct singer_stream {
+	const char *name;
+	const unsigned char *schema; /* JSON Schema, built in */
+	size_t schema_length;
+	const char *key[SINGER_KEYS];        /* documented key_properties */
+	const char *unique_key[SINGER_KEYS]; /* what identifies one row */
+	const char *replication_key;         /* NULL: FULL_TABLE */
+	const char *parent;                  /* stream, or NULL */
+};
+
+/* What one stream writes in this run.  Lives as long as the arena and the catalog's text. */
+struct selection {
+	const struct singer_stream *stream; /* set by the caller */
+	bool selected;
+	bool full_table;             /* the user's wish: bookmark neither read nor moved */
+	bool by_rules;               /* --select decided, and discovery writes what it decided */
+	bool started;                /* SCHEMA is out */
+	struct str name;             /* in messages: the catalog's, else the stream's */
+	struct str key[SINGER_KEYS]; /* key_properties in force; ended by one of no length where there are fewer */
+	struct json schema;          /* the catalog's, else the built-in; absent if nobody needs it */
+	struct field *fields;        /* the projection: the schema's fields with their types; NULL likewise */
+	struct left_out *left_out;   /* names that the rows had and the schema has not */
+	struct str head;             /* of every RECORD line, up to the row */
+	uint64_t records;
+};
+
+/* Fills sel[0..n) from the catalog (absent: all selected), then the --select rules in place of the catalog's selection
+ * (NULL-ended, each with commas or not; NULL: none).  Logs a warning for each unknown stream, field and rule, for an
+ * object without any selected field, and if nothing is selected.
+ * false: catalog, key or rule is wrong; the error names stream and key or field, not the file. */
+bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *const *rules, bool unique_keys,
+		    struct arena *, struct error *);
+
+/* Before a sync: one warning that names the selected streams whose key in force does not identify a row, if any. */
+void selection_warn_keys(const struct selection[], size_t n);
+
+/* At a stream's end: one info line with the names (at most 16) of what its rows had and the schema has not, if any. */
+void selection_report(const struct selection *);
+
+/* Messages are collected and leave in whole lines only: once 64 KiB are full, after a STATE, and at singer_flush.
+ * A failed write (ENOMEM: no memory for a line) is sticky: later calls do nothing, singer_flush says so.
+ * Starts as {.fd = 1}; json_out_free(&out) at the end. */
+struct singer {
+	int fd; /* left as it is: never made non-blocking, and waited for if it is */
+	struct json_out out;
+	int write_errno;
+	uint64_t records, bytes; /* RECORDs made; bytes that left */
+	int64_t extracted_us;    /* of the last RECORD, and how its line ended */
+	char tail[SINGER_TAIL];
+};
+
+/* A string put into the row if its schema has the field; wins over the row's own. */
+struct singer_extra {
+	const char *field;
+	struct str value;
+};
+
+/* The --discover document, indented by 2.  After selection_make without a catalog. */
+void singer_catalog(struct singer *, const struct selection[], size_t n);
+void singer_schema(struct singer *, struct selection *); /* once; further calls do nothing */
+
+/* The row (an object) as a RECORD, after its SCHEMA.  false: it does not fit the schema; nothing of it was written, and
+ * the error names stream, key and field, and none of its other values. */
+bool singer_record(struct singer *, struct selection *, struct json row, const struct singer_extra *, size_t extras,
+		   int64_t extracted_us, struct error *);
+bool singer_flush(struct singer *); /* false: standard output failed, see write_errno */
+
+/* State: the document read, kept whole, and what this run changed in it.  Points into the document. */
+struct state {
+	struct json old;         /* absent: {} */
+	struct state_mark *mark; /* bookmarks raised in this run, in the order of their first raise */
+	struct str syncing;      /* currently_syncing; no length: null */
+	struct arena *arena;
+};
+
+/* Takes a state, a STATE message or {"singer_state":...} (these two with a warning), null, or absent.
+ * false: something else. */
+bool state_read(struct state *, struct json, struct arena *, struct error *);
+
+/* A stream's bookmark: {"timestamp":"..."}, {"replication_key_value":"..."} of the Meltano SDK, or the string itself.
+ * None, null or {}: *us stays.  false: unreadable. */
+bool state_get(const struct state *, const struct singer_stream *, int64_t *us, struct error *);
+bool state_raise(struct state *, const struct singer_stream *, int64_t us); /* never back; false: no memory */
+void state_syncing(struct state *, const char *stream); /* kept by pointer; NULL is written as null */
+
+/* A STATE line: the document with unknown members and unraised bookmarks as they were; flushed. */
+void singer_state(struct singer *, const struct state *);
+
+#endif

@@ -1,0 +1,1198 @@
+/* tap.c - the program: options, configuration, files, signals, modes, exit code.  main is at the end.
+ * What it does with them is elsewhere: streams.c walks the API, singer.c writes the messages. */
+#include "streams.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2 }; /* wrong usage, configuration, catalog or state */
+
+/* ---- Option table ---- */
+
+enum { CONFIG_FILES = 16 };
+
+struct options {
+	const char *config[CONFIG_FILES];
+	size_t configs;
+	bool discover, about, version, help, dev;
+	const char *catalog, *properties, *state, *select, *test, *format, *log_level;
+};
+
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_CONFIG };
+
+static const char *const log_levels[] = {"debug", "info", "warning", "error", "critical", NULL};
+static const char *const formats[] = {"text", "json", "markdown", NULL};
+static const char *const test_depths[] = {"all", "schema", NULL};
+
+static const struct option {
+	const char *name;
+	char letter;
+	enum option_kind kind;
+	size_t at;                  /* of the field in struct options */
+	const char *value;          /* what the value is called in --help; NULL: takes none */
+	const char *absent;         /* stands for a value left out; NULL: it can't be */
+	const char *const *choices; /* the values there are; NULL: any */
+	const char *help;           /* NULL: not shown */
+} option_table[] = {
+	{"config", 'c', OPTION_CONFIG, 0, "FILE", NULL, NULL,
+	 "configuration, a JSON object; may be repeated, later ones win; ENV reads TAP_SEGMENT_* and beats files"},
+	{"discover", 'd', OPTION_FLAG, offsetof(struct options, discover), NULL, NULL, NULL,
+	 "write the catalog to standard output; needs neither configuration nor network"},
+	{"catalog", 0, OPTION_TEXT, offsetof(struct options, catalog), "FILE", NULL, NULL,
+	 "catalog that selects streams and fields; without one every stream is synced"},
+	{"properties", 'p', OPTION_TEXT, offsetof(struct options, properties), "FILE", NULL, NULL,
+	 "the same under its older name"},
+	{"state", 's', OPTION_TEXT, offsetof(struct options, state), "FILE", NULL, NULL,
+	 "state of an earlier run, to go on from"},
+	{"select", 0, OPTION_TEXT, offsetof(struct options, select), "RULES", NULL, NULL,
+	 "streams and fields by glob in place of the catalog's selection: sources,iam_*,!*.settings"},
+	{"test", 0, OPTION_TEXT, offsetof(struct options, test), "all|schema", "all", test_depths,
+	 "try each stream with one request and say which ones the token may read; schema: send nothing"},
+	{"about", 0, OPTION_FLAG, offsetof(struct options, about), NULL, NULL, NULL,
+	 "describe the tap: capabilities and settings"},
+	{"format", 0, OPTION_TEXT, offsetof(struct options, format), "text|json|markdown", NULL, formats,
+	 "form of --about"},
+	{"log-level", 0, OPTION_TEXT, offsetof(struct options, log_level), "LEVEL", NULL, log_levels,
+	 "debug, info, warning, error or critical; default TAP_SEGMENT_LOGLEVEL, LOGLEVEL, info"},
+	{"version", 0, OPTION_FLAG, offsetof(struct options, version), NULL, NULL, NULL, "print the version"},
+	{"help", 'h', OPTION_FLAG, offsetof(struct options, help), NULL, NULL, NULL, "print this help"},
+	{"dev", 0, OPTION_FLAG, offsetof(struct options, dev), NULL, NULL, NULL, NULL},
+};
+
+enum { OPTIONS = sizeof option_table / sizeof *option_table };
+
+/* The option of that name, or of which name[0..n) is the beginning and no other's. */
+static const struct option *option_by_name(const char *name, size_t n, struct error *error)
+{
+	const struct option *found = NULL;
+	size_t i, matches = 0;
+
+	for (i = 0; i < OPTIONS; i++) {
+		const struct option *o = &option_table[i];
+		if (strncmp(o->name, name, n) != 0)
+			continue;
+		found = o;
+		if (o->name[n] == '\0')
+			return o;
+		matches++;
+	}
+	if (matches == 1)
+		return found;
+	fail(error, "--%.*s: %s option; --help lists them", (int)(n < 64 ? n : 64), name,
+	     matches ? "ambiguous" : "unknown");
+	return NULL;
+}
+
+static const struct option *option_by_letter(char letter, struct error *error)
+{
+	size_t i;
+
+	for (i = 0; i < OPTIONS; i++)
+		if (letter && option_table[i].letter == letter)
+			return &option_table[i];
+	fail(error, "-%c: unknown option; --help lists them", letter);
+	return NULL;
+}
+
+static const char *choice_find(const char *const *choices, const char *value)
+{
+	for (; *choices; choices++)
+		if (strcasecmp(*choices, value) == 0)
+			return *choices;
+	return NULL;
+}
+
+static bool option_apply(struct options *options, const struct option *o, const char *value, struct error *error)
+{
+	char *field = (char *)options + o->at;
+
+	if (o->choices && value) {
+		const char *choice = choice_find(o->choices, value);
+		if (!choice)
+			return fail(error, "--%s: unknown value; %s", o->name, o->help);
+		value = choice;
+	}
+	switch (o->kind) {
+	case OPTION_FLAG: *(bool *)field = true; break;
+	case OPTION_TEXT: memcpy(field, &value, sizeof value); break;
+	case OPTION_CONFIG:
+		if (options->configs == CONFIG_FILES)
+			return fail(error, "--config: given more than %d times", CONFIG_FILES);
+		options->config[options->configs++] = value;
+		break;
+	}
+	return true;
+}
+
+/* One option at argv[*i]; *i moves past it and its value. */
+static bool option_read(struct options *options, char **argv, int *i, struct error *error)
+{
+	const char *arg = argv[(*i)++], *inline_value = NULL;
+	const struct option *o;
+	bool longer = arg[1] == '-';
+
+	if (arg[0] != '-' || arg[1] == '\0')
+		return fail(error, "%s: unexpected argument; --help lists the options", arg);
+	if (longer) {
+		size_t n = strcspn(arg + 2, "=");
+		o = option_by_name(arg + 2, n, error);
+		if (arg[2 + n] == '=')
+			inline_value = arg + 2 + n + 1;
+	} else {
+		o = option_by_letter(arg[1], error);
+		if (arg[2])
+			inline_value = arg + 2 + (arg[2] == '=');
+	}
+	if (!o)
+		return false;
+	if (!o->value && inline_value)
+		return fail(error, "--%s: takes no value", o->name);
+	if (o->value && !inline_value)
+		inline_value = o->absent ? o->absent : argv[*i] ? argv[(*i)++] : NULL;
+	if (o->value && !inline_value)
+		return fail(error, "--%s: needs a value: %s", o->name, o->value);
+	return option_apply(options, o, inline_value, error);
+}
+
+static bool options_read(struct options *options, int argc, char **argv, struct error *error)
+{
+	int i = 1;
+
+	while (i < argc)
+		if (!option_read(options, argv, &i, error))
+			return false;
+	return true;
+}
+
+/* ---- Config table ---- */
+
+enum key {
+	KEY_API_TOKEN,
+	KEY_START_DATE,
+	KEY_END_DATE,
+	KEY_USER_AGENT,
+	KEY_REQUEST_TIMEOUT,
+	KEY_REGION,
+	KEY_BASE_URL,
+	KEY_PAGE_SIZE,
+	KEY_MAX_CONNECTIONS,
+	KEY_MAX_ATTEMPTS,
+	KEY_CA_FILE,
+	KEY_PROXY,
+	KEY_UNIQUE_KEYS,
+	KEY_FAIL_ON_FORBIDDEN,
+	KEYS
+};
+
+enum value_type { TYPE_TEXT, TYPE_SECRET, TYPE_TIME, TYPE_INTEGER, TYPE_BOOL, TYPE_REGION };
+
+static const struct config_key {
+	const char *name, *alias;
+	enum value_type type;
+	int64_t least, most; /* of an integer */
+	bool required, zero_is_default;
+	const char *fallback; /* default, as text; NULL: none */
+	const char *help;
+} config_table[KEYS] = {
+	[KEY_API_TOKEN] = {"api_token", "access_token", TYPE_SECRET, .required = true,
+			   .help = "token of the Segment Public API"},
+	[KEY_START_DATE] = {"start_date", NULL, TYPE_TIME, .required = true,
+			    .help = "where a stream without a bookmark begins"},
+	[KEY_END_DATE] = {"end_date", NULL, TYPE_TIME, .help = "rows from here on are left out"},
+	[KEY_USER_AGENT] = {"user_agent", NULL, TYPE_TEXT, .fallback = "tap-segment/" VERSION,
+			    .help = "User-Agent of each request"},
+	[KEY_REQUEST_TIMEOUT] = {"request_timeout", NULL, TYPE_INTEGER, 1, 86400, .zero_is_default = true,
+				 .fallback = "300", .help = "seconds that a request may take"},
+	[KEY_REGION] = {"region", NULL, TYPE_REGION, .fallback = "us", .help = "the workspace's region: us or eu"},
+	[KEY_BASE_URL] = {"base_url", NULL, TYPE_TEXT, .help = "address of the API, in place of the region's"},
+	[KEY_PAGE_SIZE] = {"page_size", NULL, TYPE_INTEGER, 1, 1000,
+			   .help = "rows a page, in place of each stream's own choice"},
+	[KEY_MAX_CONNECTIONS] = {"max_connections", NULL, TYPE_INTEGER, 1, HTTP_CONNECTIONS, .fallback = "4",
+				 .help = "connections, and so requests, at once"},
+	[KEY_MAX_ATTEMPTS] = {"max_attempts", NULL, TYPE_INTEGER, 1, 20, .fallback = "8",
+			      .help = "tries of a request that fails in a way that may pass"},
+	[KEY_CA_FILE] = {"ca_file", NULL, TYPE_TEXT, .help = "PEM file of trusted roots, in place of the system's"},
+	[KEY_PROXY] = {"proxy", NULL, TYPE_TEXT,
+		       .help = "http://[user:password@]host:port, in place of https_proxy and no_proxy"},
+	[KEY_UNIQUE_KEYS] = {"unique_keys", NULL, TYPE_BOOL, .fallback = "false",
+			     .help = "key_properties that identify each row, in place of the documented ones"},
+	[KEY_FAIL_ON_FORBIDDEN] = {"fail_on_forbidden", NULL, TYPE_BOOL, .fallback = "false",
+				   .help = "exit 1 when a stream is skipped for lack of permission"},
+};
+
+/* text: NULL where not set; number: of an integer, a boolean (0, 1), a time (microseconds). */
+struct config {
+	struct {
+		const char *text;
+		int64_t number;
+	} value[KEYS];
+};
+
+static const struct {
+	const char *name, *url;
+} regions[] = {{"us", "https://api.segmentapis.com"}, {"eu", "https://eu1.api.segmentapis.com"}};
+
+enum { REGIONS = sizeof regions / sizeof *regions };
+
+static const char *region_url(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < REGIONS; i++)
+		if (strcmp(regions[i].name, name) == 0)
+			return regions[i].url;
+	return NULL;
+}
+
+/* The key of that name, or KEYS. */
+static enum key key_find(struct json name)
+{
+	size_t i;
+
+	for (i = 0; i < KEYS; i++) {
+		const struct config_key *k = &config_table[i];
+		if (json_equals(name, str_of(k->name)) || (k->alias && json_equals(name, str_of(k->alias))))
+			break;
+	}
+	return (enum key)i;
+}
+
+static bool integer_read(const struct config_key *k, const char *text, int64_t *number)
+{
+	char *end;
+	long long value;
+
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	if (end == text || *end || errno || value < k->least || value > k->most)
+		return false;
+	*number = value;
+	return true;
+}
+
+/* The words that environments and configuration files use for a boolean. */
+static bool bool_read(const char *text, int64_t *number)
+{
+	static const struct {
+		const char *word;
+		int64_t number;
+	} words[] = {{"true", 1}, {"1", 1}, {"yes", 1}, {"on", 1}, {"false", 0}, {"0", 0}, {"no", 0}, {"off", 0}};
+	size_t i;
+
+	for (i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcasecmp(words[i].word, text) == 0) {
+			*number = words[i].number;
+			return true;
+		}
+	return false;
+}
+
+static bool wrong_value(const char *source, const struct config_key *k, struct error *error)
+{
+	switch (k->type) {
+	case TYPE_TEXT:
+	case TYPE_SECRET: return fail(error, "%s: %s: expected a string", source, k->name);
+	case TYPE_TIME:
+		return fail(error, "%s: %s: expected a date or date-time, such as 2026-01-31 or 2026-01-31T00:00:00Z",
+			    source, k->name);
+	case TYPE_INTEGER:
+		return fail(error, "%s: %s: expected an integer from %lld to %lld", source, k->name,
+			    (long long)k->least, (long long)k->most);
+	case TYPE_BOOL: return fail(error, "%s: %s: expected true or false", source, k->name);
+	case TYPE_REGION: return fail(error, "%s: %s: expected us or eu", source, k->name);
+	}
+	return false;
+}
+
+/* Takes one value as text, whatever it was before.  source names the file or ENV in errors. */
+static bool config_set(struct config *config, enum key key, const char *text, const char *source, struct error *error)
+{
+	const struct config_key *k = &config_table[key];
+	int64_t number = 0;
+	bool ok = true;
+
+	if (*text == '\0') { /* how an environment or a settings form leaves something out */
+		config->value[key].text = NULL;
+		return true;
+	}
+	switch (k->type) {
+	case TYPE_TEXT: break;
+	case TYPE_SECRET:
+		if (strncasecmp(text, "Bearer ", 7) == 0)
+			text += 7;
+		break;
+	case TYPE_TIME: ok = time_parse(str_of(text), &number); break;
+	case TYPE_INTEGER:
+		if (k->zero_is_default && strcmp(text, "0") == 0)
+			return config_set(config, key, k->fallback, source, error);
+		ok = integer_read(k, text, &number);
+		break;
+	case TYPE_BOOL: ok = bool_read(text, &number); break;
+	case TYPE_REGION: ok = region_url(text) != NULL; break;
+	}
+	if (!ok)
+		return wrong_value(source, k, error);
+	config->value[key].text = text;
+	config->value[key].number = number;
+	return true;
+}
+
+/* A string is taken for every type, since settings often pass through an environment; a number or boolean for its own. */
+static bool config_set_json(struct config *config, enum key key, struct json value, const char *source,
+			    struct arena *arena, struct error *error)
+{
+	enum value_type type = config_table[key].type;
+	enum json_type is = json_type(value);
+	struct str string = json_token(value);
+	const char *text;
+
+	if (is == JSON_NULL)
+		return config_set(config, key, "", source, error);
+	if (is != JSON_STRING && !(is == JSON_NUMBER && type == TYPE_INTEGER) &&
+	    !(is == JSON_BOOL && type == TYPE_BOOL))
+		return wrong_value(source, &config_table[key], error);
+	if (is == JSON_STRING && !json_string(value, arena, &string))
+		return fail(error, "%s: no memory", source);
+	if (memchr(string.s, '\0', string.n))
+		return fail(error, "%s: %s: holds a NUL character", source, config_table[key].name);
+	text = arena_string(arena, string);
+	return text ? config_set(config, key, text, source, error) : fail(error, "%s: no memory", source);
+}
+
+static bool config_from_json(struct config *config, struct json document, const char *source, struct arena *arena,
+			     struct error *error)
+{
+	struct json_each it;
+
+	if (json_type(document) != JSON_OBJECT)
+		return fail(error,
+			    "%s: expected a JSON object such as {\"api_token\": \"...\", \"start_date\": \"...\"}",
+			    source);
+	for (it = json_each(document); json_next(&it);) {
+		enum key key = key_find(it.key);
+		if (key < KEYS && !config_set_json(config, key, it.value, source, arena, error))
+			return false;
+	}
+	return true;
+}
+
+static const char *environment(const char *name)
+{
+	char variable[64] = "TAP_SEGMENT_";
+	size_t n = strlen(variable);
+
+	for (; *name && n < sizeof variable - 1; name++)
+		variable[n++] = (char)(*name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name);
+	variable[n] = '\0';
+	return getenv(variable);
+}
+
+static bool config_from_environment(struct config *config, struct error *error)
+{
+	size_t i;
+
+	for (i = 0; i < KEYS; i++) {
+		const struct config_key *k = &config_table[i];
+		const char *text = environment(k->name);
+		if (!text && k->alias)
+			text = environment(k->alias);
+		if (text && !config_set(config, (enum key)i, text, "ENV", error))
+			return false;
+	}
+	return true;
+}
+
+/* Puts defaults where nothing is set, and misses what is required. */
+static bool config_complete(struct config *config, const char *source, struct error *error)
+{
+	size_t i;
+
+	for (i = 0; i < KEYS; i++) {
+		const struct config_key *k = &config_table[i];
+		if (config->value[i].text)
+			continue;
+		if (k->required)
+			return fail(error, "%s: %s: required, but missing (%s)", source, k->name, k->help);
+		if (k->fallback && !config_set(config, (enum key)i, k->fallback, "default", error))
+			return false;
+	}
+	return true;
+}
+
+/* ---- Reading files ---- */
+
+enum { FILE_LIMIT = 64 << 20 };
+
+static bool descriptor_read(int fd, const char *name, struct json_out *bytes, struct error *error)
+{
+	char chunk[1 << 14];
+
+	for (;;) {
+		ssize_t n = read(fd, chunk, sizeof chunk);
+		struct str piece = {chunk, n > 0 ? (size_t)n : 0};
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return fail(error, "%s: can't be read: %s", name, strerror(errno));
+		if (n == 0)
+			return true;
+		json_put(bytes, piece);
+		if (bytes->failed)
+			return fail(error, "%s: no memory", name);
+		if (bytes->length > FILE_LIMIT)
+			return fail(error, "%s: larger than %d MiB", name, FILE_LIMIT >> 20);
+	}
+}
+
+/* A file's text, in the arena. */
+static bool file_read(struct arena *arena, const char *name, struct str *text, struct error *error)
+{
+	struct json_out bytes = {0};
+	int fd = open(name, O_RDONLY);
+	bool ok;
+
+	if (fd < 0)
+		return fail(error, "%s: can't be opened: %s", name, strerror(errno));
+	ok = descriptor_read(fd, name, &bytes, error);
+	close(fd);
+	if (ok) {
+		struct str all = {bytes.bytes, bytes.length};
+		text->s = arena_string(arena, all);
+		text->n = bytes.length;
+		ok = text->s || fail(error, "%s: no memory", name);
+	}
+	json_out_free(&bytes);
+	return ok;
+}
+
+static bool document_parse(struct arena *arena, const char *name, struct str text, size_t lines_before,
+			   struct json *document, struct error *error)
+{
+	struct json_error bad;
+
+	if (json_parse(arena, text.s, text.n, document, &bad))
+		return true;
+	return fail(error, "%s:%zu:%zu: %s", name, bad.line + lines_before, bad.column, bad.what);
+}
+
+/* A JSON file.  NULL: no file, and the document stays absent. */
+static bool document_read(struct arena *arena, const char *name, struct json *document, struct error *error)
+{
+	struct str text;
+
+	return !name || (file_read(arena, name, &text, error) && document_parse(arena, name, text, 0, document, error));
+}
+
+static struct str trim(struct str s)
+{
+	while (s.n && strchr(" \t\r\n", s.s[s.n - 1]) && s.s[s.n - 1])
+		s.n--;
+	while (s.n && strchr(" \t\r\n", *s.s) && *s.s) {
+		s.s++;
+		s.n--;
+	}
+	return s;
+}
+
+/* A state file holds one JSON value; or several, a line each, where a target's output was appended: the last counts. */
+static bool state_document(struct arena *arena, const char *name, struct json *document, struct error *error)
+{
+	struct str text, trimmed, line;
+	struct json_error bad;
+	const char *end, *p;
+	size_t lines = 0;
+
+	if (!name)
+		return true;
+	if (!file_read(arena, name, &text, error))
+		return false;
+	trimmed = trim(text);
+	if (!trimmed.n)
+		return fail(error, "%s: holds no state; leave --state out for a first run", name);
+	end = memchr(trimmed.s, '\n', trimmed.n);
+	line.s = trimmed.s;
+	line.n = end ? (size_t)(end - trimmed.s) : 0;
+	if (!end || !json_parse(arena, line.s, line.n, document, &bad))
+		return document_parse(arena, name, text, 0, document, error);
+	for (p = end = trimmed.s + trimmed.n; p[-1] != '\n';)
+		p--;
+	line.s = p;
+	line.n = (size_t)(end - p);
+	while (p-- > text.s)
+		lines += *p == '\n';
+	return document_parse(arena, name, line, lines, document, error);
+}
+
+/* ---- Modes: --version, --help ---- */
+
+struct tap {
+	struct arena arena; /* what lives as long as the program: options' files and what is made of them */
+	struct options options;
+	struct config config;
+	struct json documents[CONFIG_FILES]; /* of the configuration files */
+	struct selection selection[STREAMS];
+	struct state state;
+	struct singer singer;
+	struct error error;
+};
+
+static volatile sig_atomic_t stop_signal; /* the first SIGINT or SIGTERM; 0: none */
+
+static int usage_error(const struct tap *tap)
+{
+	log_line(LOG_CRITICAL, "%s", tap->error.text);
+	return EXIT_USAGE;
+}
+
+/* Writes what was collected for standard output, outside of discovery and sync. */
+static int print_out(struct json_out *out)
+{
+	bool ok = !out->failed && fwrite(out->bytes, 1, out->length, stdout) == out->length && fflush(stdout) == 0;
+
+	json_out_free(out);
+	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int mode_version(struct tap *tap)
+{
+	(void)tap;
+	printf("tap-segment v%s, TLS by BearSSL, %zu built-in trust roots\n", VERSION, http_roots());
+	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void help_option(const struct option *o)
+{
+	char left[64];
+	const char *before = o->absent ? "[=" : o->value ? " " : "";
+
+	snprintf(left, sizeof left, "  %c%c%s--%s%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
+		 o->letter ? ", " : "  ", o->name, before, o->value ? o->value : "", o->absent ? "]" : "");
+	printf("%-30s %s\n", left, o->help);
+}
+
+static int mode_help(struct tap *tap)
+{
+	size_t i;
+
+	(void)tap;
+	puts("usage: tap-segment --config FILE [--catalog FILE] [--state FILE]\n"
+	     "       tap-segment --discover\n"
+	     "Writes a Segment workspace's configuration and usage as Singer messages to standard output.\n\n"
+	     "options:");
+	for (i = 0; i < OPTIONS; i++)
+		if (option_table[i].help)
+			help_option(&option_table[i]);
+	puts("\nconfiguration:");
+	for (i = 0; i < KEYS; i++) {
+		const struct config_key *k = &config_table[i];
+		const char *note = k->required ? "; required" : k->fallback ? "; default " : "";
+		printf("  %-27s %s%s%s\n", k->name, k->help, note, k->fallback ? k->fallback : "");
+	}
+	puts("\nexit status: 0 all done; 1 something failed; 2 wrong usage, configuration, catalog or state;\n"
+	     "128 + signal number after SIGINT or SIGTERM");
+	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* ---- Modes: --about ---- */
+
+static const char description[] = "Singer tap for the Segment Public API";
+static const char *const capabilities[] = {"catalog", "discover",          "state", "properties", "about",
+					   "test",    "structured-logging"};
+
+enum { CAPABILITIES = sizeof capabilities / sizeof *capabilities };
+
+static const char *json_type_name(enum value_type type)
+{
+	return type == TYPE_INTEGER ? "integer" : type == TYPE_BOOL ? "boolean" : "string";
+}
+
+static void put_text(struct json_out *out, const char *text)
+{
+	json_put(out, str_of(text));
+}
+
+/* A member of a JSON object whose value is a string; more: another one follows. */
+static void put_member(struct json_out *out, const char *name, const char *value, bool more)
+{
+	json_put_string(out, str_of(name));
+	put_text(out, ":");
+	json_put_string(out, str_of(value));
+	put_text(out, more ? "," : "");
+}
+
+static void put_setting(struct json_out *out, const struct config_key *k)
+{
+	json_put_string(out, str_of(k->name));
+	put_text(out, ":{\"type\":[");
+	json_put_string(out, str_of(json_type_name(k->type)));
+	put_text(out, k->required ? "]," : ",\"null\"],");
+	if (k->type == TYPE_TIME)
+		put_member(out, "format", "date-time", true);
+	if (k->type == TYPE_SECRET)
+		put_text(out, "\"secret\":true,\"writeOnly\":true,");
+	if (k->fallback && (k->type == TYPE_INTEGER || k->type == TYPE_BOOL)) {
+		put_text(out, "\"default\":");
+		put_text(out, k->fallback);
+		put_text(out, ",");
+	} else if (k->fallback) {
+		put_member(out, "default", k->fallback, true);
+	}
+	put_member(out, "description", k->help, false);
+	put_text(out, "}");
+}
+
+static void put_settings(struct json_out *out)
+{
+	size_t i, required = 0;
+
+	put_text(out, "{\"type\":\"object\",\"properties\":{");
+	for (i = 0; i < KEYS; i++) {
+		put_text(out, i ? "," : "");
+		put_setting(out, &config_table[i]);
+	}
+	put_text(out, "},\"required\":[");
+	for (i = 0; i < KEYS; i++)
+		if (config_table[i].required) {
+			put_text(out, required++ ? "," : "");
+			json_put_string(out, str_of(config_table[i].name));
+		}
+	put_text(out, "]}");
+}
+
+/* The members that the Meltano SDK's own taps print, in its order. */
+static void about_json(struct tap *tap, struct json_out *out)
+{
+	struct json_out compact = {0};
+	struct json_error unused;
+	struct json document;
+	size_t i;
+
+	put_text(&compact, "{");
+	put_member(&compact, "name", "tap-segment", true);
+	put_member(&compact, "description", description, true);
+	put_member(&compact, "version", VERSION, true);
+	put_text(&compact, "\"sdk_version\":null,\"supported_python_versions\":null,\"capabilities\":[");
+	for (i = 0; i < CAPABILITIES; i++) {
+		put_text(&compact, i ? "," : "");
+		json_put_string(&compact, str_of(capabilities[i]));
+	}
+	put_text(&compact, "],\"settings\":");
+	put_settings(&compact);
+	put_text(&compact, "}");
+	if (!compact.failed && json_parse(&tap->arena, compact.bytes, compact.length, &document, &unused))
+		json_put_value(out, document, 2);
+	else
+		out->failed = true;
+	put_text(out, "\n");
+	json_out_free(&compact);
+}
+
+static void about_text(struct json_out *out)
+{
+	size_t i;
+
+	put_text(out, "Name: tap-segment\nDescription: ");
+	put_text(out, description);
+	put_text(out, "\nVersion: " VERSION "\nCapabilities:");
+	for (i = 0; i < CAPABILITIES; i++) {
+		put_text(out, i ? ", " : " ");
+		put_text(out, capabilities[i]);
+	}
+	put_text(out, "\nSettings:\n");
+	for (i = 0; i < KEYS; i++) {
+		const struct config_key *k = &config_table[i];
+		put_text(out, "  ");
+		put_text(out, k->name);
+		put_text(out, k->required ? " (required): " : ": ");
+		put_text(out, k->help);
+		if (k->fallback) {
+			put_text(out, "; default ");
+			put_text(out, k->fallback);
+		}
+		put_text(out, "\n");
+	}
+}
+
+static void put_names(struct json_out *out, const char *const names[SINGER_KEYS])
+{
+	size_t i;
+
+	for (i = 0; i < SINGER_KEYS && names[i]; i++) {
+		put_text(out, i ? ", " : "");
+		put_text(out, names[i]);
+	}
+}
+
+static bool same_names(const char *const a[SINGER_KEYS], const char *const b[SINGER_KEYS])
+{
+	size_t i;
+
+	for (i = 0; i < SINGER_KEYS && a[i] && b[i]; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return i == SINGER_KEYS || a[i] == b[i];
+}
+
+static void about_stream(struct json_out *out, const struct singer_stream *s)
+{
+	put_text(out, "| ");
+	put_text(out, s->name);
+	put_text(out, s->replication_key ? " | incremental | " : " | full table | ");
+	put_text(out, s->parent ? s->parent : "");
+	put_text(out, " | ");
+	put_names(out, s->key);
+	put_text(out, " | ");
+	if (same_names(s->key, s->unique_key)) {
+		put_text(out, "every row");
+	} else {
+		put_text(out, "one row a ");
+		put_names(out, s->key);
+	}
+	put_text(out, " | ");
+	put_names(out, s->unique_key);
+	put_text(out, " |\n");
+}
+
+static void about_markdown(struct json_out *out)
+{
+	size_t i;
+
+	put_text(out, "# `tap-segment`\n\n");
+	put_text(out, description);
+	put_text(out, "\n\n## Capabilities\n\n");
+	for (i = 0; i < CAPABILITIES; i++) {
+		put_text(out, "* `");
+		put_text(out, capabilities[i]);
+		put_text(out, "`\n");
+	}
+	put_text(out, "\n## Settings\n\n| Setting | Required | Default | Description |\n| --- | --- | --- | --- |\n");
+	for (i = 0; i < KEYS; i++) {
+		const struct config_key *k = &config_table[i];
+		put_text(out, "| ");
+		put_text(out, k->name);
+		put_text(out, k->required ? " | yes | " : " | no | ");
+		put_text(out, k->fallback ? k->fallback : "");
+		put_text(out, " | ");
+		put_text(out, k->help);
+		put_text(out, " |\n");
+	}
+	put_text(out,
+		 "\n## Streams\n\n| Stream | Method | Parent | Key | An upserting target keeps | With `unique_keys` |\n"
+		 "| --- | --- | --- | --- | --- | --- |\n");
+	for (i = 0; i < STREAMS; i++)
+		about_stream(out, &streams[i].singer);
+}
+
+static int mode_about(struct tap *tap)
+{
+	const char *format = tap->options.format ? tap->options.format : "text";
+	struct json_out out = {0};
+
+	if (strcmp(format, "json") == 0)
+		about_json(tap, &out);
+	else if (strcmp(format, "markdown") == 0)
+		about_markdown(&out);
+	else
+		about_text(&out);
+	return print_out(&out);
+}
+
+/* ---- Modes: discovery, test, sync ---- */
+
+/* --select's rules, one string each, NULL-ended; NULL without the option or, with an error, without memory. */
+static const char **select_rules(struct tap *tap)
+{
+	const char *p = tap->options.select;
+	const char **rules;
+	size_t n = 0, count = 2;
+
+	for (; *p; p++)
+		count += *p == ',';
+	rules = arena_alloc(&tap->arena, count, sizeof *rules);
+	for (p = tap->options.select; rules && *p;) {
+		struct str rule = {p, strcspn(p, ",")};
+		p += rule.n + (p[rule.n] == ',');
+		rule = trim(rule);
+		if (rule.n && !(rules[n++] = arena_string(&tap->arena, rule)))
+			rules = NULL;
+	}
+	if (!rules)
+		fail(&tap->error, "--select: no memory");
+	else if (n == 0) {
+		fail(&tap->error, "--select: holds no rule; expected globs such as sources,iam_*");
+		rules = NULL;
+	}
+	return rules;
+}
+
+static bool make_selection(struct tap *tap, struct json catalog)
+{
+	const char **rules = NULL;
+	size_t i;
+
+	for (i = 0; i < STREAMS; i++)
+		tap->selection[i].stream = &streams[i].singer;
+	if (tap->options.select && !(rules = select_rules(tap)))
+		return false;
+	return selection_make(tap->selection, STREAMS, catalog, (const char *const *)rules,
+			      tap->config.value[KEY_UNIQUE_KEYS].number != 0, &tap->arena, &tap->error);
+}
+
+/* What became of standard output.  A target that went away has said why itself. */
+static int output_status(struct singer *singer)
+{
+	if (singer_flush(singer))
+		return EXIT_SUCCESS;
+	if (singer->write_errno != EPIPE)
+		log_line(LOG_CRITICAL, "standard output: %s",
+			 singer->write_errno ? strerror(singer->write_errno) : "no memory");
+	return EXIT_FAILURE;
+}
+
+static int mode_discover(struct tap *tap)
+{
+	struct json none = {NULL, NULL};
+
+	if (!make_selection(tap, none))
+		return usage_error(tap);
+	singer_catalog(&tap->singer, tap->selection, STREAMS);
+	return output_status(&tap->singer);
+}
+
+static bool read_config(struct tap *tap)
+{
+	const struct options *o = &tap->options;
+	const char *source = "--config";
+	bool environment_too = false;
+	size_t i;
+
+	if (!o->configs)
+		return fail(&tap->error, "--config: required, but missing; --help shows the way");
+	for (i = 0; i < o->configs; i++) {
+		if (strcmp(o->config[i], "ENV") == 0) {
+			environment_too = true;
+			continue;
+		}
+		source = o->config[i];
+		if (!document_read(&tap->arena, source, &tap->documents[i], &tap->error) ||
+		    !config_from_json(&tap->config, tap->documents[i], source, &tap->arena, &tap->error))
+			return false;
+	}
+	if (environment_too && !config_from_environment(&tap->config, &tap->error))
+		return false;
+	return config_complete(&tap->config, environment_too ? "ENV" : source, &tap->error);
+}
+
+/* Said only once all else is in order, so that an error stands alone. */
+static void warn_of_config(const struct tap *tap)
+{
+	size_t i;
+
+	for (i = 0; i < tap->options.configs; i++) {
+		const char *name = tap->options.config[i];
+		struct json_each it = json_each(tap->documents[i]);
+		struct stat status;
+
+		while (json_next(&it)) {
+			struct str key = json_token(it.key);
+			if (key_find(it.key) == KEYS)
+				log_line(LOG_WARNING, "%s: %.*s: unknown key, ignored; --help lists the known ones",
+					 name, (int)(key.n < 64 ? key.n : 64), key.s);
+		}
+		if (tap->documents[i].node && stat(name, &status) == 0 && S_ISREG(status.st_mode) &&
+		    (status.st_mode & S_IROTH))
+			log_line(LOG_WARNING, "%s: every user of this host can read the token in it; chmod 600 helps",
+				 name);
+	}
+}
+
+static struct http *open_client(struct tap *tap)
+{
+	char error[HTTP_ERROR_SIZE];
+	const struct config *c = &tap->config;
+	const char *url = c->value[KEY_BASE_URL].text;
+	struct http_options options = {
+		.base_url = url ? url : region_url(c->value[KEY_REGION].text),
+		.token = c->value[KEY_API_TOKEN].text,
+		.user_agent = c->value[KEY_USER_AGENT].text,
+		.ca_file = c->value[KEY_CA_FILE].text,
+		.proxy = c->value[KEY_PROXY].text,
+		.connections = (unsigned)c->value[KEY_MAX_CONNECTIONS].number,
+		.attempts = (unsigned)c->value[KEY_MAX_ATTEMPTS].number,
+		.timeout_ms = c->value[KEY_REQUEST_TIMEOUT].number * 1000,
+		.backoff_ms = 1000,
+		.patience_ms = 900000,
+		.stop = &stop_signal,
+		.pause_ms = segment_pause_ms,
+		.notice = streams_notice,
+	};
+	struct http *http = http_open(&options, error);
+
+	if (!http)
+		fail(&tap->error, "%s", error);
+	return http;
+}
+
+static int64_t clock_us(clockid_t clock)
+{
+	struct timespec t;
+
+	if (clock_gettime(clock, &t) != 0)
+		return 0;
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static struct sync_options sync_options(const struct config *c)
+{
+	int64_t connections = c->value[KEY_MAX_CONNECTIONS].number;
+	struct sync_options options = {
+		.start_us = c->value[KEY_START_DATE].number,
+		.end_us = c->value[KEY_END_DATE].text ? c->value[KEY_END_DATE].number : INT64_MAX,
+		.now_us = clock_us(CLOCK_REALTIME),
+		.page_rows = (unsigned)c->value[KEY_PAGE_SIZE].number,
+		.connections = (unsigned)connections,
+		.hold = (size_t)(connections > 4 ? connections : 4) << 20,
+		.fail_on_forbidden = c->value[KEY_FAIL_ON_FORBIDDEN].number != 0,
+		.stop = &stop_signal,
+	};
+
+	return options;
+}
+
+static const struct {
+	enum log_level level;
+	const char *text;
+} results[] = {
+	[SYNC_DONE] = {LOG_INFO, "Sync done"},
+	[SYNC_PARTLY] = {LOG_ERROR, "Sync done, but not all of it"},
+	[SYNC_ENDED] = {LOG_CRITICAL, "Sync ended early"},
+	[SYNC_STOPPED] = {LOG_WARNING, "Sync stopped by a signal"},
+};
+
+/* The last line of a run. */
+static void log_summary(const struct tap *tap, const struct http *http, enum sync_result result,
+			const struct sync_totals *totals, int64_t elapsed_us)
+{
+	struct http_stats stats;
+
+	http_stats(http, &stats);
+	log_line(results[result].level,
+		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes, "
+		 "%lld.%lld s",
+		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
+		 (unsigned long long)tap->singer.records, (unsigned long long)stats.requests,
+		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (long long)(elapsed_us / 1000000),
+		 (long long)(elapsed_us / 100000 % 10));
+}
+
+static int exit_status(enum sync_result result)
+{
+	switch (result) {
+	case SYNC_DONE: return EXIT_SUCCESS;
+	case SYNC_STOPPED: return 128 + (int)stop_signal;
+	case SYNC_PARTLY:
+	case SYNC_ENDED: break;
+	}
+	return EXIT_FAILURE;
+}
+
+static bool prepare_sync(struct tap *tap)
+{
+	const char *catalog_name = tap->options.catalog ? tap->options.catalog : tap->options.properties;
+	struct json catalog = {NULL, NULL}, state = {NULL, NULL};
+
+	return document_read(&tap->arena, catalog_name, &catalog, &tap->error) &&
+	       state_document(&tap->arena, tap->options.state, &state, &tap->error) && make_selection(tap, catalog) &&
+	       state_read(&tap->state, state, &tap->arena, &tap->error);
+}
+
+static bool prepare_client(struct tap *tap, struct http **http)
+{
+	if (!read_config(tap))
+		return false;
+	log_secret(tap->config.value[KEY_API_TOKEN].text);
+	if (!prepare_sync(tap) || !(*http = open_client(tap)))
+		return false;
+	warn_of_config(tap);
+	return true;
+}
+
+static const char *access_word(int status)
+{
+	return status == 200 ? "yes" : status == 401 || status == 403 ? "no" : status == 0 ? "not tried" : "error";
+}
+
+static void log_access(const struct tap *tap, const struct probe probes[STREAMS])
+{
+	size_t i;
+
+	log_line(LOG_INFO, "%-38s %-9s %s", "stream", "access", "first row's key, or why not");
+	for (i = 0; i < STREAMS; i++)
+		if (tap->selection[i].selected)
+			log_line(LOG_INFO, "%-38s %-9s %s", streams[i].singer.name, access_word(probes[i].status),
+				 probes[i].text);
+}
+
+/* --test=schema: what a sync would send as SCHEMA, without a request. */
+static int test_schemas(struct tap *tap)
+{
+	size_t i;
+
+	if (!read_config(tap) || !prepare_sync(tap))
+		return usage_error(tap);
+	warn_of_config(tap);
+	for (i = 0; i < STREAMS; i++)
+		if (tap->selection[i].selected)
+			singer_schema(&tap->singer, &tap->selection[i]);
+	return output_status(&tap->singer);
+}
+
+static int mode_test(struct tap *tap)
+{
+	static struct probe probes[STREAMS];
+	struct sync_options options;
+	struct http *http;
+	enum sync_result result;
+	int status;
+
+	if (strcmp(tap->options.test, "schema") == 0)
+		return test_schemas(tap);
+	if (!prepare_client(tap, &http))
+		return usage_error(tap);
+	options = sync_options(&tap->config);
+	result = streams_probe(http, &tap->singer, tap->selection, probes, &options);
+	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
+	if (result == SYNC_DONE)
+		log_access(tap, probes);
+	http_close(http);
+	return status;
+}
+
+static int mode_sync(struct tap *tap)
+{
+	struct sync_totals totals = {0};
+	struct sync_options options;
+	struct http *http;
+	enum sync_result result;
+	int64_t begin = clock_us(CLOCK_MONOTONIC);
+	int status;
+
+	if (!prepare_client(tap, &http))
+		return usage_error(tap);
+	options = sync_options(&tap->config);
+	options.totals = &totals;
+	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
+	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
+	log_summary(tap, http, result, &totals, clock_us(CLOCK_MONOTONIC) - begin);
+	http_close(http);
+	return status;
+}
+
+/* ---- Signals ---- */
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+	_exit(128 + (int)stop_signal);
+}
+
+/* Normally the flag is seen and the run ends in order.  Whatever blocks - the resolver, a target that no longer reads -
+ * is ended by the alarm. */
+static void on_stop(int signal)
+{
+	if (!stop_signal)
+		stop_signal = signal;
+	alarm(1);
+}
+
+static void signals_set(void)
+{
+	static const struct {
+		int signal;
+		void (*handler)(int);
+	} table[] = {{SIGALRM, on_alarm}, {SIGINT, on_stop}, {SIGTERM, on_stop}, {SIGPIPE, SIG_IGN}};
+	size_t i;
+
+	for (i = 0; i < sizeof table / sizeof *table; i++) {
+		struct sigaction action, old;
+		memset(&action, 0, sizeof action);
+		action.sa_handler = table[i].handler;
+		sigemptyset(&action.sa_mask);
+		/* A shell's background job ignores SIGINT, and goes on doing so. */
+		if (table[i].signal == SIGINT && sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+			continue;
+		sigaction(table[i].signal, &action, NULL);
+	}
+}
+
+/* ---- Main ---- */
+
+static bool file_holds(const char *name, const char *word)
+{
+	struct arena arena = {.limit = 1 << 20};
+	struct error unused;
+	struct str text;
+	bool found = name && file_read(&arena, name, &text, &unused) && strstr(text.s, word);
+
+	arena_free(&arena);
+	return found;
+}
+
+static void logging_set(const struct options *options)
+{
+	const char *wish[] = {options->log_level, getenv("TAP_SEGMENT_LOGLEVEL"), getenv("LOGLEVEL")};
+	enum log_level least = LOG_INFO;
+	size_t i;
+	int level;
+
+	for (i = 0; i < sizeof wish / sizeof *wish; i++) {
+		for (level = 0; wish[i] && log_levels[level]; level++)
+			if (strcasecmp(log_levels[level], wish[i]) == 0)
+				break;
+		if (wish[i] && log_levels[level]) {
+			least = (enum log_level)level;
+			break;
+		}
+	}
+	log_setup(least, file_holds(getenv("SINGER_SDK_LOG_CONFIG"), "StructuredFormatter"));
+}
+
+static int run(struct tap *tap)
+{
+	const struct options *o = &tap->options;
+
+	if (o->help)
+		return mode_help(tap);
+	if (o->version)
+		return mode_version(tap);
+	if (o->about)
+		return mode_about(tap);
+	if (o->discover)
+		return mode_discover(tap);
+	if (o->test)
+		return mode_test(tap);
+	return mode_sync(tap);
+}
+
+int main(int argc, char **argv)
+{
+	static struct tap tap;
+	int status;
+
+	tap.singer.fd = STDOUT_FILENO;
+	signals_set();
+	status = options_read(&tap.options, argc, argv, &tap.error) ? 0 : EXIT_USAGE;
+	logging_set(&tap.options);
+	status = status ? usage_error(&tap) : run(&tap);
+	json_out_free(&tap.singer.out);
+	arena_free(&tap.arena);
+	return status;
+}

@@ -1,0 +1,1226 @@
+#!/usr/bin/env python3
+"""End-to-end tests: the real program against a fake Segment over real TLS, judged by code that isn't the tap's.
+
+    test/e2e.py [WORD]...      all cases, or those whose title contains one of the words
+
+TAP=COMMAND runs another program (TAP='valgrind -q ./tap-segment'), SEGMENTD=FILE another server, JOBS=N so many
+cases at a time.  Output is TAP (Test Anything Protocol); each case adds one check of its own: that in none of its
+runs a log line was malformed or the token was printed.
+"""
+
+import sys
+
+sys.dont_write_bytecode = True
+
+import concurrent.futures
+import functools
+import json
+import os
+import re
+import signal
+import threading
+import traceback
+from pathlib import Path
+
+import jsonschema
+
+import segment
+import singer
+from segment import DAY, STREAM, STREAMS, TOKEN, Client, Model, Options, Server, difference, instant, midnight, stamp
+from singer import NAMES, Tap, plain_catalog
+
+ROOT = Path(__file__).resolve().parent.parent
+START = segment.stamp(segment.month(segment.now(), -3))
+
+
+# --- cases and their checks
+
+
+class Checks:
+    """Collects the checks of one case, and what it opened."""
+
+    def __init__(self, title):
+        self.title = title
+        self.lines = []
+        self.failed = 0
+        self.taps = []
+
+    def ok(self, passed, name, *why):
+        """One check; why is shown if it failed."""
+        self.lines.append((bool(passed), f"{self.title}: {name}"))
+        if not passed:
+            self.failed += 1
+            self.lines += [(None, line) for text in why for line in str(text)[:3000].splitlines()]
+        return passed
+
+    def equal(self, got, expected, name, *why):
+        """Are two values the same?"""
+        return self.ok(got == expected, name, f"expected {expected!r}", f"got      {got!r}", *why)
+
+    def none(self, faults, name, *why):
+        """Is the sequence of complaints empty?"""
+        faults = list(faults)
+        return self.ok(not faults, name, *faults[:10], *why)
+
+    def tap(self, server=None, **config):
+        """A tap whose runs are looked over at the end of the case."""
+        self.taps.append(Tap(server, **config))
+        return self.taps[-1]
+
+    def close(self):
+        """The check that every run has to pass."""
+        runs = [run for tap in self.taps for run in tap.runs]
+        faults = [f"{run.args}: {fault}" for run in runs for fault in run.complaints()]
+        if runs:
+            self.none(faults, "no malformed log line, and the token is nowhere")
+        for tap in self.taps:
+            tap.close()
+
+
+CASES = []
+
+
+def case(title):
+    """Registers a test."""
+
+    def register(function):
+        CASES.append((title, function))
+        return function
+
+    return register
+
+
+def run_case(title, function):
+    """One case; an exception in it is a failed check."""
+    checks = Checks(title)
+    try:
+        function(checks)
+    except Exception:  # whatever it is, the other cases must still run
+        checks.ok(False, "runs to its end", traceback.format_exc())
+    checks.close()
+    return checks
+
+
+def main(words):
+    """Runs the cases side by side, prints them in order."""
+    chosen = [c for c in CASES if not words or any(word in c[0] for word in words)]
+    number = failed = 0
+    segment.certificates()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "8"))) as pool:
+            for checks in pool.map(lambda c: run_case(*c), chosen):
+                failed += checks.failed
+                for passed, text in checks.lines:
+                    number += passed is not None
+                    print(f"{'' if passed else 'not '}ok {number} - {text}" if passed is not None else f"# {text}")
+                sys.stdout.flush()
+    finally:
+        HAMLET.close()
+        TOWN.close()
+        segment.remove_certificates()
+    print(f"1..{number}")
+    return 1 if failed or not number else 0
+
+
+# --- workspaces
+
+
+class World:
+    """A workspace that no case disturbs: its server, shared by all, and what is to be expected of it."""
+
+    def __init__(self, *options):
+        self.options = options
+        self.lock = threading.RLock()
+        self.server = self.model = None
+
+    def open(self):
+        """The server."""
+        with self.lock:
+            if not self.server:
+                self.server = Server(*self.options).__enter__()
+                self.model = Model(Client(self.server))
+            return self.server
+
+    def close(self):
+        """At the end of all cases."""
+        if self.server:
+            self.server.__exit__()
+
+    def expect(self, name, options, **more):
+        """The model's answer for one stream; one thread at a time, for it has one connection."""
+        self.open()
+        with self.lock:
+            return self.model.expect(name, options, **more)
+
+
+DEMO = ["--scale", "demo"]
+HAMLET, TOWN = World(*DEMO), World("--scale", "12")
+
+
+@functools.cache
+def discovered():
+    """The tap's own catalog."""
+    tap = Tap()
+    try:
+        return json.loads(tap.run("--discover").stdout)
+    finally:
+        tap.close()
+
+
+def pruned(schema, gone):
+    """The schema without some fields, given as dotted paths with [] for array items."""
+
+    def copy(node, path):
+        new = dict(node)
+        if "properties" in node:
+            children = ((k, f"{path}.{k}".lstrip(".")) for k in node["properties"])
+            new["properties"] = {k: copy(node["properties"][k], p) for k, p in children if p not in gone}
+        if "items" in node:
+            new["items"] = copy(node["items"], path + "[]")
+        return new
+
+    return copy(schema, "")
+
+
+def check_stream(t, run, name, expected, label=""):
+    """Are the stream's records what the model says, in order, to the digit?"""
+    got = run.records(name)
+    where = next(
+        (f"row {i}: {d}" for i, (e, g) in enumerate(zip(expected.records, got)) if (d := difference(e, g))), None
+    )
+    same = where is None and len(got) == len(expected.records)
+    counts = f"{len(got)} records, {len(expected.records)} expected"
+    t.ok(same, f"{label}{name}: the source's {len(expected.records)} rows", counts, where, run.stderr[-600:])
+
+
+def check_bookmarks(t, run, name, expected, label=""):
+    """Does the bookmark pass through just the values that it should?"""
+    values = [state.get("bookmarks", {}).get(name, {}).get("timestamp") for state in run.states]
+    steps = [value for i, value in enumerate(values) if value and value not in values[:i]]
+    t.equal(steps, [stamp(us) for us in expected.bookmarks], f"{label}{name}: bookmarks", values[-1:])
+
+
+def check_sync(t, run, names, options, label="", bookmarks=None, world=None):
+    """Everything that must hold of a sync to its end."""
+    t.equal(run.exit, 0, f"{label}exit status", run.stderr[-1500:])
+    t.none(singer.protocol_faults(run), f"{label}every message as Singer wants it")
+    t.equal(run.order, list(names), f"{label}streams in order")
+    for name in names:
+        bookmark = (bookmarks or {}).get(name)
+        expected = (world or HAMLET).expect(name, options, bookmark=bookmark)
+        check_stream(t, run, name, expected, label)
+        if STREAM[name].incremental:
+            check_bookmarks(t, run, name, expected, label)
+    check_states(t, run, names, label)
+
+
+def check_states(t, run, names, label=""):
+    """STATE names each stream at its start, nothing at the end."""
+    syncing = [state.get("currently_syncing") for state in run.states]
+    steps = [name for i, name in enumerate(syncing) if i == 0 or name != syncing[i - 1]]
+    t.equal([s for s in steps if s], list(names), f"{label}currently_syncing names each stream in turn")
+    t.equal(steps[-1], None, f"{label}currently_syncing is null at the end")
+
+
+def error_line(run):
+    """The one line of standard error, or None if there are none or more."""
+    lines = run.stderr.splitlines()
+    return lines[0] if len(lines) == 1 else None
+
+
+def check_refusal(t, run, name, pattern):
+    """Wrong from the start: exit 2, one line that says what, nothing on standard output."""
+    line = error_line(run)
+    good = run.exit == 2 and run.stdout == b"" and line and re.search(pattern, line)
+    t.ok(good, name, f"exit {run.exit}, expected 2 and {pattern!r}", run.stderr, run.stdout[:200])
+
+
+# --- the tests' own eyes
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "any": {"type": ["null", "string"]},
+        "number": {"type": ["null", "number"]},
+        "timestamp": {"type": ["null", "string"], "format": "date-time"},
+        "map": {"type": ["null", "object"]},
+        "list": {"type": ["null", "array"], "items": {"type": ["null", "string"]}},
+    },
+}
+ROW = """{"timestamp": "2021-01-01T01:00:00.1234567+01:00", "other": 1, "number": 1.0, "any": 0,
+  "any": {"x": [1, 2.50]}, "map": {"b": 1, "b": 2}, "list": [null, "\\ud800", 3]}"""
+RECORD = (
+    r'{"any": "{\"x\":[1,2.50]}", "number": 1.0, "timestamp": "2021-01-01T00:00:00.123456Z", '
+    '"map": {"b": 1, "b": 2}, "list": [null, "\ufffd", "3"]}'
+)
+SLIPS = [
+    ("a number's last zero", "2.50", "2.5"),
+    ("a number made an integer", "1.0", "1"),
+    ("a blank in JSON text", "[1,2", "[1, 2"),
+    ("text that became a number", '"3"', "3"),
+    ("a microsecond", "456Z", "457Z"),
+    ("the value of a duplicate", '"b": 2', '"b": 3'),
+    ("a lost element", "null, ", ""),
+    ("a lost field", '"number": 1.0, ', ""),
+    ("another character", "\ufffd", "?"),
+]
+
+
+@case("comparison")
+def comparison(t):
+    """Would the comparison of records notice?"""
+    expected = segment.project(SCHEMA, segment.read_json(ROW))
+    t.equal(difference(expected, segment.read_json(RECORD)), None, "a right record")
+    for name, old, new in SLIPS:
+        t.ok(difference(expected, segment.read_json(RECORD.replace(old, new))), name)
+    for text in ('{"timestamp": "soon"}', '{"number": "1"}', '{"list": {}}', '{"map": []}', "[]"):
+        t.ok(not fits(text), f"{text} doesn't fit")
+
+
+def fits(text):
+    """Does the model take the row?"""
+    try:
+        segment.project(SCHEMA, segment.read_json(text))
+        return True
+    except segment.Misfit:
+        return False
+
+
+# --- command line and files
+
+
+USAGE = [
+    # name, arguments, what the line says
+    ("no config", [], r"--config"),
+    ("unknown option", ["--colour"], r"--colour"),
+    ("unknown short option", ["-x"], r"-x"),
+    ("option without its value", ["--config"], r"--config"),
+    ("ambiguous prefix", ["--c", "x"], r"--c\b"),
+    ("value for a switch", ["--discover=yes"], r"--discover"),
+    ("surplus argument", ["--discover", "surplus"], r"surplus"),
+    ("missing config file", ["--config", "/nonexistent/config.json"], r"/nonexistent/config\.json.*No such file"),
+    ("config is a folder", ["--config", "/"], r"/: .*directory"),
+]
+
+
+@case("usage")
+def usage(t):
+    """Every wrong command line is one line and exit 2."""
+    tap = t.tap()
+    for name, args, pattern in USAGE:
+        check_refusal(t, tap.run(*args), name, pattern)
+
+
+@case("help and version")
+def help_and_version(t):
+    """What a newcomer tries first."""
+    tap = t.tap()
+    for option, pattern in (("--help", rb"--discover"), ("-h", rb"--config"), ("--version", rb"^tap-segment v?\d")):
+        run = tap.run(option)
+        t.ok(run.exit == 0 and re.search(pattern, run.stdout), option, run.stdout[:200], run.stderr)
+        t.equal(run.stderr, "", f"{option} leaves standard error alone")
+
+
+CONFIGS = [
+    # name, text of the file or changes, what the line says
+    ("empty file", "", r"config\.json:1:1: "),
+    ("cut short", '{"api_token": "x",\n  "start', r"config\.json:2:\d+: "),
+    ("not an object", "[]", r"config\.json.*object"),
+    ("invalid UTF-8", '{"api_token": "\udcff"}', r"config\.json:1:\d+: .*UTF-8"),
+    ("no token", {"api_token": None}, r"api_token"),
+    ("empty token", {"api_token": ""}, r"api_token"),
+    ("token with a line break", {"api_token": TOKEN + "\r\nX: y"}, r"api_token"),
+    ("token with a letter beyond ASCII", {"api_token": TOKEN + "\u00e9"}, r"api_token"),
+    ("token of the wrong type", {"api_token": 1}, r"api_token"),
+    ("no start_date", {"start_date": None}, r"start_date"),
+    ("start_date that is no date", {"start_date": "yesterday"}, r"start_date"),
+    ("start_date that doesn't exist", {"start_date": "2023-02-29"}, r"start_date"),
+    ("end_date that is no date", {"end_date": "2023-13-01"}, r"end_date"),
+    ("unknown region", {"region": "mars", "base_url": None}, r"region"),
+    ("base_url without scheme", {"base_url": "localhost"}, r"base_url"),
+    ("base_url without host", {"base_url": "https://"}, r"base_url"),
+    ("plain http to another host", {"base_url": "http://192.0.2.1"}, r"base_url"),
+    ("page_size 0", {"page_size": 0}, r"page_size"),
+    ("page_size 1001", {"page_size": 1001}, r"page_size"),
+    ("page_size with a fraction", {"page_size": 1.5}, r"page_size"),
+    ("page_size in words", {"page_size": "many"}, r"page_size"),
+    ("max_connections 0", {"max_connections": 0}, r"max_connections"),
+    ("max_connections 33", {"max_connections": 33}, r"max_connections"),
+    ("max_attempts 21", {"max_attempts": 21}, r"max_attempts"),
+    ("request_timeout below zero", {"request_timeout": -1}, r"request_timeout"),
+    ("unique_keys that is no boolean", {"unique_keys": "perhaps"}, r"unique_keys"),
+    ("fail_on_forbidden of the wrong type", {"fail_on_forbidden": []}, r"fail_on_forbidden"),
+    ("missing ca_file", {"ca_file": "/nonexistent.pem"}, r"/nonexistent\.pem"),
+    ("ca_file without a certificate", {"ca_file": "/dev/null"}, r"/dev/null"),
+    ("user_agent with a control character", {"user_agent": "a\nb"}, r"user_agent"),
+]
+
+
+@case("config")
+def config(t):
+    """Every wrong config is one line that names file and place, or key."""
+    tap = t.tap(base_url="https://localhost:1")
+    for name, content, pattern in CONFIGS:
+        if isinstance(content, str):
+            run = tap.run("--config", tap.file("config.json", content))
+        else:
+            run = tap.sync(config=content)
+        check_refusal(t, run, name, pattern)
+
+
+CATALOGS = [
+    ("cut short", '{"streams": [', r"catalog\.json:1:\d+: "),
+    ("no streams", {}, r"catalog\.json.*streams"),
+    ("streams is no list", {"streams": {}}, r"catalog\.json.*streams"),
+    (
+        "key that is no field",
+        {
+            "streams": [
+                {
+                    "tap_stream_id": "sources",
+                    "stream": "sources",
+                    "schema": {"type": "object", "properties": {"id": {"type": ["null", "string"]}}},
+                    "metadata": [{"breadcrumb": [], "metadata": {"selected": True, "key-properties": ["nope"]}}],
+                }
+            ]
+        },
+        r"sources.*nope|nope.*sources",
+    ),
+]
+STATES = [
+    ("blank file", " \n", r"state\.json"),
+    ("cut short", '{"bookmarks": {', r"state\.json:1:\d+: "),
+    ("a list", "[]", r"state\.json"),
+    ("bookmarks is no object", {"bookmarks": 1}, r"bookmarks"),
+    ("unreadable bookmark", {"bookmarks": {"audit_events": {"timestamp": "soon"}}}, r"audit_events"),
+]
+
+
+@case("catalog and state")
+def catalog_and_state(t):
+    """Every wrong catalog or state is one line, before any request."""
+    tap = t.tap(base_url="https://localhost:1")
+    for name, content, pattern in CATALOGS:
+        check_refusal(t, tap.sync(catalog=content), f"catalog: {name}", pattern)
+    for name, content, pattern in STATES:
+        check_refusal(t, tap.sync(state=content), f"state: {name}", pattern)
+    for option in ("--catalog", "--state", "--properties"):
+        run = tap.sync(option, "/nonexistent.json")
+        check_refusal(t, run, f"{option}: missing file", r"/nonexistent\.json")
+
+
+# --- discovery
+
+
+@case("discovery")
+def discovery(t):
+    """The catalog needs nothing, never changes, and is what its readers expect."""
+    tap = t.tap()
+    run = tap.run("--discover")
+    t.equal((run.exit, run.stderr), (0, ""), "works without config and network, in silence")
+    t.equal(tap.run("-d", cwd="/").stdout, run.stdout, "is byte for byte the same the next time")
+    t.equal(tap.sync("--discover", state={}).stdout, run.stdout, "wins over config and state")
+    catalog = json.loads(run.stdout)
+    entries = catalog["streams"]
+    t.equal([entry["tap_stream_id"] for entry in entries], NAMES, "all streams in order")
+    t.ok(max(map(len, run.lines)) < 65536 and len(run.lines) > 1000, "is broken into lines")
+    for stream, entry in zip(STREAMS, entries):
+        check_entry(t, stream, entry)
+
+
+def check_entry(t, stream, entry):
+    """One stream of the catalog."""
+    jsonschema.Draft7Validator.check_schema(entry["schema"])
+    t.none(singer.schema_faults(stream, entry["schema"]), f"{stream.name}: schema loads everywhere")
+    t.equal(json.dumps(entry["schema"]), json.dumps(stream.schema), f"{stream.name}: schema is the committed one")
+    names = list(entry)
+    t.ok(names.index("schema") < names.index("metadata"), f"{stream.name}: schema before metadata", names)
+    t.equal(entry["stream"], stream.name, f"{stream.name}: stream")
+    found = [tuple(item["breadcrumb"]) for item in entry["metadata"]]
+    expected = singer.expected_entry_metadata(stream)
+    t.equal(found, list(expected), f"{stream.name}: metadata for each field in order, once")
+    wrong = [
+        (path, key, value, item["metadata"].get(key))
+        for item, (path, wanted) in zip(entry["metadata"], expected.items())
+        for key, value in wanted.items()
+        if item["metadata"].get(key) != value
+    ]
+    t.none(wrong, f"{stream.name}: metadata of each field")
+    t.ok("selected" not in entry["metadata"][0]["metadata"], f"{stream.name}: selected is left to the user")
+
+
+@case("about")
+def about(t):
+    """What the Meltano SDK's taps say of themselves, in its forms."""
+    tap = t.tap()
+    text = tap.run("--about")
+    t.ok(text.exit == 0 and b"api_token" in text.stdout, "text", text.stderr)
+    run = tap.run("--about", "--format", "json")
+    facts = json.loads(run.stdout)
+    members = [
+        "name",
+        "description",
+        "version",
+        "sdk_version",
+        "supported_python_versions",
+        "capabilities",
+        "settings",
+    ]
+    t.equal(list(facts), members, "json: members")
+    t.ok({"catalog", "discover", "state"} <= set(facts["capabilities"]), "json: capabilities", facts["capabilities"])
+    settings = facts["settings"]
+    t.equal(settings["required"], ["api_token", "start_date"], "json: required settings")
+    jsonschema.Draft7Validator.check_schema(settings)
+    t.ok(settings["properties"]["api_token"].get("secret"), "json: the token is a secret")
+    markdown = tap.run("--about", "--format=markdown").stdout.decode()
+    t.none(
+        (key for key in settings["properties"] if f"| {key} |" not in markdown), "markdown: every setting has a row"
+    )
+
+
+# --- whole syncs
+
+
+SYNCS = [
+    # workspace, page_size, max_connections
+    (HAMLET, None, (4, 1, 2, 32)),
+    (HAMLET, 1, (8,)),
+    (HAMLET, 7, (1,)),
+    (TOWN, 7, (4, 1, 8)),
+    (TOWN, 200, (3, 8)),
+    (TOWN, 1000, (1,)),
+]
+
+
+@case("sync")
+def sync(t):
+    """The output equals the source, whatever the page size and the number of connections."""
+    for world, page_size, numbers in SYNCS:
+        tap = t.tap(world.open(), start_date=START, page_size=page_size)
+        first, *others = [tap.sync(config={"max_connections": number}) for number in numbers]
+        label = f"{world.options[-1]}, page_size {page_size}, {numbers[0]} connections: "
+        check_sync(t, first, NAMES, Options(instant(START)), label, world=world)
+        check_summary(t, first, label)
+        for number, run in zip(numbers[1:], others):
+            got = run.exit, run.timeless == first.timeless
+            t.equal(got, (0, True), f"{label}byte for byte the same with {number}", run.stderr[-600:])
+
+
+def check_summary(t, run, label):
+    """The last line on standard error says what happened."""
+    last = run.stderr.splitlines()[-1]
+    numbers = re.findall(r"\d+", last)
+    total = str(len(run.of_type("RECORD")))
+    t.ok(last.startswith("INFO ") and total in numbers, f"{label}the last log line is the summary", last, total)
+    for name in NAMES:
+        count = len(run.records(name))
+        found = [
+            line for line in run.log("INFO") if re.search(rf"\b{name}\b", line) and re.search(rf"\b{count}\b", line)
+        ]
+        t.ok(found, f"{label}{name}: the log says how many records", run.stderr[-3000:])
+
+
+@case("small pages only")
+def small_pages(t):
+    """A server that takes no more than 200 rows a page, as the API once did."""
+    with Server(*DEMO, "--page-cap", "200") as server:
+        run = t.tap(server, start_date=START, page_size=1000).sync()
+        check_sync(t, run, NAMES, Options(instant(START)))
+        sizes = [line for line in server.requests() if "pagination.count=1000" in line]
+    t.ok(1 <= len(sizes) <= 4, "asked for 1000 until the first refusal came", len(sizes))
+    t.equal(
+        len([line for line in run.log("INFO") if "200" in line and "page" in line.lower()]),
+        1,
+        "one info line",
+        run.stderr,
+    )
+
+
+@case("inclusive audit events")
+def inclusive(t):
+    """Whether the API's ends of a span are inclusive or not makes no difference."""
+    with Server(*DEMO, "--inclusive") as server:
+        times = sorted(row.get("timestamp") for row in HAMLET.expect("audit_events", Options(instant(START))).records)
+        start = times[len(times) // 2]
+        for config_changes in ({"start_date": start}, {"start_date": START, "end_date": start}):
+            run = t.tap(server, **config_changes).sync(catalog=plain_catalog("audit_events"))
+            end = config_changes.get("end_date")
+            options = Options(instant(config_changes.get("start_date")), end and instant(end))
+            check_sync(t, run, ["audit_events"], options, f"{config_changes}: ")
+
+
+@case("destinations that serve two sources")
+def twice(t):
+    """Each row of a destination has its own metrics."""
+    name = "destination_delivery_metrics_summary"
+    with Server(*DEMO, "--twice") as server:
+        run = t.tap(server, start_date=START, unique_keys=True).sync(catalog=plain_catalog("destinations", name))
+        model = Model(Client(server))
+        for stream in ("destinations", name):
+            check_stream(t, run, stream, model.expect(stream, Options(instant(START))))
+            t.equal(len(singer.upsert(run, stream)), len(run.records(stream)), f"{stream}: unique keys are unique")
+        t.ok(
+            len({row.get("id") for row in run.records("destinations")}) < len(run.records("destinations")),
+            "ids are not",
+        )
+
+
+@case("empty workspace")
+def empty(t):
+    """SCHEMA and STATE, and nothing to complain of."""
+    with Server("--scale", "0") as server:
+        run = t.tap(server, start_date=START).sync()
+        t.equal((run.exit, run.order), (0, NAMES), "all streams", run.stderr)
+        t.none(singer.protocol_faults(run), "every message as Singer wants it")
+        t.equal(run.log("ERROR", "CRITICAL"), [], "no error")
+
+
+@case("access table")
+def access_table(t):
+    """--test: one request a stream and a table of what the token may read."""
+    with Server(*DEMO, "--fault", "/users:403") as server:
+        tap = t.tap(server, start_date=START)
+        run = tap.sync("--test")
+        rows = {name: line for name in NAMES for line in run.log("INFO") if f" {name} " in line}
+        t.equal((run.exit, sorted(rows)), (0, sorted(NAMES)), "a line for each stream", run.stderr)
+        t.ok(" no " in rows["iam_users"] and " yes " in rows["sources"], "yes or no", run.stderr)
+        t.ok(len(server.requests()) <= len(NAMES) + 2, "one request a stream", len(server.requests()))
+    run = t.tap(HAMLET.open(), api_token="wrong-" + TOKEN).sync("--test")
+    t.equal(run.exit, 1, "a wrong token: exit status", run.stderr)
+    run = t.tap(base_url="https://localhost:1").sync("--test=schema")
+    t.equal((run.exit, run.order), (0, NAMES), "--test=schema sends nothing", run.stderr)
+
+
+@case("surroundings")
+def surroundings(t):
+    """Neither locale nor time zone nor current folder shows in the output."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    usual = tap.sync(env={"LC_ALL": "C", "TZ": "UTC"})
+    for name, env, cwd in (
+        ("locale", {"LC_ALL": "tr_TR.UTF-8", "LANG": "de_DE.UTF-8"}, None),
+        ("time zone", {"TZ": "Pacific/Kiritimati"}, None),
+        ("time zone with daylight saving", {"TZ": "EST5EDT,M3.2.0,M11.1.0"}, None),
+        ("current folder", {}, "/"),
+    ):
+        run = tap.sync(env=env, cwd=cwd)
+        t.ok(run.exit == 0 and run.timeless == usual.timeless, f"{name} makes no difference", run.stderr[-600:])
+
+
+@case("config values as text")
+def config_as_text(t):
+    """Meltano passes every setting as a string."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    catalog = plain_catalog("destinations", "usage_mtu_workspace_daily")
+    typed = tap.sync(
+        catalog=catalog, config={"page_size": 7, "max_connections": 2, "unique_keys": True, "request_timeout": 60}
+    )
+    text = {"page_size": "7", "max_connections": "2", "unique_keys": "true", "request_timeout": "60"}
+    run = tap.sync(catalog=catalog, config=text)
+    t.equal((run.exit, run.timeless), (typed.exit, typed.timeless), "numbers and booleans may be strings", run.stderr)
+    t.equal(typed.of_type("SCHEMA")[0].get("key_properties"), ["id", "sourceId"], "unique_keys is in force")
+    bearer = tap.sync(catalog=catalog, config={"api_token": "Bearer " + TOKEN, **text})
+    t.equal(bearer.timeless, typed.timeless, "Bearer before the token is cut off", bearer.stderr)
+    alias = tap.sync(catalog=catalog, config={"api_token": None, "access_token": TOKEN, **text})
+    t.equal(alias.timeless, typed.timeless, "access_token is another name of api_token", alias.stderr)
+    empty = tap.sync(catalog=catalog, config={**text, "request_timeout": "", "end_date": None})
+    t.equal(empty.timeless, typed.timeless, "an empty request_timeout is the default", empty.stderr)
+
+
+@case("config from the environment")
+def config_from_environment(t):
+    """--config ENV, as Meltano's SDK reads it, and several --config files."""
+    tap = t.tap(HAMLET.open())
+    catalog = tap.file("catalog.json", plain_catalog("sources"))
+    env = {
+        "TAP_SEGMENT_API_TOKEN": TOKEN,
+        "TAP_SEGMENT_START_DATE": START,
+        "TAP_SEGMENT_BASE_URL": tap.config["base_url"],
+        "TAP_SEGMENT_CA_FILE": tap.config["ca_file"],
+        "TAP_SEGMENT_PAGE_SIZE": "7",
+    }
+    usual = tap.sync("--catalog", catalog)
+    run = tap.run("--config", "ENV", "--catalog", catalog, env=env)
+    t.equal((run.exit, run.timeless), (0, usual.timeless), "ENV is enough", run.stderr)
+    wrong = tap.file("wrong.json", {"api_token": "another", "page_size": 3})
+    run = tap.run("--config", "ENV", f"--config={wrong}", "--catalog", catalog, env=env)
+    t.equal((run.exit, run.timeless), (0, usual.timeless), "ENV beats files wherever it stands", run.stderr)
+    run = tap.run("-c", wrong, "--conf", tap.arguments()[1], "--cat", catalog)
+    t.equal((run.exit, run.timeless), (0, usual.timeless), "of two files the later wins", run.stderr)
+
+
+@case("config file that others can read")
+def readable_config(t):
+    """A token in a readable file deserves a word."""
+    tap = t.tap(HAMLET.open())
+    catalog = tap.file("catalog.json", plain_catalog("iam_groups"))
+    for mode, warned in ((0o600, 0), (0o644, 1)):
+        path = tap.file("open.json", tap.config, mode)
+        run = tap.run("--config", path, "--catalog", catalog)
+        warnings = [line for line in run.log("WARNING") if "open.json" in line]
+        t.equal((run.exit, len(warnings)), (0, warned), f"mode {mode:o}", run.stderr)
+    run = tap.sync("--catalog", catalog, config={"colour": "blue"})
+    warnings = [line for line in run.log("WARNING") if "colour" in line]
+    t.equal((run.exit, len(warnings)), (0, 1), "an unknown key is a warning", run.stderr)
+
+
+# --- selection
+
+
+def deselect(entry, *path):
+    """The user's wish to leave a field out."""
+    singer.metadata_of(entry, *path)["selected"] = False
+
+
+@case("selection")
+def selection(t):
+    """Streams, fields, nested fields and fields of array items, the usual way."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    options = Options(instant(START))
+    raw = tap.sync(catalog=discovered())
+    t.equal((raw.exit, raw.order, raw.of_type("RECORD")), (0, [], []), "a raw catalog selects nothing")
+    t.ok(raw.log("WARNING"), "which is worth a warning", raw.stderr)
+    t.none(singer.protocol_faults(raw), "STATE all the same")
+
+    catalog = singer.select(discovered(), "iam_users", "sources")
+    check_sync(t, tap.sync(catalog=catalog), ["sources", "iam_users"], options, "two streams: ")
+
+    entry = singer.entry_of(catalog, "sources")
+    gone = {"slug", "metadata.logos", "metadata.options[].defaultValue", "labels", "id", "settings"}
+    deselect(entry, "properties", "slug")
+    deselect(entry, "properties", "metadata", "properties", "logos")
+    deselect(entry, "properties", "metadata", "properties", "options", "items", "properties", "defaultValue")
+    deselect(entry, "properties", "labels")
+    deselect(entry, "properties", "id")
+    singer.metadata_of(entry, "properties", "settings")["selected"] = "false"
+    run = tap.sync(catalog=catalog)
+    check_selected(t, run, "sources", pruned(STREAM["sources"].schema, gone - {"id"}), "fields: ")
+
+    child = tap.sync(catalog=singer.select(discovered(), "source_connected_warehouses"))
+    check_sync(t, child, ["source_connected_warehouses"], options, "a child without its parent: ")
+
+
+def check_selected(t, run, name, schema, label):
+    """SCHEMA and RECORDs carry the selected fields, and no others."""
+    t.equal(run.exit, 0, f"{label}exit status", run.stderr[-800:])
+    (message,) = run.of_type("SCHEMA", name)
+    t.equal(json.dumps(singer.plain(message.get("schema"))), json.dumps(schema), f"{label}SCHEMA as selected")
+    check_stream(t, run, name, HAMLET.expect(name, Options(instant(START)), schema=schema), label)
+    t.none(singer.protocol_faults(run), f"{label}every message as Singer wants it")
+
+
+RULES = [
+    # --select, streams expected
+    ("sources", ["sources"]),
+    ("sources,iam_*", ["sources", "iam_users", "iam_groups"]),
+    ("iam_*,!iam_users", ["iam_groups"]),
+    (
+        "!usage_*,!catalog_*,!*destination*,!source*,!audit_events",
+        ["warehouses", "iam_users", "iam_groups", "transformations"],
+    ),
+    ("transformations, warehouses", ["warehouses", "transformations"]),
+]
+
+
+@case("select")
+def select_option(t):
+    """--select: globs in place of the catalog's selection."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    for rules, names in RULES:
+        run = tap.sync("--select", rules, catalog=plain_catalog("audit_events"))
+        t.equal((run.exit, run.order), (0, names), rules, run.stderr)
+    kept = {"id", "name"}
+    gone = set(STREAM["sources"].schema["properties"]) - kept
+    run = tap.sync("--select", "sources.name")
+    check_selected(t, run, "sources", pruned(STREAM["sources"].schema, gone), "sources.name: ")
+    run = tap.sync("--select", "sources,!sources.metadata,!*.id")
+    check_selected(t, run, "sources", pruned(STREAM["sources"].schema, {"metadata"}), "all but a field: ")
+    run = tap.sync("--select", "nothing_like_it")
+    t.equal((run.exit, run.order), (0, []), "no stream of that name", run.stderr)
+    t.ok(run.log("WARNING"), "is worth a warning")
+    check_refusal(t, tap.sync("--select", ","), "no rule", r"--select")
+    catalog = json.loads(tap.run("--discover", "--select", "iam_users,!*.email").stdout)
+    rerun = tap.sync(catalog=catalog)
+    t.equal(rerun.order, ["iam_users"], "a catalog discovered with --select is selected", rerun.stderr)
+    names = {name for row in rerun.records("iam_users") for name in row.names()}
+    t.ok("name" in names and "email" not in names, "down to its fields", names)
+
+
+@case("legacy selection")
+def legacy_selection(t):
+    """--properties: the catalog of singer-python's first years, without metadata."""
+    tap = t.tap(HAMLET.open())
+    schema = json.loads(json.dumps(STREAM["warehouses"].schema))
+    schema["selected"] = True
+    schema["properties"]["settings"]["selected"] = False
+    streams = [
+        {"tap_stream_id": "warehouses", "stream": "warehouses", "schema": schema},
+        {
+            "tap_stream_id": "iam_groups",
+            "stream": "iam_groups",
+            "schema": {**STREAM["iam_groups"].schema, "selected": False},
+        },
+    ]
+    run = tap.sync(properties={"streams": streams})
+    t.equal(run.order, ["warehouses"], "selected in the schema", run.stderr)
+    left = [name for row in run.records("warehouses") for name in row.names() if name == "settings"]
+    t.equal((bool(run.records("warehouses")), left), (True, []), "a field deselected in its schema node")
+
+
+@case("catalog with its own schema")
+def own_schema(t):
+    """A user's schema drives SCHEMA and projection: narrowed, retyped, and a row that doesn't fit."""
+    tap = t.tap(HAMLET.open())
+    catalog = plain_catalog("iam_groups")
+    text = {"type": ["null", "string"]}
+    schema = {"type": "object", "properties": {"id": text, "memberCount": text, "permissions": text}}
+    catalog["streams"][0]["schema"] = schema
+    check_selected(t, tap.sync(catalog=catalog), "iam_groups", schema, "numbers and lists as text: ")
+
+    bad = {"type": "object", "properties": {"id": text, "name": {"type": ["null", "number"]}}}
+    catalog["streams"][0]["schema"] = bad
+    both = {"streams": catalog["streams"] + plain_catalog("transformations")["streams"]}
+    run = tap.sync(catalog=both)
+    first = run.records("iam_groups")
+    t.equal((run.exit, len(first)), (1, 0), "a row that doesn't fit ends its stream", run.stderr)
+    named = [line for line in run.log("ERROR", "CRITICAL") if "iam_groups" in line and "name" in line]
+    t.ok(named, "the error names stream and field", run.stderr)
+    check_stream(t, run, "transformations", HAMLET.expect("transformations", Options(0)), "the others go on: ")
+
+
+# --- state
+
+
+@case("round trip")
+def round_trip(t):
+    """The last line of a run, fed back, continues it: nothing lost, and repeated only from the bookmark on."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    incremental = [stream.name for stream in STREAMS if stream.incremental]
+    catalog = plain_catalog(*incremental)
+    first = tap.sync(catalog=catalog)
+    state = first.states[-1]
+    t.equal(json.loads(first.lines[-1])["type"], "STATE", "tail -1 is a STATE")
+    second = tap.sync(catalog=catalog, state=state)
+    marks = {
+        name: instant(state["bookmarks"][name]["timestamp"]) for name in incremental if name in state["bookmarks"]
+    }
+    t.equal(sorted(marks), sorted(incremental), "every incremental stream has a bookmark")
+    check_sync(t, second, incremental, Options(instant(START)), "second run: ", bookmarks=marks)
+    t.equal(second.states[0], state, "the first line is the input state")
+    for name, mark in marks.items():
+        again = [row for row in first.records(name) if instant(row.get("timestamp")) >= mark]
+        t.ok(again and again == second.records(name), f"{name}: just the rows from the bookmark on", len(again))
+    t.equal(
+        tap.sync(catalog=catalog, state=second.lines[-1]).timeless, second.timeless, "a whole STATE line as state"
+    )
+
+
+@case("resume after an end_date")
+def resume_after_end(t):
+    """Two runs over two halves of the time make one run over the whole."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    names = [stream.name for stream in STREAMS if stream.incremental]
+    catalog = plain_catalog(*names)
+    whole = tap.sync(catalog=catalog)
+    for days in (5, 40):
+        end = stamp(midnight(segment.now()) - days * DAY)
+        first = tap.sync(catalog=catalog, config={"end_date": end})
+        bounds = Options(instant(START), instant(end))
+        check_sync(t, first, names, bounds, f"{days} days before now: ")
+        second = tap.sync(catalog=catalog, state=first.lines[-1])
+        for name in names:
+            both = {json.dumps(singer.plain(row)) for row in first.records(name) + second.records(name)}
+            lost = [row for row in whole.records(name) if json.dumps(singer.plain(row)) not in both]
+            t.none(lost, f"{days} days before now: {name}: nothing is lost")
+
+
+KEPT_STATES = [
+    # name, state, what it amounts to
+    ("null", "null", {}),
+    ("empty object", "{}", {}),
+    ("meltano state get", {"singer_state": {"bookmarks": {}}}, {}),
+    ("lines of a target", '{"bookmarks":{"x":1}}\n{"bookmarks":{"x":2}}\n', {"x": 2}),
+    ("plain text bookmark", {"bookmarks": {"audit_events": "2026-11-01"}}, None),
+    ("the SDK's bookmark", {"bookmarks": {"audit_events": {"replication_key_value": "2026-11-01T00:00:00Z"}}}, None),
+    (
+        "other streams' bookmarks",
+        '{"bookmarks": {"other": {"a": [1, 2.50]}}, "more": 1E400}',
+        {"other": {"a": [1, 2.5]}},
+    ),
+]
+
+
+@case("forms of state")
+def forms_of_state(t):
+    """Every form of state that is about is read; what isn't ours stays as it was."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    catalog = plain_catalog("audit_events", "iam_groups")
+    for name, content, bookmarks in KEPT_STATES:
+        run = tap.sync(catalog=catalog, state=content)
+        expected = content["bookmarks"] if bookmarks is None else bookmarks
+        ours = expected.get("audit_events")
+        mark = ours if isinstance(ours, str) else (ours or {}).get("replication_key_value")
+        wanted = HAMLET.expect("audit_events", Options(instant(START)), bookmark=instant(mark) if mark else None)
+        check_stream(t, run, "audit_events", wanted, f"{name}: ")
+        last = run.states[-1]["bookmarks"]
+        kept = {k: v for k, v in last.items() if k != "audit_events"}
+        t.equal(kept, {k: v for k, v in expected.items() if k != "audit_events"}, f"{name}: the rest is kept")
+    t.ok('{"a":[1,2.50]}' in run.lines[-1] and '"more":1E400' in run.lines[-1], "digit for digit", run.lines[-1])
+
+
+@case("interrupted stream")
+def interrupted(t):
+    """currently_syncing: that stream first, then the rest, then the earlier ones."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    names = ["sources", "warehouses", "iam_users", "iam_groups"]
+    for syncing, order in (
+        ("iam_users", ["iam_users", "iam_groups", "sources", "warehouses"]),
+        ("catalog_sources", names),
+        ("unheard_of", names),
+        (None, names),
+    ):
+        run = tap.sync(catalog=plain_catalog(*names), state={"bookmarks": {}, "currently_syncing": syncing})
+        t.equal(run.order, order, f"currently_syncing {syncing}", run.stderr)
+        t.equal(run.states[0].get("currently_syncing"), syncing, f"currently_syncing {syncing}: first STATE as given")
+        t.equal(run.states[-1]["currently_syncing"], None, f"currently_syncing {syncing}: null at the end")
+
+
+# --- keys
+
+
+@case("keys")
+def keys(t):
+    """What a target that upserts keeps: one row a key; with unique_keys every row."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    for unique_keys in (False, True):
+        run = tap.sync(config={"unique_keys": unique_keys})
+        for stream in STREAMS:
+            name, wanted = stream.name, list(stream.keys(unique_keys))
+            label = f"unique_keys {str(unique_keys).lower()}: {name}: "
+            (schema,) = run.of_type("SCHEMA", name)
+            t.equal(schema.get("key_properties"), wanted, f"{label}key_properties")
+            rows = HAMLET.expect(name, Options(instant(START))).records
+            survivors = {}
+            for row in rows:
+                survivors[tuple(json.dumps(singer.plain(row.get(key))) for key in wanted)] = row
+            table = singer.upsert(run, name)
+            same = list(table) == list(survivors) and not any(difference(survivors[k], table[k]) for k in table)
+            t.ok(same, f"{label}{len(survivors)} of {len(rows)} rows survive", len(table))
+            if unique_keys:
+                t.equal(len(table), len(rows), f"{label}no row is lost")
+        warned = [line for line in run.log("WARNING") if "unique_keys" in line]
+        t.equal(len(warned), 0 if unique_keys else 1, f"unique_keys {unique_keys}: one warning", run.stderr[-1500:])
+
+
+# --- TLS
+
+
+REFUSED = [
+    # certificate, what the error says
+    ("expired", r"expired|clock"),
+    ("not-yet-valid", r"not yet valid|clock"),
+    ("wrong-name", r"name"),
+    ("ip-only", r"name"),
+    ("unknown-root", r"trust|ca_file"),
+    ("self-signed", r"trust|ca_file"),
+    ("missing-intermediate", r"trust|intermediate|ca_file"),
+    ("sha1", r"SHA-1|signature|algorithm"),
+    ("rsa1024", r"weak|short|2048|key"),
+]
+
+
+@case("certificates")
+def certificates(t):
+    """A server that can't prove its name gets no request, and so no token."""
+    for name, pattern in REFUSED:
+        with Server(*DEMO, chain=f"{name}.chain.pem", key=f"{name}.key.pem") as server:
+            run = t.tap(server).sync()
+            t.equal(run.exit, 1, f"{name}: exit status", run.stderr)
+            t.equal(server.requests(), [], f"{name}: no request was sent")
+            t.equal(run.of_type("RECORD"), [], f"{name}: no record")
+            lines = [
+                line for line in run.log("ERROR", "CRITICAL") if re.search(pattern, line) and "localhost" in line
+            ]
+            t.ok(lines, f"{name}: the error says what is wrong, and names the host", run.stderr)
+            t.none(singer.protocol_faults(run), f"{name}: STATE first and last")
+    for name in ("rsa2048", "rsa3072", "rsa4096", "p384"):
+        with Server(*DEMO, chain=f"{name}.chain.pem", key=f"{name}.key.pem") as server:
+            run = t.tap(server).sync(catalog=plain_catalog("iam_groups"))
+            t.equal((run.exit, bool(run.of_type("RECORD"))), (0, True), f"{name}: is accepted", run.stderr)
+
+
+@case("unreachable")
+def unreachable(t):
+    """Nobody listens: the run ends, with a STATE."""
+    tap = t.tap(None, base_url="https://localhost:1", max_attempts=2)
+    run = tap.sync(state={"bookmarks": {"x": 1}})
+    t.equal((run.exit, run.of_type("RECORD")), (1, []), "exit status", run.stderr)
+    t.equal(run.states[-1]["bookmarks"], {"x": 1}, "the last STATE is the input state")
+    t.ok(any("localhost" in line for line in run.log("CRITICAL", "ERROR")), "the error names the host", run.stderr)
+
+
+@case("plain http on loopback")
+def plain_http(t):
+    """Allowed for tests on the same machine."""
+    with Server(*DEMO, plain=True) as server:
+        run = t.tap(server).sync(catalog=plain_catalog("sources"))
+        t.equal(run.exit, 0, "exit status", run.stderr)
+        check_stream(t, run, "sources", HAMLET.expect("sources", Options(0)))
+
+
+# --- faults
+
+
+PASSING = {
+    # what goes wrong once, and must not show: each kind hits another request of one run
+    "the connection": """reset-before-head reset-in-head reset-in-body cut-before-head cut-in-head cut cut-notify
+        chunked-cut until-cut close close-keepalive""",
+    "the framing": """bad-length two-lengths length-and-chunks bad-chunk long-chunk bare-lf-chunk obs-fold
+        space-before-colon bad-status-line not-http unknown-coding gzip""",
+    "the server": "408 425 500 500-empty 502 502-html 503 503-empty",
+    "the rate": "429-after 429-body 429-junk",
+    "the rate, by date": "429-date 429-reset remaining-0",
+    "the body": "bad-json half-json empty-body html wrong-shape wrong-rows no-data",
+    "nothing": "until-close chunked early-hints",
+}
+
+
+def passing_case(title, kinds):
+    """Several faults of one sort in one run; the output must be that of a run without them."""
+
+    @case(f"passing trouble with {title}")
+    def passing(t):
+        rules = [word for i, kind in enumerate(kinds) for word in ("--fault", f"{1 + 7 * i}:{kind}")]
+        with Server(*DEMO, *rules) as server:
+            run = t.tap(server, start_date=START).sync()
+            check_sync(t, run, NAMES, Options(instant(START)))
+            met = {line.split()[5] for line in server.requests()} - {"-"}
+            t.equal(sorted(met), sorted(kinds), "each fault took place")
+        if title not in ("the connection", "nothing"):
+            told = [line for line in run.log("WARNING", "INFO") if line.split()[1].rstrip(":") in NAMES]
+            t.ok(len(told) >= len(kinds), "each is worth a line that names the stream", run.stderr[-2000:])
+
+
+for name, text in PASSING.items():
+    passing_case(name, text.split())
+
+
+ONCE, TWICE = {"max_attempts": 1, "request_timeout": 1}, {"max_attempts": 2}
+LASTING = [
+    # kind, config, what the error says beside the stream's name
+    ("cut", TWICE, ""),
+    ("cut-notify", TWICE, ""),
+    ("reset-in-body", TWICE, ""),
+    ("bad-framing", TWICE, ""),
+    ("gzip", TWICE, r"gzip|coding"),
+    ("bad-json", {}, r"JSON"),
+    ("wrong-shape", {}, r"data\.sources"),
+    ("wrong-rows", {}, r"object"),
+    ("huge-length", {}, r"length|MiB"),
+    ("endless-head", {}, r"head"),
+    ("endless-1xx", {}, r"1xx|head"),
+    ("endless-trailer", {}, r"trailer|head"),
+    ("endless-body", {}, r"MiB|large|limit"),
+    ("loop-cursor", {"page_size": 1}, r"cursor|circle"),
+    ("stall", ONCE, r"1 s|time"),
+    ("drip", ONCE, r"1 s|time"),
+    ("500", TWICE, r"500"),
+    ("503-empty", TWICE, r"503"),
+    ("301", {}, r"301"),
+    ("400", {}, r"400"),
+    ("404", {}, r"404"),
+    ("422", {}, r"422"),
+]
+
+
+def lasting_case(kind, config_changes, pattern):
+    """One list that never comes: its stream and its children fail, the others don't."""
+
+    @case(f"lasting {kind}")
+    def lasting(t):
+        with Server(*DEMO, "--fault", f"/sources:{kind}") as server:
+            tap = t.tap(server, **config_changes)
+            names = ["sources", "source_connected_warehouses", "iam_users"]
+            run = tap.sync(catalog=plain_catalog(*names))
+            t.equal(run.exit, 1, "exit status", run.stderr)
+            if kind != "loop-cursor":
+                t.equal(run.records("sources"), [], "not a row of it")
+            t.equal(run.records("source_connected_warehouses"), [], "nor of its child")
+            check_stream(t, run, "iam_users", HAMLET.expect("iam_users", Options(0)), "the others go on: ")
+            t.none(singer.protocol_faults(run), "every message as Singer wants it")
+            t.equal(run.states[-1], {"bookmarks": {}, "currently_syncing": None}, "the last STATE is true")
+            errors = run.log("ERROR", "CRITICAL")
+            found = [line for line in errors if re.search(rf"\bsources: .*({pattern})", line)]
+            t.ok(found, "the error says what and where", run.stderr)
+            child = [
+                line for line in run.log("WARNING", "ERROR") if line.split()[1] == "source_connected_warehouses:"
+            ]
+            t.equal(len(child), 1, "the child is named too", run.stderr)
+
+
+for row in LASTING:
+    lasting_case(*row)
+
+
+@case("second page broken")
+def second_page_broken(t):
+    """Rows of whole pages stay; the bookmark of the month doesn't move."""
+    name = "usage_api_calls_per_source_daily"
+    with Server(*DEMO, "--fault", "/usage/*cursor*:cut") as server:
+        tap = t.tap(server, start_date=START, page_size=2, max_attempts=1)
+        run = tap.sync(catalog=plain_catalog(name))
+        whole = HAMLET.expect(name, Options(instant(START))).records
+        got = run.records(name)
+        t.equal(run.exit, 1, "exit status", run.stderr)
+        t.ok(len(got) < len(whole), "not all rows")
+        t.none((d for e, g in zip(whole, got) if (d := difference(e, g))), "those before are right")
+        t.equal(run.states[-1]["bookmarks"].get(name), None, "the bookmark has not moved")
+
+
+# --- access
+
+
+ACCESS = [
+    # name, faults, fail_on_forbidden, exit, streams with a SCHEMA, streams warned about
+    ("403 of a list", ["/users*:403"], False, 0, ["iam_groups"], ["iam_users"]),
+    ("403 of a list, strictly", ["/users*:403"], True, 1, ["iam_groups"], ["iam_users"]),
+    ("401 of a list", ["/users*:401"], False, 0, ["iam_groups"], ["iam_users"]),
+    ("403 of a month", ["/usage/*:403"], False, 0, ["iam_groups"], ["usage_api_calls_workspace_daily"]),
+    ("403 of a span", ["/audit-events*:403"], False, 0, ["iam_groups"], ["audit_events"]),
+    ("403 of parents", ["/sources:403"], False, 0, ["iam_groups"], ["sources", "source_connected_warehouses"]),
+]
+
+
+@case("access")
+def access(t):
+    """What a token may not read is skipped with a warning."""
+    for name, faults, strict, status, order, warned in ACCESS:
+        rules = [word for fault_rule in faults for word in ("--fault", fault_rule)]
+        with Server(*DEMO, *rules) as server:
+            tap = t.tap(server, start_date=START, fail_on_forbidden=strict)
+            run = tap.sync(catalog=plain_catalog(*warned, *order))
+            t.equal(run.exit, status, f"{name}: exit status", run.stderr)
+            t.equal([s for s in run.order if s in order], order, f"{name}: the others go on")
+            t.equal([s for s in warned if run.of_type("RECORD", s)], [], f"{name}: no record of the skipped")
+            for stream in warned:
+                lines = [line for line in run.log("WARNING", "ERROR") if line.split()[1] == f"{stream}:"]
+                t.equal(len(lines), 1, f"{name}: {stream} is named once", run.stderr)
+            t.equal(run.states[-1]["currently_syncing"], None, f"{name}: the run came to its end")
+
+
+@case("token refused")
+def token_refused(t):
+    """A token that works nowhere ends the run."""
+    tap = t.tap(HAMLET.open(), api_token="wrong-" + TOKEN[::-1])
+    run = tap.sync()
+    t.equal((run.exit, run.of_type("RECORD")), (1, []), "exit status", run.stderr)
+    t.ok(
+        any("401" in line or "token" in line for line in run.log("CRITICAL", "ERROR")),
+        "the error says so",
+        run.stderr,
+    )
+    t.none(singer.protocol_faults(run), "STATE first and last")
+
+
+PARENTS = [
+    # name, status, of how many parents, exit, is the stream skipped
+    ("404 of one parent", 404, 1, 0),
+    ("403 of one parent", 403, 1, 0),
+]
+
+
+@case("parents")
+def parents(t):
+    """A parent that is gone or closed is skipped, with one warning for all."""
+    name = "source_connected_warehouses"
+    ids = [row.get("id") for row in HAMLET.expect("sources", Options(0)).records]
+    for label, status, count, expected_exit in PARENTS:
+        lost = ids[1 : 1 + count]
+        rules = [word for i in lost for word in ("--fault", f"/sources/{i}/connected-warehouses*:{status}")]
+        with Server(*DEMO, *rules) as server:
+            run = t.tap(server).sync(catalog=plain_catalog(name))
+        expected = HAMLET.expect(name, Options(0))
+        expected.records = [row for row in expected.records if row.get("sourceId") not in lost]
+        t.equal(run.exit, expected_exit, f"{label}: exit status", run.stderr)
+        check_stream(t, run, name, expected, f"{label}: ")
+        warned = [line for line in run.log("WARNING") if lost[0] in line]
+        t.equal(len(warned), 1, f"{label}: one warning with the first one's id", run.stderr)
+    with Server(*DEMO, "--fault", "/sources/*/connected-warehouses*:403") as server:
+        run = t.tap(server).sync(catalog=plain_catalog(name, "iam_groups"))
+        asked = [line for line in server.requests() if "connected-warehouses" in line]
+    t.equal((run.exit, run.records(name)), (0, []), "403 of every parent: skipped", run.stderr)
+    t.ok(len(asked) <= 3 + 4, "403 of every parent: asked of three, and of those under way", len(asked))
+
+
+# --- signals and pipes
+
+
+SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+
+
+@case("signals")
+def signals(t):
+    """A signal ends the run with a true last STATE, from which the next run goes on."""
+    options = Options(instant(START))
+    for number, status in SIGNALS:
+        with Server(*DEMO, "--latency", "100") as server:
+            tap = t.tap(server, start_date=START, page_size=50)
+            run = interrupt(tap, number, b'"RECORD"')
+            t.equal(run.exit, status, f"{number.name}: exit status", run.stderr)
+            t.none(singer.protocol_faults(run), f"{number.name}: whole messages, STATE last")
+            state = run.states[-1]
+            t.ok(state["currently_syncing"] in NAMES, f"{number.name}: STATE names the stream under way", state)
+        check_resumed(t, tap.sync(state=state, config={"base_url": HAMLET.open().url}), run, options, number.name)
+        with Server(*DEMO, "--fault", "*:stall") as server:
+            run = interrupt(t.tap(server), number, b'"STATE"')
+            t.equal(run.exit, status, f"{number.name} while nothing comes: exit status", run.stderr)
+            t.none(singer.protocol_faults(run), f"{number.name} while nothing comes: STATE last")
+
+
+def interrupt(tap, number, sign):
+    """Sends the signal once the sign is seen on standard output."""
+    with tap.start(*tap.arguments()) as process:
+        head, more = b"", b"?"
+        while more and sign not in head:
+            more = os.read(process.stdout.fileno(), 65536)
+            head += more
+        process.send_signal(number)
+        return tap.finish(process, head)
+
+
+def check_resumed(t, second, first, options, label):
+    """Both runs together hold every row."""
+    t.equal(second.exit, 0, f"{label}: the next run ends well", second.stderr[-600:])
+    for name in NAMES:
+        both = {json.dumps(singer.plain(row)) for row in first.records(name) + second.records(name)}
+        wanted = HAMLET.expect(name, options).records
+        t.equal(
+            len(both), len({json.dumps(_flat(row)) for row in wanted}), f"{label}: {name}: both runs hold every row"
+        )
+
+
+def _flat(value):
+    """Expected values as ordinary data, good enough to be counted."""
+    if isinstance(value, segment.Inner):
+        return ["text", _flat(value.value)]
+    if isinstance(value, segment.Pairs):
+        return [[k, _flat(v)] for k, v in value]
+    if isinstance(value, list):
+        return [_flat(v) for v in value]
+    return getattr(value, "text", value)
+
+
+@case("closed pipe")
+def closed_pipe(t):
+    """A target that has gone away ends the run quietly."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    with tap.start(*tap.arguments()) as process:
+        process.stdout.close()
+        process.stdout = None
+        run = tap.finish(process)
+    t.equal(run.exit, 1, "exit status", run.stderr)
+    t.equal(run.log("ERROR", "CRITICAL")[:-1], [], "no error for it but the summary", run.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

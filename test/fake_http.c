@@ -1,0 +1,185 @@
+#include "fake_http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum stage { WAITING, SENT, GIVEN };
+
+struct http_request {
+	struct http_request *next;
+	enum stage stage;
+	uint64_t rank;
+	size_t times; /* this path was asked for before */
+	char *path, *body;
+	struct http_response response;
+};
+
+static char *copy_of(const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *copy = malloc(size);
+
+	if (!copy)
+		abort();
+	return memcpy(copy, text, size);
+}
+
+void fake_reset(struct http *h)
+{
+	while (h->requests)
+		http_release(h, h->requests);
+	h->started = h->given = h->released = 0;
+	h->most_unanswered = h->most_bytes = h->unanswered = h->bytes = h->asked_length = 0;
+	h->asked[0] = '\0';
+	h->random = h->seed;
+}
+
+/* How often a path stands among the lines of what was asked. */
+static size_t times_asked(const struct http *h, const char *path)
+{
+	size_t times = 0, length = strlen(path);
+	const char *line = h->asked;
+
+	while (*line) {
+		const char *asked = strchr(line, ' ') + 1, *end = strchr(asked, '\n');
+		times += (size_t)(end - asked) == length && memcmp(asked, path, length) == 0;
+		line = end + 1;
+	}
+	return times;
+}
+
+struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank)
+{
+	struct http_request *q, **link = &h->requests;
+	size_t room = sizeof h->asked - h->asked_length;
+
+	(void)accept;
+	if (h->started + 1 == h->fail_start)
+		return NULL;
+	h->started++;
+	q = calloc(1, sizeof *q);
+	if (!q)
+		abort();
+	q->rank = rank;
+	q->times = times_asked(h, path);
+	q->path = copy_of(path);
+	if (strlen(path) + 24 < room)
+		h->asked_length +=
+			(size_t)snprintf(h->asked + h->asked_length, room, "%llu %s\n", (unsigned long long)rank, path);
+	while (*link)
+		link = &(*link)->next;
+	*link = q;
+	if (++h->unanswered > h->most_unanswered)
+		h->most_unanswered = h->unanswered;
+	return q;
+}
+
+static struct fake_answer answer_for(struct http *h, const struct http_request *q)
+{
+	struct fake_answer made = {q->path, 200, NULL, HTTP_DONE};
+	const struct fake_answer *a, *found = NULL;
+	size_t times = 0;
+
+	if (h->make && h->make(q->path, &made))
+		return made;
+	for (a = h->answers; a->path; a++)
+		if (strcmp(a->path, q->path) == 0) {
+			found = a;
+			if (times++ == q->times)
+				break;
+		}
+	return found ? *found : *a;
+}
+
+static void answer(struct http *h, struct http_request *q)
+{
+	struct fake_answer a = answer_for(h, q);
+	char *p;
+
+	q->stage = GIVEN;
+	q->body = copy_of(a.body ? a.body : "");
+	for (p = q->body; *p; p++)
+		if (*p == '\'')
+			*p = '"';
+	q->response.outcome = a.outcome;
+	q->response.status = a.status;
+	q->response.body = q->body;
+	q->response.length = strlen(q->body);
+	q->response.received_us = h->received_us;
+	q->response.attempts = 1;
+	q->response.error = a.outcome == HTTP_DONE ? "" : "GET /path: the connection broke";
+	h->unanswered--;
+	h->bytes += q->response.length;
+	if (h->bytes > h->most_bytes)
+		h->most_bytes = h->bytes;
+}
+
+static size_t count(const struct http *h, enum stage stage)
+{
+	const struct http_request *q;
+	size_t n = 0;
+
+	for (q = h->requests; q; q = q->next)
+		n += q->stage == stage;
+	return n;
+}
+
+/* Of the waiting requests the one of lowest rank, the oldest among equals. */
+static struct http_request *next_to_send(const struct http *h)
+{
+	struct http_request *q, *best = NULL;
+
+	for (q = h->requests; q; q = q->next)
+		if (q->stage == WAITING && (!best || q->rank < best->rank))
+			best = q;
+	return best;
+}
+
+struct http_request *http_next(struct http *h)
+{
+	struct http_request *q;
+	size_t sent, chosen = 0;
+
+	if (h->stop_after && h->given >= h->stop_after) {
+		*h->stop = 1;
+		return NULL;
+	}
+	while ((sent = count(h, SENT)) < h->connections && (q = next_to_send(h)))
+		q->stage = SENT;
+	if (sent == 0)
+		return NULL;
+	if (h->seed) {
+		h->random = h->random * 1664525u + 1013904223u;
+		chosen = (h->random >> 8) % sent;
+	}
+	for (q = h->requests; q->stage != SENT || chosen-- > 0;)
+		q = q->next;
+	h->given++;
+	answer(h, q);
+	return q;
+}
+
+const struct http_response *http_response(const struct http_request *q)
+{
+	return &q->response;
+}
+
+void http_release(struct http *h, struct http_request *q)
+{
+	struct http_request **link = &h->requests;
+
+	if (!q)
+		return;
+	while (*link != q)
+		link = &(*link)->next;
+	*link = q->next;
+	if (q->stage == GIVEN)
+		h->bytes -= q->response.length;
+	else
+		h->unanswered--;
+	h->released++;
+	free(q->path);
+	free(q->body);
+	free(q);
+}

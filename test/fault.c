@@ -1,0 +1,113 @@
+/* fault.c - the libc calls that the fault build of the tap makes in place of the real ones.
+ *
+ * The five product files are compiled with -Dmalloc=fault_malloc and the like, so each such call comes here.
+ * FAULT=CALL:N[+]  the N-th CALL (malloc, realloc, read, write, send, recv, poll) fails; with +, all from then on too.
+ *                  With the number 0 none fails.
+ * FAULT_ERRNO=N    with this errno; ENOMEM for malloc and realloc, EIO for the others
+ * FAULT_HIT=FILE   is created once a call was made to fail
+ * FAULT_NOW=N      the real-time clock starts at N seconds since 1970 */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+void *fault_malloc(size_t size);
+void *fault_realloc(void *p, size_t size);
+ssize_t fault_read(int fd, void *buffer, size_t size);
+ssize_t fault_write(int fd, const void *buffer, size_t size);
+ssize_t fault_send(int fd, const void *buffer, size_t size, int flags);
+ssize_t fault_recv(int fd, void *buffer, size_t size, int flags);
+int fault_poll(struct pollfd *fds, nfds_t n, int timeout);
+int fault_clock_gettime(clockid_t clock, struct timespec *t);
+
+static long env_number(const char *name, long absent)
+{
+	const char *text = getenv(name);
+
+	return text ? strtol(text, NULL, 10) : absent;
+}
+
+static void fault_tell(void)
+{
+	const char *name = getenv("FAULT_HIT");
+	int fd = name ? open(name, O_WRONLY | O_CREAT, 0600) : -1;
+
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Is this one of the calls to fail?  Counts only the calls of the kind that FAULT names. */
+static bool fault_due(const char *call, int errnum)
+{
+	static unsigned long calls;
+	const char *fault = getenv("FAULT");
+	size_t n = strlen(call);
+	unsigned long wanted;
+	char *end;
+
+	if (!fault || strncmp(fault, call, n) != 0 || fault[n] != ':')
+		return false;
+	wanted = strtoul(fault + n + 1, &end, 10);
+	calls++;
+	if (wanted == 0 || calls < wanted || (calls > wanted && *end != '+'))
+		return false;
+	fault_tell();
+	errno = (int)env_number("FAULT_ERRNO", errnum);
+	return true;
+}
+
+void *fault_malloc(size_t size)
+{
+	return fault_due("malloc", ENOMEM) ? NULL : malloc(size);
+}
+
+void *fault_realloc(void *p, size_t size)
+{
+	return fault_due("realloc", ENOMEM) ? NULL : realloc(p, size);
+}
+
+ssize_t fault_read(int fd, void *buffer, size_t size)
+{
+	return fault_due("read", EIO) ? -1 : read(fd, buffer, size);
+}
+
+ssize_t fault_write(int fd, const void *buffer, size_t size)
+{
+	/* Log lines are not at stake: only what a target reads. */
+	return fd == STDOUT_FILENO && fault_due("write", EIO) ? -1 : write(fd, buffer, size);
+}
+
+ssize_t fault_send(int fd, const void *buffer, size_t size, int flags)
+{
+	return fault_due("send", EIO) ? -1 : send(fd, buffer, size, flags);
+}
+
+ssize_t fault_recv(int fd, void *buffer, size_t size, int flags)
+{
+	return fault_due("recv", EIO) ? -1 : recv(fd, buffer, size, flags);
+}
+
+int fault_poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	return fault_due("poll", EIO) ? -1 : poll(fds, n, timeout);
+}
+
+int fault_clock_gettime(clockid_t clock, struct timespec *t)
+{
+	static time_t shift;
+	long start = env_number("FAULT_NOW", 0);
+	int result = clock_gettime(clock, t);
+
+	if (result != 0 || clock != CLOCK_REALTIME || !start)
+		return result;
+	if (!shift)
+		shift = (time_t)start - t->tv_sec;
+	t->tv_sec += shift;
+	return 0;
+}
