@@ -290,19 +290,15 @@ static bool host_is_name(struct span host)
 	return true;
 }
 
-/* An IPv6 address stands in brackets; one dot at the end of a name belongs to the DNS, not to the certificate. */
-static const char *url_host(struct span host, struct url *u)
+/* brackets: it stood in some, as an IPv6 address does.  One dot at the end of a name belongs to the DNS, not to the
+ * certificate. */
+static const char *url_host(struct span host, bool brackets, struct url *u)
 {
 	struct in6_addr address;
-	bool brackets = host.n && host.s[0] == '[';
 	size_t i;
 
-	if (brackets) {
-		span_skip(&host, 1);
+	if (!brackets && host.n > 1 && host.s[host.n - 1] == '.')
 		host.n--;
-	} else if (host.n > 1 && host.s[host.n - 1] == '.') {
-		host.n--;
-	}
 	if (!host.n)
 		return "has no host";
 	if (host.n >= sizeof u->host)
@@ -363,10 +359,10 @@ static const char *url_parse(const char *text, struct url *u)
 		span_skip(&authority, (size_t)(at - text));
 	}
 	end = authority.n && *authority.s == '[' ? memchr(authority.s, ']', authority.n) : NULL;
-	host.s = authority.s;
-	host.n = end ? (size_t)(end + 1 - authority.s) : strcspn(authority.s, ":/?#");
-	span_skip(&authority, host.n);
-	wrong = url_host(host, u);
+	host.s = authority.s + (end != NULL);
+	host.n = end ? (size_t)(end - host.s) : strcspn(authority.s, ":/?#");
+	span_skip(&authority, host.n + (end ? 2 : 0));
+	wrong = url_host(host, end != NULL, u);
 	if (wrong)
 		return wrong;
 	u->port = u->tls ? 443 : 80;
@@ -961,6 +957,7 @@ static enum verdict answer_take_line(struct answer *a)
 {
 	struct span line = {a->bytes + a->length, a->line - 1};
 	bool head = a->stage == AT_STATUS || a->stage == AT_FIELDS;
+	size_t length = a->line;
 
 	a->line = 0;
 	if (line.n && line.s[line.n - 1] == '\r')
@@ -973,7 +970,7 @@ static enum verdict answer_take_line(struct answer *a)
 		a->stage = AT_CHUNK;
 		return line.n ? answer_bad(a, "a chunk longer than its size") : ANSWER_MORE;
 	}
-	a->overhead += line.n + 2;
+	a->overhead += length;
 	if (a->stage != AT_STATUS)
 		return answer_field(a, line);
 	a->why = head_status(line, &a->head);
@@ -1239,44 +1236,48 @@ static bool certificate_parse(struct der certificate, br_x509_trust_anchor *anch
 	       certificate_extensions(tbs, &ca) && anchor_set(anchor, subject, key, ca);
 }
 
-static int base64_value(char c)
+static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+enum { BASE64_BLANK = 64, BASE64_PADDING, BASE64_END, BASE64_BAD };
+
+/* What each byte means: a digit's value, or one of the above.  Looking it up costs a fifth of comparing. */
+static void base64_values(unsigned char values[256])
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (is_digit(c))
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
+	unsigned i;
+
+	memset(values, BASE64_BAD, 256);
+	for (i = 0; i < 64; i++)
+		values[(unsigned char)base64_alphabet[i]] = (unsigned char)i;
+	values['\n'] = values['\r'] = values[' '] = values['\t'] = BASE64_BLANK;
+	values['='] = BASE64_PADDING;
+	values['-'] = BASE64_END;
 }
 
-/* Decodes in place up to the first '-', where s then points.  Carriage returns and blanks count for nothing. */
-static bool base64_decode(struct span *s, struct der *out)
+/* Decodes in place up to the first '-', where s then points. */
+static bool base64_decode(struct span *s, const unsigned char values[256], struct der *out)
 {
+	const unsigned char *from = (const unsigned char *)s->s, *end = from + s->n;
 	unsigned char *to = (unsigned char *)(uintptr_t)s->s;
 	uint32_t bits = 0;
-	unsigned have = 0, padding = 0;
+	unsigned have = 0, padding = 0, value = BASE64_BLANK;
 
 	out->s = to;
-	for (; s->n && *s->s != '-'; span_skip(s, 1)) {
-		int value = base64_value(*s->s);
-		if (strchr(" \t\r\n", *s->s) && *s->s)
-			continue;
-		if (*s->s == '=') {
-			padding++;
-			continue;
-		}
-		if (value < 0 || padding)
-			return false;
-		bits = bits << 6 | (uint32_t)value;
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			*to++ = (unsigned char)(bits >> have);
+	for (; from < end && (value = values[*from]) < BASE64_END; from++) {
+		if (value < 64 && !padding) {
+			bits = bits << 6 | value;
+			have += 6;
+			if (have >= 8) {
+				have -= 8;
+				*to++ = (unsigned char)(bits >> have);
+			}
+		} else if (value != BASE64_BLANK && (value != BASE64_PADDING || ++padding > 2)) {
+			value = BASE64_BAD;
+			break;
 		}
 	}
 	out->n = (size_t)(to - out->s);
-	return have < 6 && padding <= 2;
+	span_skip(s, (size_t)(from - (const unsigned char *)s->s));
+	return value == BASE64_END && have < 6;
 }
 
 /* What follows the next `mark`, or false if there is none. */
@@ -1304,16 +1305,18 @@ static const char pem_begin[] = "-----BEGIN CERTIFICATE-----", pem_end[] = "----
 static bool trust_pem(struct trust *t, size_t length)
 {
 	struct span text = {t->file, length}, counting = text;
+	unsigned char values[256];
 	struct der certificate;
 	size_t most = 0;
 
+	base64_values(values);
 	while (span_find(&counting, pem_begin))
 		most++;
 	t->anchors = most ? calloc(most, sizeof *t->anchors) : NULL;
 	if (most && !t->anchors)
 		return false;
 	while (span_find(&text, pem_begin)) {
-		bool good = base64_decode(&text, &certificate) && text.n >= sizeof pem_end - 1 &&
+		bool good = base64_decode(&text, values, &certificate) && text.n >= sizeof pem_end - 1 &&
 			    memcmp(text.s, pem_end, sizeof pem_end - 1) == 0 &&
 			    certificate_parse(certificate, &t->anchors[t->count]);
 		if (good)
@@ -1697,7 +1700,7 @@ static const struct tls_text {
 	{BR_ERR_X509_EXPIRED, FAILED_TRUST,
 	 "its certificate has expired or is not valid yet; check the clock of this machine"},
 	{BR_ERR_X509_DN_MISMATCH, FAILED_TRUST,
-	 "its certificate chain is out of order; the server must send it rightly"},
+	 "its certificates come in the wrong order; the server must send its own first, and each issuer once"},
 	{BR_ERR_X509_CRITICAL_EXTENSION, FAILED_TRUST,
 	 "its certificate chain has a critical extension that is not supported (name constraints, say)"},
 	{BR_ERR_X509_NOT_CA, FAILED_TRUST, "its certificate was signed by one that is no authority"},
@@ -2342,7 +2345,7 @@ static void request_finish(struct http *h, struct http_request *r, enum http_out
 	if (outcome != HTTP_DONE)
 		answer_free(&r->answer);
 	response->outcome = outcome;
-	response->status = r->answer.head.status;
+	response->status = outcome == HTTP_DONE ? r->answer.head.status : 0;
 	response->body = r->answer.length ? r->answer.bytes : "";
 	response->length = r->answer.length;
 	response->received_us = wall_us();
@@ -2421,7 +2424,8 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 	} else if (r->attempts < h->options.attempts) {
 		request_retry(h, r, reason);
 	} else {
-		error_append(r, " (%lu attempts)", r->attempts);
+		if (r->attempts > 1)
+			error_append(r, " (%lu attempts)", r->attempts);
 		request_finish(h, r, r->sent ? HTTP_BROKEN : HTTP_UNREACHABLE);
 	}
 }
@@ -2488,7 +2492,7 @@ static void gate_report(struct http *h, const struct http_request *r, bool passe
 		h->gate = GATE_OPEN;
 }
 
-/* What a 429 asks for, in the order of trust; never nothing, or a server could keep us running in a circle. */
+/* What a 429 asks for, in the order of trust; never next to nothing, or a server could keep us running in a circle. */
 static int64_t limit_wait(struct http *h, struct http_request *r)
 {
 	const struct answer *a = &r->answer;
@@ -2499,7 +2503,7 @@ static int64_t limit_wait(struct http *h, struct http_request *r)
 	if (wait < 0)
 		wait = when_ms(&a->head.reset, &a->head.date, a->now);
 	if (wait < 0)
-		wait = backoff_ms(h, r->limited);
+		return backoff_ms(h, r->limited);
 	return wait < h->options.backoff_ms ? h->options.backoff_ms : wait;
 }
 
@@ -2614,7 +2618,7 @@ static struct conn *conn_pick(struct http *h)
 		if (c->state == CONN_IDLE && conn_alive(c))
 			return c;
 		if (c->state == CONN_IDLE)
-			conn_drop(c);
+			conn_close(c);
 		if (c->state == CONN_CLOSED && !closed)
 			closed = c;
 	}
@@ -2651,199 +2655,7 @@ static void dispatch(struct http *h)
 		attempt_start(h, c, r);
 }
 
-/* ---- Interface ---- */
-
-/* How long poll may sleep: to the next deadline, the end of a pause, or the next glance at the stop flag. */
-static int wait_ms(const struct http *h)
-{
-	const struct http_request *r;
-	int64_t until = h->now + GLANCE_MS;
-	unsigned i;
-
-	for (i = 0; i < h->options.connections; i++) {
-		const struct conn *c = &h->conns[i];
-		if (c->request && c->deadline + h->still < until)
-			until = c->deadline + h->still;
-	}
-	for (r = h->requests; r; r = r->next)
-		if (r->state == WAITING && r->ready_at > h->now && r->ready_at < until)
-			until = r->ready_at;
-	if (h->gate == GATE_HELD && h->hold_until > h->now && h->hold_until < until)
-		until = h->hold_until;
-	return until > h->now ? (int)(until - h->now) : 0;
-}
-
-static void serve(struct http *h, struct conn *c, bool ready)
-{
-	enum step step = STEP_WAITS;
-
-	if (c->state == CONN_IDLE) {
-		if (ready)
-			conn_drop(c); /* nothing may come now: it is the end, or nothing good */
-		return;
-	}
-	if (inside(h) >= c->deadline)
-		step = conn_timeout(h, c);
-	else if (ready)
-		step = conn_step(h, c);
-	if (step != STEP_WAITS)
-		attempt_over(h, c, step);
-}
-
-static void wait_and_serve(struct http *h)
-{
-	struct pollfd fds[HTTP_CONNECTIONS];
-	struct conn *conns[HTTP_CONNECTIONS];
-	nfds_t count = 0, i;
-	int ready;
-
-	for (i = 0; i < h->options.connections; i++) {
-		struct conn *c = &h->conns[i];
-		if (c->state == CONN_CLOSED)
-			continue;
-		fds[count].fd = c->fd;
-		fds[count].events = c->events;
-		fds[count].revents = 0;
-		conns[count++] = c;
-	}
-	ready = poll(fds, count, wait_ms(h));
-	h->now = clock_ms(h->now);
-	for (i = 0; i < count; i++)
-		serve(h, conns[i], ready > 0 && fds[i].revents);
-}
-
-static struct http_request *finished_first(const struct http *h)
-{
-	struct http_request *r, *first = NULL;
-
-	for (r = h->requests; r; r = r->next)
-		if (r->state == FINISHED && (!first || r->finished < first->finished))
-			first = r;
-	return first;
-}
-
-static bool under_way(const struct http *h)
-{
-	const struct http_request *r;
-
-	for (r = h->requests; r; r = r->next)
-		if (r->state != RETURNED)
-			return true;
-	return false;
-}
-
-struct http_request *http_next(struct http *h)
-{
-	struct http_request *r = NULL;
-
-	h->now = clock_ms(h->now);
-	h->outside += h->now - h->left_at;
-	h->still += h->now - h->left_at;
-	while (!h->options.stop || !*h->options.stop) {
-		dispatch(h);
-		r = finished_first(h);
-		if (r || !under_way(h))
-			break;
-		wait_and_serve(h);
-	}
-	if (r)
-		r->state = RETURNED;
-	h->now = h->left_at = clock_ms(h->now);
-	return r;
-}
-
-struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank)
-{
-	static const char format[] = "GET %s%s HTTP/1.1\r\n%sAccept: %s\r\n\r\n";
-	size_t path_size = strlen(path) + 1;
-	size_t size = sizeof format + strlen(h->origin.prefix) + path_size + strlen(h->fields) + strlen(accept);
-	struct http_request *r = calloc(1, sizeof *r);
-
-	if (r)
-		r->text = malloc(size + path_size);
-	if (!r || !r->text) {
-		free(r);
-		return NULL;
-	}
-	r->length = (size_t)snprintf(r->text, size, format, h->origin.prefix, path, h->fields, accept);
-	r->path = r->text + size;
-	memcpy(r->path, path, path_size);
-	r->rank = rank;
-	r->ready_at = h->now;
-	r->began = inside(h);
-	r->held_before = h->held_ms;
-	if (h->gate == GATE_HELD && h->hold_until > h->now) /* the rest of this hold is its own to wait */
-		r->held_before -= h->hold_until - h->now;
-	*h->last = r;
-	h->last = &r->next;
-	if (*path != '/' || strchr(path, ' ') || !is_plain(span_of(path)) || !is_plain(span_of(accept))) {
-		snprintf(r->error, sizeof r->error,
-			 "a path that is not percent-encoded, or an Accept with control characters");
-		request_finish(h, r, HTTP_BROKEN);
-	}
-	return r;
-}
-
-const struct http_response *http_response(const struct http_request *r)
-{
-	return &r->response;
-}
-
-void http_release(struct http *h, struct http_request *r)
-{
-	struct http_request **link;
-	unsigned i;
-
-	if (!r)
-		return;
-	for (i = 0; i < h->options.connections; i++)
-		if (h->conns[i].request == r)
-			conn_drop(&h->conns[i]);
-	if (h->probe == r)
-		h->probe = NULL;
-	for (link = &h->requests; *link != r; link = &(*link)->next)
-		;
-	*link = r->next;
-	if (h->last == &r->next)
-		h->last = link;
-	answer_free(&r->answer);
-	free(r->text);
-	free(r);
-}
-
-void http_stats(const struct http *h, struct http_stats *stats)
-{
-	unsigned i;
-
-	*stats = h->stats;
-	for (i = 0; i < h->options.connections; i++)
-		stats->bytes += h->conns[i].bytes;
-}
-
-size_t http_roots(void)
-{
-	return ROOTS_COUNT;
-}
-
-void http_close(struct http *h)
-{
-	unsigned i;
-
-	if (!h)
-		return;
-	while (h->requests)
-		http_release(h, h->requests);
-	for (i = 0; i < HTTP_CONNECTIONS; i++) {
-		conn_close(&h->conns[i]);
-		free(h->conns[i].tls);
-	}
-	trust_free(&h->trust);
-	free(h->base_url);
-	free(h->proxy_url);
-	free(h->fields);
-	free(h->tunnel_text);
-	free(h);
-}
+/* ---- Options ---- */
 
 /* The value is not shown: it may hold a secret. */
 static bool option_text(const char *name, const char *value, char *error)
@@ -2902,42 +2714,20 @@ static bool origin_open(struct http *h, const char *base_url, char *error)
 	return true;
 }
 
-/* Is the host this domain, or within it?  An address is within nothing but itself. */
+/* Is the host this domain of no_proxy, or within it?  An address, with or without brackets, is within itself only. */
 static bool host_within(const struct url *u, struct span domain)
 {
 	size_t n = strlen(u->host);
 
 	if (domain.n && *domain.s == '.')
 		span_skip(&domain, 1);
+	if (domain.n > 2 && *domain.s == '[') {
+		span_skip(&domain, 1);
+		domain.n--;
+	}
 	if (!domain.n || domain.n > n || !span_is(domain, u->host + n - domain.n))
 		return false;
 	return domain.n == n || (u->family == AF_UNSPEC && u->host[n - domain.n - 1] == '.');
-}
-
-/* One entry of no_proxy: "*", a domain, or an address; a port may follow. */
-static bool exempt_entry(const struct url *u, struct span entry)
-{
-	const char *colon = entry.n ? memchr(entry.s, ':', entry.n) : NULL;
-	size_t after = colon ? entry.n - (size_t)(colon + 1 - entry.s) : 0;
-	char port[8];
-
-	if (span_is(entry, "*"))
-		return true;
-	if (entry.n > 2 && *entry.s == '[') {
-		const char *end = memchr(entry.s, ']', entry.n);
-		colon = end && (size_t)(end + 1 - entry.s) < entry.n && end[1] == ':' ? end + 1 : NULL;
-		after = colon ? entry.n - (size_t)(colon + 1 - entry.s) : 0;
-		entry.n = end ? (size_t)(end - entry.s) : entry.n;
-		span_skip(&entry, 1);
-	} else if (colon && memchr(colon + 1, ':', after)) {
-		colon = NULL; /* an IPv6 address */
-	} else if (colon) {
-		entry.n = (size_t)(colon - entry.s);
-	}
-	snprintf(port, sizeof port, "%u", (unsigned)u->port);
-	if (colon && (after != strlen(port) || memcmp(colon + 1, port, after) != 0))
-		return false;
-	return host_within(u, entry);
 }
 
 /* Entries are separated by commas or blanks. */
@@ -2948,7 +2738,7 @@ static bool proxy_exempt(const struct url *u, const char *list)
 	for (; list && *list; list += strspn(list, ", \t")) {
 		entry.s = list;
 		entry.n = strcspn(list, ", \t");
-		if (exempt_entry(u, entry))
+		if (span_is(entry, "*") || host_within(u, entry))
 			return true;
 		list += entry.n;
 	}
@@ -2957,16 +2747,15 @@ static bool proxy_exempt(const struct url *u, const char *list)
 
 static char *base64_encode(char *to, const unsigned char *s, size_t n)
 {
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	size_t i;
 
 	for (i = 0; i < n; i += 3) {
 		uint32_t bits =
 			(uint32_t)s[i] << 16 | (i + 1 < n ? (uint32_t)s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
-		*to++ = alphabet[bits >> 18];
-		*to++ = alphabet[bits >> 12 & 63];
-		*to++ = i + 1 < n ? alphabet[bits >> 6 & 63] : '=';
-		*to++ = i + 2 < n ? alphabet[bits & 63] : '=';
+		*to++ = base64_alphabet[bits >> 18];
+		*to++ = base64_alphabet[bits >> 12 & 63];
+		*to++ = i + 1 < n ? base64_alphabet[bits >> 6 & 63] : '=';
+		*to++ = i + 2 < n ? base64_alphabet[bits & 63] : '=';
 	}
 	return to;
 }
@@ -3086,6 +2875,200 @@ static bool fields_open(struct http *h, const struct http_options *o, char *erro
 	snprintf(h->fields, size, format, h->origin.name, *agent ? "User-Agent: " : "", agent, *agent ? "\r\n" : "",
 		 *token ? "Authorization: Bearer " : "", token, *token ? "\r\n" : "");
 	return true;
+}
+
+/* ---- Interface ---- */
+
+/* How long poll may sleep: to the next deadline, the end of a pause, or the next glance at the stop flag. */
+static int wait_ms(const struct http *h)
+{
+	const struct http_request *r;
+	int64_t until = h->now + GLANCE_MS;
+	unsigned i;
+
+	for (i = 0; i < h->options.connections; i++) {
+		const struct conn *c = &h->conns[i];
+		if (c->request && c->deadline + h->still < until)
+			until = c->deadline + h->still;
+	}
+	for (r = h->requests; r; r = r->next)
+		if (r->state == WAITING && r->ready_at > h->now && r->ready_at < until)
+			until = r->ready_at;
+	if (h->gate == GATE_HELD && h->hold_until > h->now && h->hold_until < until)
+		until = h->hold_until;
+	return until > h->now ? (int)(until - h->now) : 0;
+}
+
+static void serve(struct http *h, struct conn *c, bool ready)
+{
+	enum step step = STEP_WAITS;
+
+	if (c->state == CONN_IDLE) {
+		if (ready)
+			conn_close(c); /* nothing may come now: it is the end, or nothing good */
+		return;
+	}
+	if (inside(h) >= c->deadline)
+		step = conn_timeout(h, c);
+	else if (ready)
+		step = conn_step(h, c);
+	if (step != STEP_WAITS)
+		attempt_over(h, c, step);
+}
+
+static void wait_and_serve(struct http *h)
+{
+	struct pollfd fds[HTTP_CONNECTIONS];
+	struct conn *conns[HTTP_CONNECTIONS];
+	nfds_t count = 0, i;
+	int ready;
+
+	for (i = 0; i < h->options.connections; i++) {
+		struct conn *c = &h->conns[i];
+		if (c->state == CONN_CLOSED)
+			continue;
+		fds[count].fd = c->fd;
+		fds[count].events = c->events;
+		fds[count].revents = 0;
+		conns[count++] = c;
+	}
+	ready = poll(fds, count, wait_ms(h));
+	h->now = clock_ms(h->now);
+	for (i = 0; i < count; i++)
+		serve(h, conns[i], ready > 0 && fds[i].revents);
+}
+
+static struct http_request *finished_first(const struct http *h)
+{
+	struct http_request *r, *first = NULL;
+
+	for (r = h->requests; r; r = r->next)
+		if (r->state == FINISHED && (!first || r->finished < first->finished))
+			first = r;
+	return first;
+}
+
+static bool under_way(const struct http *h)
+{
+	const struct http_request *r;
+
+	for (r = h->requests; r; r = r->next)
+		if (r->state != RETURNED)
+			return true;
+	return false;
+}
+
+struct http_request *http_next(struct http *h)
+{
+	struct http_request *r = NULL;
+
+	h->now = clock_ms(h->now);
+	h->outside += h->now - h->left_at;
+	h->still += h->now - h->left_at;
+	while (!h->options.stop || !*h->options.stop) {
+		dispatch(h);
+		r = finished_first(h);
+		if (r || !under_way(h))
+			break;
+		wait_and_serve(h);
+	}
+	if (r)
+		r->state = RETURNED;
+	h->now = h->left_at = clock_ms(h->now);
+	return r;
+}
+
+struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank)
+{
+	static const char format[] = "GET %s%s HTTP/1.1\r\n%sAccept: %s\r\n\r\n";
+	size_t path_size = strlen(path) + 1;
+	size_t size = sizeof format + strlen(h->origin.prefix) + path_size + strlen(h->fields) + strlen(accept);
+	struct http_request *r = calloc(1, sizeof *r);
+
+	if (r)
+		r->text = malloc(size + path_size);
+	if (!r || !r->text) {
+		free(r);
+		return NULL;
+	}
+	r->length = (size_t)snprintf(r->text, size, format, h->origin.prefix, path, h->fields, accept);
+	r->path = r->text + size;
+	memcpy(r->path, path, path_size);
+	r->rank = rank;
+	r->ready_at = h->now;
+	r->began = inside(h);
+	r->held_before = h->held_ms;
+	if (h->gate == GATE_HELD && h->hold_until > h->now) /* the rest of this hold is its own to wait */
+		r->held_before -= h->hold_until - h->now;
+	*h->last = r;
+	h->last = &r->next;
+	if (*path != '/' || strchr(path, ' ') || !is_plain(span_of(path)) || !is_plain(span_of(accept))) {
+		snprintf(r->error, sizeof r->error,
+			 "a path that is not percent-encoded, or an Accept with control characters");
+		request_finish(h, r, HTTP_BROKEN);
+	}
+	return r;
+}
+
+const struct http_response *http_response(const struct http_request *r)
+{
+	return &r->response;
+}
+
+void http_release(struct http *h, struct http_request *r)
+{
+	struct http_request **link;
+	unsigned i;
+
+	if (!r)
+		return;
+	for (i = 0; i < h->options.connections; i++)
+		if (h->conns[i].request == r)
+			conn_close(&h->conns[i]);
+	if (h->probe == r)
+		h->probe = NULL;
+	for (link = &h->requests; *link != r; link = &(*link)->next)
+		;
+	*link = r->next;
+	if (h->last == &r->next)
+		h->last = link;
+	answer_free(&r->answer);
+	free(r->text);
+	free(r);
+}
+
+void http_stats(const struct http *h, struct http_stats *stats)
+{
+	unsigned i;
+
+	*stats = h->stats;
+	for (i = 0; i < h->options.connections; i++)
+		stats->bytes += h->conns[i].bytes;
+}
+
+size_t http_roots(void)
+{
+	return ROOTS_COUNT;
+}
+
+void http_close(struct http *h)
+{
+	unsigned i;
+
+	if (!h)
+		return;
+	while (h->requests)
+		http_release(h, h->requests);
+	for (i = 0; i < HTTP_CONNECTIONS; i++) {
+		conn_close(&h->conns[i]);
+		free(h->conns[i].tls);
+	}
+	trust_free(&h->trust);
+	free(h->base_url);
+	free(h->proxy_url);
+	free(h->fields);
+	free(h->tunnel_text);
+	free(h);
 }
 
 struct http *http_open(const struct http_options *o, char error[HTTP_ERROR_SIZE])

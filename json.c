@@ -368,16 +368,17 @@ static inline const char *tape_add(struct parser *s, const char *at, size_t size
 	return after;
 }
 
-static const char *skip_space(const char *p, const char *end)
-{
-	while (p < end && is_space(*p))
-		p++;
-	return p;
-}
-
 static char peek(const struct parser *s, const char *p)
 {
 	return p < s->end ? *p : '\0';
+}
+
+/* Moves past white space; returns the byte after it, NUL at the end of the text. */
+static inline char skip_space(const struct parser *s, const char **p)
+{
+	while (*p < s->end && is_space(**p))
+		++*p;
+	return peek(s, *p);
 }
 
 static const char *refuse_string(struct parser *s, const char *bad)
@@ -415,14 +416,12 @@ static inline const char *parse_string(struct parser *s, const char *first)
 /* A member's name and colon. */
 static const char *parse_key(struct parser *s, const char *p)
 {
-	p = skip_space(p, s->end);
-	if (peek(s, p) != '"')
+	if (skip_space(s, &p) != '"')
 		return refuse(s, "expected a member's name in quotes", p);
 	p = parse_string(s, p);
 	if (!p)
 		return NULL;
-	p = skip_space(p, s->end);
-	if (peek(s, p) != ':')
+	if (skip_space(s, &p) != ':')
 		return refuse(s, "expected ':' after a member's name", p);
 	return p + 1;
 }
@@ -456,8 +455,8 @@ static const char *container_open(struct parser *s, const char *p, bool *opened)
 	s->open = s->count - 1;
 	s->depth++;
 	s->closing = closing_of(*p);
-	p = skip_space(p + 1, s->end);
-	*opened = peek(s, p) != s->closing;
+	p++;
+	*opened = skip_space(s, &p) != s->closing;
 	return p;
 }
 
@@ -475,8 +474,7 @@ static void container_close(struct parser *s)
 static const char *parse_value(struct parser *s, const char *p, bool *opened)
 {
 	*opened = false;
-	p = skip_space(p, s->end);
-	switch (peek(s, p)) {
+	switch (skip_space(s, &p)) {
 	case '"': return parse_string(s, p);
 	case '{':
 	case '[': return container_open(s, p, opened);
@@ -501,11 +499,9 @@ static const char *parse_value(struct parser *s, const char *p, bool *opened)
 /* What follows a value: closing brackets, and a comma where the container goes on. */
 static const char *parse_after_value(struct parser *s, const char *p)
 {
-	while (s->depth > 0) {
-		char c;
+	while (s->closing) {
+		char c = skip_space(s, &p);
 
-		p = skip_space(p, s->end);
-		c = peek(s, p);
 		if (c == ',')
 			return p + 1;
 		if (c != s->closing)
@@ -529,8 +525,8 @@ static const char *parse_document(struct parser *s, const char *p)
 			p = parse_after_value(s, p);
 		if (!p)
 			return NULL;
-	} while (s->depth > 0);
-	p = skip_space(p, s->end);
+	} while (s->closing);
+	skip_space(s, &p);
 	return p == s->end ? p : refuse(s, "something follows the document's value", p);
 }
 
@@ -911,9 +907,9 @@ static bool closes(char c)
 }
 
 /* Between two tokens of a valid text stand only brackets, commas, colons and white space.  So a value is written in one
- * pass over its nodes, without recursion: each token, then what stands before the next one.  What needs no change is
- * copied in runs as long as possible. */
-static void put_compact(struct json_out *out, struct json v)
+ * pass over its nodes, without recursion: each token, then what stands before the next one.  What has no white space to
+ * be left out is put in one piece. */
+static void put_compact(struct json_out *out, struct json v, void (*put)(struct json_out *, const char *s, size_t n))
 {
 	const struct json_node *node = v.node, *end = json_node_after(v.text, node);
 	const char *run = v.text + node->at, *p = run;
@@ -926,12 +922,12 @@ static void put_compact(struct json_out *out, struct json v)
 		for (p = json_token_end(v.text, node); depth > 0 && p != next; p++) {
 			depth -= closes(*p);
 			if (is_space(*p)) {
-				put_bytes(out, run, (size_t)(p - run));
+				put(out, run, (size_t)(p - run));
 				run = p + 1;
 			}
 		}
 	}
-	put_bytes(out, run, (size_t)(p - run));
+	put(out, run, (size_t)(p - run));
 }
 
 static void put_line_break(struct json_out *out, size_t blanks)
@@ -982,38 +978,33 @@ void json_put_value(struct json_out *out, struct json v, unsigned indent)
 	if (v.node && indent)
 		put_indented(out, v, indent);
 	else if (v.node)
-		put_compact(out, v);
+		put_compact(out, v, put_bytes);
 }
 
-/* Compact JSON text holds no control character: only quotes and backslashes need an escape. */
-static size_t count_escapes(const char *s, size_t n)
+/* Compact JSON text as part of a string: it holds no control character, only quotes and backslashes need an escape.
+ * Every byte gets a backslash before it, which the byte itself overwrites where it needs none: in text as full of quotes
+ * as this is, no branch could be foreseen. */
+static void put_escaped(struct json_out *out, const char *s, size_t n)
 {
-	size_t i, count = 0;
+	char *to;
+	size_t i;
 
-	for (i = 0; i < n; i++)
-		count += s[i] == '"' || s[i] == '\\';
-	return count;
+	if (!out_reserve(out, n * 2))
+		return;
+	to = out->bytes + out->length;
+	for (i = 0; i < n; i++) {
+		*to = '\\';
+		to += s[i] == '"' || s[i] == '\\';
+		*to++ = s[i];
+	}
+	out->length = (size_t)(to - out->bytes);
 }
 
 void json_put_quoted(struct json_out *out, struct json v)
 {
-	size_t mark, escapes;
-	char *from, *to;
-
 	put_char(out, '"');
-	mark = out->length;
-	json_put_value(out, v, 0);
-	escapes = out->failed ? 0 : count_escapes(out->bytes + mark, out->length - mark);
-	if (!out_reserve(out, escapes + 1))
-		return;
-	from = out->bytes + out->length;
-	to = from + escapes;
-	out->length += escapes;
-	while (from != to) { /* from the end on, so that nothing is overwritten before it has moved */
-		*--to = *--from;
-		if (*from == '"' || *from == '\\')
-			*--to = '\\';
-	}
+	if (v.node)
+		put_compact(out, v, put_escaped);
 	put_char(out, '"');
 }
 

@@ -318,9 +318,17 @@ static void line_structured(enum log_level level, const char *stream, const char
 	line_write(line, (size_t)n);
 }
 
+static void line_plain(enum log_level level, const char *message)
+{
+	char line[LOG_LINE + 1];
+	int n = snprintf(line, sizeof line, "%s %s\n", level_upper[level], message);
+
+	line_write(line, (size_t)n);
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
-	char text[LOG_TEXT], line[LOG_LINE + 1];
+	char text[LOG_TEXT];
 	int n, saved = errno;
 	va_list args;
 
@@ -331,30 +339,26 @@ void log_line(enum log_level level, const char *format, ...)
 	va_end(args);
 	make_printable(text);
 	strike_out(text, n >= LOG_TEXT);
-	text[LOG_LINE - sizeof "CRITICAL \n"] = '\0';
-	if (logger.structured) {
+	text[LOG_LINE - strlen("CRITICAL \n")] = '\0';
+	if (logger.structured)
 		line_structured(level, NULL, text, NULL);
-	} else {
-		n = snprintf(line, sizeof line, "%s %s\n", level_upper[level], text);
-		line_write(line, (size_t)n);
-	}
+	else
+		line_plain(level, text);
 	errno = saved;
 }
 
-/* A metric is made of numbers and of the tap's own names: nothing in it to clean or to strike out. */
+/* metric: JSON, behind "METRIC: ", which the structured form does not show.  It is made of numbers and of the tap's own
+ * names: nothing in it to clean or to strike out. */
 static void log_metric(const char *stream, const char *metric)
 {
-	char line[LOG_LINE];
 	int saved = errno;
 
 	if (LOG_INFO < logger.least)
 		return;
-	if (logger.structured) {
-		line_structured(LOG_INFO, stream, "METRIC", metric);
-	} else {
-		int n = snprintf(line, sizeof line, "INFO METRIC: %s\n", metric);
-		line_write(line, (size_t)n);
-	}
+	if (logger.structured)
+		line_structured(LOG_INFO, stream, "METRIC", strchr(metric, '{'));
+	else
+		line_plain(LOG_INFO, metric);
 	errno = saved;
 }
 
@@ -363,7 +367,7 @@ void log_records(const char *stream, uint64_t more)
 	char metric[512];
 
 	snprintf(metric, sizeof metric,
-		 "{\"type\": \"counter\", \"metric\": \"record_count\", \"value\": %" PRIu64
+		 "METRIC: {\"type\": \"counter\", \"metric\": \"record_count\", \"value\": %" PRIu64
 		 ", \"tags\": {\"endpoint\": \"%s\"}}",
 		 more, stream);
 	log_metric(stream, metric);
@@ -378,7 +382,7 @@ void log_request(const char *stream, int64_t ms, int status)
 	if (status)
 		snprintf(code, sizeof code, "\"http_status_code\": %d, ", status);
 	snprintf(metric, sizeof metric,
-		 "{\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": %" PRId64 ".%03d, "
+		 "METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": %" PRId64 ".%03d, "
 		 "\"tags\": {\"endpoint\": \"%s\", %s\"status\": \"%s\"}}",
 		 ms / 1000, (int)(ms % 1000), stream, code, status >= 200 && status < 300 ? "succeeded" : "failed");
 	log_metric(stream, metric);
@@ -400,27 +404,34 @@ struct field {
 	bool date_time;
 	bool selected;
 	bool required;          /* a field of the key or the replication field: never missing, never null */
+	bool shuffled;          /* objects here have come in another order than the schema's, or not whole */
 	bool foreign;           /* in the catalog's schema alone */
 	unsigned leaves;        /* of the types, scalars that are written as they are */
 	struct field *after;    /* the one that followed in an earlier row */
 	struct field *children; /* of an object; NULL: whatever members come */
-	size_t count;
-	struct field *items; /* of an array; NULL: whatever elements come */
+	size_t count, needs;    /* how many, and how many of them are required */
+	struct field *items;    /* of an array; NULL: whatever elements come */
 	const struct field *parent;
 	struct json schema;   /* the node that this was compiled from */
 	struct json metadata; /* the catalog's, while the selection is made */
 };
 
-/* A compiler's constants: where its memory comes from, and which stream to blame. */
-struct compiler {
+/* What selection_make works with. */
+struct maker {
 	struct arena *arena;
 	struct error *error;
+	struct json streams; /* the catalog's entries; absent: no catalog */
+	struct rule *rule;   /* of --select */
+	size_t rules;
+	bool unique_keys;
+	/* of the stream at hand */
 	const char *stream;
+	struct json entry, metadata, root_metadata;
 };
 
-static bool no_memory(struct error *error, const char *stream)
+static bool no_memory(const struct maker *m)
 {
-	return fail(error, "stream %s: no memory for its schema and selection", stream);
+	return fail(m->error, "stream %s: no memory for its schema and selection", m->stream);
 }
 
 static struct json member(struct json object, struct str name)
@@ -461,6 +472,16 @@ static struct field *field_named(const struct field *object, struct str name)
 	return NULL;
 }
 
+static struct field *field_called(const struct field *object, struct json name)
+{
+	size_t i;
+
+	for (i = 0; i < object->count; i++)
+		if (json_equals(name, object->children[i].name))
+			return &object->children[i];
+	return NULL;
+}
+
 /* The way to a field from its row, a.b[].c; returns the length, which may be cut to size - 1. */
 static size_t field_path(const struct field *f, char *to, size_t size)
 {
@@ -490,25 +511,25 @@ static const char *path_of(const struct field *f, struct path *path)
 	return path->text;
 }
 
+static const struct type_name {
+	const char *name;
+	unsigned bit;
+} type_names[] = {{"null", TYPE(JSON_NULL)},     {"boolean", TYPE(JSON_BOOL)},
+		  {"number", TYPE(JSON_NUMBER)}, {"integer", TYPE_INTEGER},
+		  {"string", TYPE(JSON_STRING)}, {"array", TYPE(JSON_ARRAY)},
+		  {"object", TYPE(JSON_OBJECT)}, {NULL, 0}};
+
 static bool type_bit(struct json name, unsigned *types)
 {
-	static const struct {
-		const char *name;
-		unsigned bit;
-	} known[] = {{"null", TYPE(JSON_NULL)},    {"boolean", TYPE(JSON_BOOL)},  {"number", TYPE(JSON_NUMBER)},
-		     {"integer", TYPE_INTEGER},    {"string", TYPE(JSON_STRING)}, {"array", TYPE(JSON_ARRAY)},
-		     {"object", TYPE(JSON_OBJECT)}};
-	size_t i;
+	const struct type_name *t;
 
-	for (i = 0; i < sizeof known / sizeof *known; i++)
-		if (json_equals(name, str_of(known[i].name))) {
-			*types |= known[i].bit;
-			return true;
-		}
-	return false;
+	for (t = type_names; t->name && !json_equals(name, str_of(t->name)); t++)
+		;
+	*types |= t->bit;
+	return t->name != NULL;
 }
 
-static bool field_types(const struct compiler *c, struct field *f)
+static bool field_types(const struct maker *m, struct field *f)
 {
 	struct json type = json_get(f->schema, "type");
 	struct json_each it = json_each(type);
@@ -525,14 +546,14 @@ static bool field_types(const struct compiler *c, struct field *f)
 		ok = type_bit(it.value, &f->types);
 	f->date_time =
 		(f->types & TYPE(JSON_STRING)) && json_equals(json_get(f->schema, "format"), str_of("date-time"));
-	return (ok && f->types) || fail(c->error,
+	return (ok && f->types) || fail(m->error,
 					"stream %s: \"type\" of %s in the catalog's schema is neither a JSON type "
 					"nor a list of such",
-					c->stream, path_of(f, &path));
+					m->stream, path_of(f, &path));
 }
 
 /* The children of an object's node, not yet compiled.  Of equal names the last counts, as in any JSON object. */
-static bool field_children(const struct compiler *c, struct field *f, struct json properties, struct json built_in)
+static bool field_children(const struct maker *m, struct field *f, struct json properties, struct json built_in)
 {
 	struct json known = json_get(built_in, "properties");
 	size_t most = json_count(properties);
@@ -540,17 +561,17 @@ static bool field_children(const struct compiler *c, struct field *f, struct jso
 	struct path path;
 
 	if (most > SINGER_FIELDS)
-		return fail(c->error, "stream %s: %s has %zu fields in the catalog's schema, the most are %d",
-			    c->stream, path_of(f, &path), most, SINGER_FIELDS);
-	f->children = arena_alloc(c->arena, most, sizeof *f->children);
+		return fail(m->error, "stream %s: %s has %zu fields in the catalog's schema, the most are %d",
+			    m->stream, path_of(f, &path), most, SINGER_FIELDS);
+	f->children = arena_alloc(m->arena, most, sizeof *f->children);
 	if (!f->children)
-		return no_memory(c->error, c->stream);
+		return no_memory(m);
 	for (it = json_each(properties); json_next(&it);) {
 		struct str name;
 		struct field *child;
 
-		if (!json_string(it.key, c->arena, &name))
-			return no_memory(c->error, c->stream);
+		if (!json_string(it.key, m->arena, &name))
+			return no_memory(m);
 		child = field_named(f, name);
 		if (!child)
 			child = &f->children[f->count++];
@@ -563,38 +584,38 @@ static bool field_children(const struct compiler *c, struct field *f, struct jso
 	return true;
 }
 
-static bool field_items(const struct compiler *c, struct field *f, struct json items)
+static bool field_items(const struct maker *m, struct field *f, struct json items)
 {
-	f->items = arena_alloc(c->arena, 1, sizeof *f->items);
+	f->items = arena_alloc(m->arena, 1, sizeof *f->items);
 	if (!f->items)
-		return no_memory(c->error, c->stream);
+		return no_memory(m);
 	f->items->parent = f;
 	f->items->schema = items;
 	return true;
 }
 
-/* Compiles f->schema and all below it.  built_in: the tap's own node for the same place, absent if it has none.
+/* Compiles f->schema and all below it.  built_in: the tap's own node for the same place, if it is another.
  * The row's own node counts as an object, whatever it says. */
-static bool field_compile(const struct compiler *c, struct field *f, struct json built_in)
+static bool field_compile(const struct maker *m, struct field *f, struct json built_in)
 {
 	struct json properties = json_get(f->schema, "properties"), items = json_get(f->schema, "items");
 	struct json known = json_get(built_in, "properties");
 	size_t i;
 
-	if (!field_types(c, f))
+	if (!field_types(m, f))
 		return false;
 	if (!f->parent)
 		f->types = TYPE(JSON_OBJECT);
 	if (f->types == TYPE_ANY)
 		return true;
-	if ((f->types & TYPE(JSON_OBJECT)) && json_count(properties) && !field_children(c, f, properties, built_in))
+	if ((f->types & TYPE(JSON_OBJECT)) && json_count(properties) && !field_children(m, f, properties, built_in))
 		return false;
-	if ((f->types & TYPE(JSON_ARRAY)) && json_type(items) == JSON_OBJECT && !field_items(c, f, items))
+	if ((f->types & TYPE(JSON_ARRAY)) && json_type(items) == JSON_OBJECT && !field_items(m, f, items))
 		return false;
 	for (i = 0; i < f->count; i++)
-		if (!field_compile(c, &f->children[i], member(known, f->children[i].name)))
+		if (!field_compile(m, &f->children[i], member(known, f->children[i].name)))
 			return false;
-	return !f->items || field_compile(c, f->items, json_get(built_in, "items"));
+	return !f->items || field_compile(m, f->items, json_get(built_in, "items"));
 }
 
 /* ---- Selection: the --select rules ---- */
@@ -604,17 +625,6 @@ struct rule {
 	struct str text, stream, field; /* field: none for the whole stream */
 	bool exclude;
 	bool matched; /* some stream or field */
-};
-
-/* What selection_make works with. */
-struct maker {
-	struct compiler compiler;
-	struct json streams; /* the catalog's entries; absent: no catalog */
-	struct rule *rule;
-	size_t rules;
-	bool unique_keys;
-	/* of the stream at hand */
-	struct json entry, metadata, root_metadata;
 };
 
 static bool glob_matches(struct str glob, struct str name)
@@ -690,9 +700,9 @@ static bool rules_parse(struct maker *m, const char *const *texts)
 	for (text = texts; *text; text++)
 		for (most++, c = *text; *c; c++)
 			most += *c == ',';
-	m->rule = arena_alloc(m->compiler.arena, most, sizeof *m->rule);
+	m->rule = arena_alloc(m->arena, most, sizeof *m->rule);
 	if (!m->rule)
-		return fail(m->compiler.error, "--select: no memory");
+		return fail(m->error, "--select: no memory");
 	for (text = texts; *text; text++) {
 		struct str rest = str_of(*text);
 		while (rest.n) {
@@ -701,7 +711,7 @@ static bool rules_parse(struct maker *m, const char *const *texts)
 				m->rule[m->rules++] = rule_of(part);
 		}
 	}
-	return m->rules || fail(m->compiler.error, "--select: expected rules like sources,audit_events.*,!iam_*");
+	return m->rules || fail(m->error, "--select: expected rules like sources,audit_events.*,!iam_*");
 }
 
 static void rule_apply(struct rule *rule, bool *taken)
@@ -768,21 +778,20 @@ static bool text_is(struct str s, const char *lower)
 	return true;
 }
 
-/* A boolean of the catalog.  Singer's own examples hold them as strings, which mean what they say. */
-static bool choice_of(const struct maker *m, struct json object, const char *name, enum choice *choice)
+/* A boolean of the catalog, where nothing else has been said before.  Singer's own examples hold them as strings, which
+ * mean what they say. */
+static bool choose(const struct maker *m, struct json object, const char *name, enum choice *choice)
 {
 	struct json v = json_get(object, name);
 
-	*choice = UNSAID;
-	if (json_type(v) <= JSON_NULL)
+	if (*choice != UNSAID || json_type(v) <= JSON_NULL)
 		return true;
 	if (text_is(json_token(v), "true"))
 		*choice = YES;
 	else if (text_is(json_token(v), "false"))
 		*choice = NO;
 	else
-		return fail(m->compiler.error, "stream %s: \"%s\" in the catalog is neither true nor false",
-			    m->compiler.stream, name);
+		return fail(m->error, "stream %s: \"%s\" in the catalog is neither true nor false", m->stream, name);
 	return true;
 }
 
@@ -802,10 +811,10 @@ static bool catalog_open(struct maker *m, struct json catalog)
 	if (!catalog.node)
 		return true;
 	if (json_type(m->streams) != JSON_ARRAY)
-		return fail(m->compiler.error, "not a catalog: expected {\"streams\": [...]}, as --discover writes it");
+		return fail(m->error, "not a catalog: expected {\"streams\": [...]}, as --discover writes it");
 	for (it = json_each(m->streams); json_next(&it);)
 		if (json_type(entry_id(it.value)) != JSON_STRING)
-			return fail(m->compiler.error, "a stream of the catalog has no \"tap_stream_id\"");
+			return fail(m->error, "a stream of the catalog has no \"tap_stream_id\"");
 	return true;
 }
 
@@ -841,16 +850,16 @@ static bool entry_open(struct maker *m, const char *stream)
 	struct json none = {NULL, NULL};
 	struct json_each it;
 
-	m->compiler.stream = stream;
+	m->stream = stream;
 	m->root_metadata = none;
 	m->entry = catalog_entry(m, stream);
 	m->metadata = json_get(m->entry, "metadata");
 	if (json_type(m->metadata) > JSON_NULL && json_type(m->metadata) != JSON_ARRAY)
-		return fail(m->compiler.error, "stream %s: \"metadata\" in the catalog is not a list", stream);
+		return fail(m->error, "stream %s: \"metadata\" in the catalog is not a list", stream);
 	for (it = json_each(m->metadata); json_next(&it);) {
 		struct json breadcrumb = json_get(it.value, "breadcrumb");
 		if (json_type(breadcrumb) != JSON_ARRAY || json_type(json_get(it.value, "metadata")) != JSON_OBJECT)
-			return fail(m->compiler.error,
+			return fail(m->error,
 				    "stream %s: the catalog's metadata must be a list of {\"breadcrumb\": [...], "
 				    "\"metadata\": {...}}",
 				    stream);
@@ -860,42 +869,35 @@ static bool entry_open(struct maker *m, const char *stream)
 	return true;
 }
 
+static struct json first_of(struct json a, struct json b)
+{
+	return json_type(a) > JSON_NULL ? a : b;
+}
+
 /* What the user says of a stream: Meltano writes it with dashes into the metadata and underscored beside it. */
 static struct json entry_get(const struct maker *m, const char *dashed, const char *underscored)
 {
-	const struct json places[] = {json_get(m->root_metadata, dashed), json_get(m->root_metadata, underscored),
-				      json_get(m->entry, underscored), json_get(m->entry, dashed)};
-	size_t i;
-
-	for (i = 0; i < 3 && json_type(places[i]) <= JSON_NULL; i++)
-		;
-	return places[i];
+	return first_of(first_of(json_get(m->root_metadata, dashed), json_get(m->root_metadata, underscored)),
+			first_of(json_get(m->entry, underscored), json_get(m->entry, dashed)));
 }
 
 /* The catalog's word on a whole stream: the first of these places that says anything. */
 static bool stream_selected(const struct maker *m, bool *selected)
 {
-	const struct {
-		struct json object;
-		const char *name;
-	} places[] = {{m->root_metadata, "selected"},
-		      {json_get(m->entry, "schema"), "selected"},
-		      {m->entry, "selected"},
-		      {m->root_metadata, "selected-by-default"}};
 	enum choice choice = UNSAID;
-	size_t i;
 
-	for (i = 0; i < sizeof places / sizeof *places && choice == UNSAID; i++)
-		if (!choice_of(m, places[i].object, places[i].name, &choice))
-			return false;
+	if (!choose(m, m->root_metadata, "selected", &choice) ||
+	    !choose(m, json_get(m->entry, "schema"), "selected", &choice) ||
+	    !choose(m, m->entry, "selected", &choice) || !choose(m, m->root_metadata, "selected-by-default", &choice))
+		return false;
 	*selected = choice == YES || (choice == UNSAID && m->entry.node && json_count(m->metadata) == 0);
 	return true;
 }
 
 static void warn_impossible(const struct maker *m, const char *what, struct json value)
 {
-	log_line(LOG_WARNING, "stream %s: %s \"%.*s\" of the catalog is not possible and left out", m->compiler.stream,
-		 what, (int)json_token(value).n, json_token(value).s);
+	log_line(LOG_WARNING, "stream %s: %s \"%.*s\" of the catalog is not possible and left out", m->stream, what,
+		 (int)json_token(value).n, json_token(value).s);
 }
 
 /* FULL_TABLE on an incremental stream is the one method that can be chosen. */
@@ -949,21 +951,18 @@ static bool key_is_documented(const struct singer_stream *stream, struct json na
 
 static bool key_take(const struct maker *m, struct selection *sel, struct json names)
 {
-	static const struct str none;
 	struct json_each it;
-	size_t n = 0, i;
+	size_t n = 0;
 
-	for (i = 0; i < SINGER_KEYS; i++)
-		sel->key[i] = none;
+	memset(sel->key, 0, sizeof sel->key);
 	for (it = json_each(names); json_next(&it); n++) {
 		if (n == SINGER_KEYS)
-			return fail(m->compiler.error, "stream %s: the catalog's key has more than %d fields",
-				    m->compiler.stream, SINGER_KEYS);
+			return fail(m->error, "stream %s: the catalog's key has more than %d fields", m->stream,
+				    SINGER_KEYS);
 		if (json_token(it.value).n == 0 || json_type(it.value) != JSON_STRING)
-			return fail(m->compiler.error, "stream %s: the catalog's key is not a list of fields' names",
-				    m->compiler.stream);
-		if (!json_string(it.value, m->compiler.arena, &sel->key[n]))
-			return no_memory(m->compiler.error, m->compiler.stream);
+			return fail(m->error, "stream %s: the catalog's key is not a list of fields' names", m->stream);
+		if (!json_string(it.value, m->arena, &sel->key[n]))
+			return no_memory(m);
 	}
 	return true;
 }
@@ -971,19 +970,19 @@ static bool key_take(const struct maker *m, struct selection *sel, struct json n
 /* The key in force: the user's, where the catalog has one that is not the documented; else unique or documented. */
 static bool stream_key(const struct maker *m, struct selection *sel)
 {
-	const struct json places[] = {entry_get(m, "key-properties", "key_properties"),
-				      json_get(m->entry, "key_properties"),
-				      entry_get(m, "view-key-properties", "view_key_properties"),
-				      entry_get(m, "table-key-properties", "table_key_properties")};
 	const char *const *own = m->unique_keys ? sel->stream->unique_key : sel->stream->key;
 	size_t i, n = key_count(own);
+	struct json places[4];
 
 	for (i = 0; i < n; i++)
 		sel->key[i] = str_of(own[i]);
+	places[0] = entry_get(m, "key-properties", "key_properties");
+	places[1] = json_get(m->entry, "key_properties");
+	places[2] = entry_get(m, "view-key-properties", "view_key_properties");
+	places[3] = entry_get(m, "table-key-properties", "table_key_properties");
 	for (i = 0; i < sizeof places / sizeof *places; i++) {
 		if (json_type(places[i]) > JSON_NULL && json_type(places[i]) != JSON_ARRAY)
-			return fail(m->compiler.error, "stream %s: the catalog's key is not a list of fields' names",
-				    m->compiler.stream);
+			return fail(m->error, "stream %s: the catalog's key is not a list of fields' names", m->stream);
 		if (json_type(places[i]) == JSON_ARRAY && !key_is_documented(sel->stream, places[i]))
 			return key_take(m, sel, places[i]);
 	}
@@ -994,8 +993,10 @@ static bool require_field(struct selection *sel, struct str name)
 {
 	struct field *f = field_named(sel->fields, name);
 
-	if (f)
+	if (f && !f->required) {
 		f->required = true;
+		sel->fields->needs++;
+	}
 	return f != NULL;
 }
 
@@ -1007,15 +1008,15 @@ static bool stream_require(const struct maker *m, struct selection *sel)
 
 	for (i = 0; i < SINGER_KEYS && sel->key[i].n; i++)
 		if (!require_field(sel, sel->key[i]))
-			return fail(m->compiler.error,
+			return fail(m->error,
 				    "stream %s: key field %.*s is not in the catalog's schema; add it there, or choose "
 				    "other key-properties",
-				    m->compiler.stream, (int)sel->key[i].n, sel->key[i].s);
+				    m->stream, (int)sel->key[i].n, sel->key[i].s);
 	if (replication && !require_field(sel, str_of(replication)) && !sel->full_table)
-		return fail(m->compiler.error,
+		return fail(m->error,
 			    "stream %s: replication key %s is not in the catalog's schema; add it there, or choose "
 			    "FULL_TABLE",
-			    m->compiler.stream, replication);
+			    m->stream, replication);
 	return true;
 }
 
@@ -1052,22 +1053,20 @@ void selection_warn_keys(const struct selection sel[], size_t n)
 /* ---- Selection: fields ---- */
 
 /* The field at a breadcrumb: "properties" before a name, "items" into an array.  NULL: the schema has none there. */
-static struct field *field_at(struct field *root, struct json breadcrumb, struct arena *arena)
+static struct field *field_at(struct field *root, struct json breadcrumb)
 {
 	struct field *f = root;
 	bool name_next = false;
 	struct json_each it;
 
 	for (it = json_each(breadcrumb); f && json_next(&it);) {
-		struct str name;
+		bool properties = json_equals(it.value, str_of("properties"));
 
-		if (!json_string(it.value, arena, &name))
-			return NULL;
 		if (name_next)
-			f = field_named(f, name);
-		else if (!str_is(name, "properties"))
-			f = str_is(name, "items") ? f->items : NULL;
-		name_next = !name_next && str_is(name, "properties");
+			f = field_called(f, it.value);
+		else if (!properties)
+			f = json_equals(it.value, str_of("items")) ? f->items : NULL;
+		name_next = !name_next && properties;
 	}
 	return name_next ? NULL : f;
 }
@@ -1078,7 +1077,7 @@ static void warn_breadcrumb(const struct maker *m, struct json breadcrumb)
 
 	json_put_value(&text, breadcrumb, 0);
 	log_line(LOG_WARNING, "stream %s: the catalog's metadata is about %.*s, which its schema does not have",
-		 m->compiler.stream, (int)text.length, text.length ? text.bytes : "");
+		 m->stream, (int)text.length, text.length ? text.bytes : "");
 	json_out_free(&text);
 }
 
@@ -1089,7 +1088,7 @@ static void metadata_attach(const struct maker *m, struct selection *sel)
 
 	for (it = json_each(m->metadata); json_next(&it);) {
 		struct json breadcrumb = json_get(it.value, "breadcrumb");
-		struct field *f = field_at(sel->fields, breadcrumb, m->compiler.arena);
+		struct field *f = field_at(sel->fields, breadcrumb);
 
 		if (f)
 			f->metadata = json_get(it.value, "metadata");
@@ -1104,16 +1103,16 @@ static bool field_chosen(const struct maker *m, const struct field *f, bool *cho
 	/* The oldest catalogs have no metadata: what it would say stands inside the schema's nodes. */
 	struct json said = json_count(m->metadata) ? f->metadata : f->schema;
 	struct json inclusion = json_get(said, "inclusion");
-	enum choice user, tap;
+	enum choice choice = UNSAID;
 
-	if (!choice_of(m, said, "selected", &user) || !choice_of(m, said, "selected-by-default", &tap))
+	if (!choose(m, said, "selected", &choice) || !choose(m, said, "selected-by-default", &choice))
 		return false;
 	if (json_equals(inclusion, str_of("unsupported")))
 		*chosen = false;
 	else if (json_equals(inclusion, str_of("automatic")))
 		*chosen = true;
 	else
-		*chosen = user != UNSAID ? user == YES : tap != NO;
+		*chosen = choice != NO;
 	return true;
 }
 
@@ -1175,7 +1174,7 @@ static bool any_selected(const struct field *f)
 /* An object without any of its fields.  Meltano's rules never match what is below "items". */
 static void warn_empty(const struct maker *m, const struct field *f)
 {
-	const char *stream = m->compiler.stream;
+	const char *stream = m->stream;
 	struct path path;
 
 	if (!f->parent)
@@ -1204,7 +1203,7 @@ static void fields_warn(const struct maker *m, const struct field *f)
 	if (f->foreign)
 		log_line(LOG_WARNING,
 			 "stream %s: field %s of the catalog's schema is unknown; it is written where the API sends it",
-			 m->compiler.stream, path_of(f, &path));
+			 m->stream, path_of(f, &path));
 	if (f->count && !any_selected(f))
 		warn_empty(m, f);
 	for (i = 0; i < f->count; i++)
@@ -1230,22 +1229,20 @@ struct left_out {
 /* The catalog's schema if it has one with fields, else the built-in. */
 static bool stream_fields(const struct maker *m, struct selection *sel)
 {
-	struct json theirs = json_get(m->entry, "schema"), built_in;
-	struct arena *arena = m->compiler.arena;
+	struct json theirs = json_get(m->entry, "schema"), none = {NULL, NULL}, built_in;
 	struct json_error problem;
 
-	if (!json_parse(arena, (const char *)sel->stream->schema, sel->stream->schema_length, &built_in, &problem))
-		return fail(m->compiler.error, "stream %s: built-in schema, line %zu, column %zu: %s",
-			    m->compiler.stream, problem.line, problem.column, problem.what);
+	if (!json_parse(m->arena, (const char *)sel->stream->schema, sel->stream->schema_length, &built_in, &problem))
+		return fail(m->error, "stream %s: built-in schema, line %zu, column %zu: %s", m->stream, problem.line,
+			    problem.column, problem.what);
 	if (json_type(theirs) > JSON_NULL && json_type(theirs) != JSON_OBJECT)
-		return fail(m->compiler.error, "stream %s: \"schema\" in the catalog is not an object",
-			    m->compiler.stream);
+		return fail(m->error, "stream %s: \"schema\" in the catalog is not an object", m->stream);
 	sel->schema = json_count(json_get(theirs, "properties")) ? theirs : built_in;
-	sel->fields = arena_alloc(arena, 1, sizeof *sel->fields);
+	sel->fields = arena_alloc(m->arena, 1, sizeof *sel->fields);
 	if (!sel->fields)
-		return no_memory(m->compiler.error, m->compiler.stream);
+		return no_memory(m);
 	sel->fields->schema = sel->schema;
-	return field_compile(&m->compiler, sel->fields, built_in);
+	return field_compile(m, sel->fields, sel->schema.node == built_in.node ? none : built_in);
 }
 
 /* What the RECORD lines need beside the fields. */
@@ -1260,11 +1257,11 @@ static bool stream_lines(const struct maker *m, struct selection *sel)
 	text.s = head.bytes;
 	text.n = head.length;
 	if (!head.failed)
-		sel->head.s = arena_string(m->compiler.arena, text);
+		sel->head.s = arena_string(m->arena, text);
 	sel->head.n = text.n;
 	json_out_free(&head);
-	sel->left_out = arena_alloc(m->compiler.arena, 1, sizeof *sel->left_out);
-	return (sel->head.s && sel->left_out) || no_memory(m->compiler.error, m->compiler.stream);
+	sel->left_out = arena_alloc(m->arena, 1, sizeof *sel->left_out);
+	return (sel->head.s && sel->left_out) || no_memory(m);
 }
 
 /* Whether a stream is in, by rules or catalog, and what it is called. */
@@ -1273,8 +1270,8 @@ static bool stream_choose(const struct maker *m, struct selection *sel)
 	struct json name = json_get(m->entry, "stream");
 
 	sel->name = str_of(sel->stream->name);
-	if (json_type(name) == JSON_STRING && json_token(name).n && !json_string(name, m->compiler.arena, &sel->name))
-		return no_memory(m->compiler.error, m->compiler.stream);
+	if (json_type(name) == JSON_STRING && json_token(name).n && !json_string(name, m->arena, &sel->name))
+		return no_memory(m);
 	sel->by_rules = m->rules > 0;
 	if (!m->rules && m->streams.node)
 		return stream_selected(m, &sel->selected);
@@ -1306,18 +1303,16 @@ static bool stream_make(struct maker *m, struct selection *sel)
 
 static void warn_nothing(const struct maker *m)
 {
-	if (m->rules)
-		log_line(LOG_WARNING, "--select leaves no stream: nothing is synced; --select '*' takes all of them");
-	else
-		log_line(LOG_WARNING, "the catalog selects no stream: nothing is synced; set \"selected\": true in a "
-				      "stream's metadata "
-				      "with the breadcrumb [], or use --select");
+	log_line(LOG_WARNING, "%s",
+		 m->rules ? "--select leaves no stream: nothing is synced; --select '*' takes all of them"
+			  : "the catalog selects no stream: nothing is synced; set \"selected\": true in a stream's "
+			    "metadata with the breadcrumb [], or use --select");
 }
 
 bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *const *rules, bool unique_keys,
 		    struct arena *arena, struct error *error)
 {
-	struct maker m = {.compiler = {arena, error, NULL}, .unique_keys = unique_keys};
+	struct maker m = {.arena = arena, .error = error, .unique_keys = unique_keys};
 	bool any = false;
 	size_t i;
 
@@ -1359,15 +1354,15 @@ static void span_end(struct projector *p)
 {
 	struct str span = {p->from, (size_t)(p->to - p->from)};
 
-	json_put(p->out, span);
+	if (p->to)
+		json_put(p->out, span);
 	p->from = p->to = NULL;
 }
 
 static void copy(struct projector *p, const char *from, const char *to)
 {
 	if (from != p->to) {
-		if (p->to)
-			span_end(p);
+		span_end(p);
 		p->from = from;
 	}
 	p->to = to;
@@ -1382,38 +1377,14 @@ static void put_byte(struct projector *p, char c)
 		p->to++;
 		return;
 	}
-	if (p->to)
-		span_end(p);
+	span_end(p);
 	json_put(p->out, byte);
 }
 
 static void put_text(struct projector *p, struct str text)
 {
-	if (p->to)
-		span_end(p);
+	span_end(p);
 	json_put(p->out, text);
-}
-
-static bool has_escape(const struct json_node *string)
-{
-	return string->size & 1;
-}
-
-/* The place after a scalar or after a container's opening bracket. */
-static const char *token_end(const char *text, const struct json_node *node)
-{
-	const char *first = text + node->at;
-
-	if (*first == '"')
-		return first + node->size / 2 + 2;
-	return first + (*first == '{' || *first == '[' ? 1 : node->size);
-}
-
-static const struct json_node *node_after(const char *text, const struct json_node *node)
-{
-	char first = text[node->at];
-
-	return node + (first == '{' || first == '[' ? node->size : 1);
 }
 
 /* Is this the escape of a surrogate, high (\ud800 to \udbff) or low (\udc00 to \udfff)? */
@@ -1451,9 +1422,9 @@ static void copy_escaped(struct projector *p, const char *from, const char *end)
 
 static void copy_token(struct projector *p, const struct json_node *node)
 {
-	const char *from = p->text + node->at, *end = token_end(p->text, node);
+	const char *from = p->text + node->at, *end = json_token_end(p->text, node);
 
-	if (*from == '"' && has_escape(node))
+	if (*from == '"' && json_has_escape(node))
 		copy_escaped(p, from, end);
 	else
 		copy(p, from, end);
@@ -1467,15 +1438,15 @@ static bool is_blank(char c)
 /* Any value, without white space.  Between two tokens stand only brackets, commas, colons and blanks. */
 static void copy_value(struct projector *p, const struct json_node *node)
 {
-	const struct json_node *end = node_after(p->text, node);
+	const struct json_node *end = json_node_after(p->text, node);
 	size_t depth = 0;
 
 	for (; node < end; node++) {
 		const char *c = p->text + node->at, *next = node + 1 < end ? p->text + node[1].at : NULL;
 
-		depth += *c == '{' || *c == '[';
+		depth += json_opens(*c);
 		copy_token(p, node);
-		for (c = token_end(p->text, node); depth > 0 && c != next; c++) {
+		for (c = json_token_end(p->text, node); depth > 0 && c != next; c++) {
 			if (is_blank(*c))
 				continue;
 			depth -= *c == '}' || *c == ']';
@@ -1553,7 +1524,7 @@ static bool put_time_of(struct projector *p, const struct field *f, const struct
 	struct str text;
 	bool ok;
 
-	if (!has_escape(node))
+	if (!json_has_escape(node))
 		return put_time(p, f, json_token(string));
 	ok = json_string(string, &scratch, &text);
 	p->out->failed |= !ok;
@@ -1585,8 +1556,7 @@ static bool put_other(struct projector *p, const struct field *f, const struct j
 	if (!(f->types & TYPE(JSON_STRING)) || f->date_time || type == JSON_NULL)
 		return misfit(p, f, type, NULL);
 	if (type == JSON_ARRAY || type == JSON_OBJECT) {
-		if (p->to)
-			span_end(p);
+		span_end(p);
 		json_put_quoted(p->out, value);
 	} else {
 		put_byte(p, '"');
@@ -1612,22 +1582,33 @@ static void note_left_out(struct left_out *left_out, const struct field *object,
 	left_out->count++;
 }
 
-/* Is this the field's name, without any escape?  Names are short: mostly two overlapping words do. */
-static bool is_plainly(const struct field *f, const char *text, const struct json_node *key)
+/* Names are short: mostly two overlapping words do what a call of memcmp would. */
+static inline bool same_bytes(const char *a, const char *b, size_t n)
 {
-	const char *name = f->name.s, *sent = text + key->at + 1;
-	uint64_t a[2], b[2];
-	size_t n = f->name.n;
+	uint64_t a8[2], b8[2];
+	uint32_t a4[2], b4[2];
 
-	if (key->size != n * 2)
-		return false;
-	if (n < 8 || n > 16)
-		return memcmp(name, sent, n) == 0;
-	memcpy(&a[0], name, 8);
-	memcpy(&a[1], name + n - 8, 8);
-	memcpy(&b[0], sent, 8);
-	memcpy(&b[1], sent + n - 8, 8);
-	return a[0] == b[0] && a[1] == b[1];
+	if (n >= 8 && n <= 16) {
+		memcpy(&a8[0], a, 8);
+		memcpy(&a8[1], a + n - 8, 8);
+		memcpy(&b8[0], b, 8);
+		memcpy(&b8[1], b + n - 8, 8);
+		return a8[0] == b8[0] && a8[1] == b8[1];
+	}
+	if (n >= 4 && n < 8) {
+		memcpy(&a4[0], a, 4);
+		memcpy(&a4[1], a + n - 4, 4);
+		memcpy(&b4[0], b, 4);
+		memcpy(&b4[1], b + n - 4, 4);
+		return a4[0] == b4[0] && a4[1] == b4[1];
+	}
+	return memcmp(a, b, n) == 0;
+}
+
+/* Is this the field's name, without any escape? */
+static inline bool is_plainly(const struct field *f, const char *text, const struct json_node *key)
+{
+	return key->size == f->name.n * 2 && same_bytes(f->name.s, text + key->at + 1, f->name.n);
 }
 
 /* The field with this name; NULL: none. */
@@ -1637,34 +1618,10 @@ static struct field *field_find(const struct field *object, const char *text, co
 	size_t i;
 
 	for (i = 0; i < object->count; i++)
-		if (has_escape(key) ? json_equals(name, object->children[i].name)
-				    : is_plainly(&object->children[i], text, key))
+		if (json_has_escape(key) ? json_equals(name, object->children[i].name)
+					 : is_plainly(&object->children[i], text, key))
 			return &object->children[i];
 	return NULL;
-}
-
-/* Notes the value of each field: of several members of one name the last.  Rows of one kind have their members in one
- * order, whatever the schema's is, so the field that followed in an earlier row is tried before any other. */
-static void note_members(struct projector *p, const struct field *object, const struct json_node *node,
-			 const struct json_node *values[])
-{
-	const struct json_node *key = node + 1, *end = node + node->size;
-	struct field *last = object->children, *f = last;
-
-	memset(values, 0, object->count * sizeof *values);
-	for (; key < end; key = node_after(p->text, key + 1)) {
-		if (!is_plainly(f, p->text, key))
-			f = field_find(object, p->text, key);
-		if (f) {
-			values[f - object->children] = key + 1;
-			last->after = f;
-			last = f;
-		} else {
-			struct json name = {p->text, key};
-			note_left_out(p->left_out, object, json_token(name));
-		}
-		f = last->after;
-	}
 }
 
 /* What separates a member or element from the one before it, where the text has it just there, becomes part of the
@@ -1679,20 +1636,26 @@ static const char *after_comma(struct projector *p, const char *at, bool first)
 	return at;
 }
 
+/* Comma, name and colon where the text does not have them so. */
+static void put_new_name(struct projector *p, const struct field *f, bool first)
+{
+	if (!first)
+		put_byte(p, ',');
+	span_end(p);
+	json_put_string(p->out, f->name);
+	put_byte(p, ':');
+}
+
 static void put_name(struct projector *p, const struct field *f, const struct json_node *key, bool first)
 {
 	const char *from = p->text + key->at;
 
-	if (has_escape(key)) {
-		if (!first)
-			put_byte(p, ',');
-		if (p->to)
-			span_end(p);
-		json_put_string(p->out, f->name);
+	if (json_has_escape(key)) {
+		put_new_name(p, f, first);
 	} else {
-		copy(p, after_comma(p, from, first), token_end(p->text, key));
+		copy(p, after_comma(p, from, first), json_token_end(p->text, key));
+		put_byte(p, ':');
 	}
-	put_byte(p, ':');
 }
 
 /* A scalar that is written as it came, together with all that stands before it, from there on.  false: not that easy,
@@ -1702,7 +1665,7 @@ static inline bool copy_leaf(struct projector *p, const struct field *f, const c
 	const char *value = p->text + node->at;
 	unsigned type = type_at(value);
 
-	if (!(type & f->leaves) || (type == TYPE(JSON_STRING) && has_escape(node)))
+	if (!(type & f->leaves) || (type == TYPE(JSON_STRING) && json_has_escape(node)))
 		return false;
 	copy(p, from, value + (type == TYPE(JSON_STRING) ? node->size / 2 + 2 : node->size));
 	return true;
@@ -1714,7 +1677,7 @@ static bool copy_member(struct projector *p, const struct field *f, const struct
 	const struct json_node *key = value - 1;
 	const char *name = p->text + key->at, *from = first ? name : name - 1;
 
-	return !has_escape(key) && p->text + value->at == name + key->size / 2 + 3 && (first || *from == ',') &&
+	return !json_has_escape(key) && p->text + value->at == name + key->size / 2 + 3 && (first || *from == ',') &&
 	       copy_leaf(p, f, from, value);
 }
 
@@ -1728,14 +1691,12 @@ static const struct singer_extra *extra_of(const struct projector *p, const stru
 	return NULL;
 }
 
-static bool put_extra(struct projector *p, const struct field *f, const struct singer_extra *extra, bool first)
+/* A member that the row itself does not have. */
+static bool put_added(struct projector *p, const struct field *f, const struct singer_extra *extra, bool first)
 {
-	if (!first)
-		put_byte(p, ',');
-	if (p->to)
-		span_end(p);
-	json_put_string(p->out, f->name);
-	put_byte(p, ':');
+	if (!extra)
+		return misfit(p, f, JSON_ABSENT, NULL);
+	put_new_name(p, f, first);
 	if (!(f->types & TYPE(JSON_STRING)))
 		return misfit(p, f, JSON_STRING, NULL);
 	if (f->date_time)
@@ -1744,25 +1705,132 @@ static bool put_extra(struct projector *p, const struct field *f, const struct s
 	return true;
 }
 
-/* The row's fields of the key and the replication field: each must be there. */
-static bool has_required(struct projector *p, const struct field *row, const struct json_node *const values[])
-{
-	size_t i;
+/* ---- Projection: members ----
+ * Members are written in the schema's order.  Where a row has them in that order, as rows of one API mostly do, each is
+ * written as it is met.  An object that turns out to have another order, or a member twice, or whose value does not fit,
+ * is taken back and written again: first the place of each field's value is noted (of several the last), then the values
+ * are written.  From then on objects at this place of the schema go that second way. */
 
-	for (i = 0; i < row->count; i++)
-		if (row->children[i].required && !values[i] && !extra_of(p, &row->children[i]))
-			return misfit(p, &row->children[i], JSON_ABSENT, NULL);
+struct members {
+	struct field *object, *field; /* field, value, extra: the member at hand */
+	const struct json_node *value;
+	const struct singer_extra *extra;  /* in place of the value */
+	const struct json_node *key, *end; /* the next member of the text */
+	struct field **hint, *first_hint;  /* the field that is tried before any other */
+	bool noted;
+	bool strayed;       /* not in the schema's order after all */
+	struct field *next; /* the next field that may be met, or is to be written */
+	size_t required;    /* how many of these were met */
+	size_t length;      /* how to take it all back */
+	const char *from, *to;
+	const struct json_node *values[SINGER_FIELDS];
+};
+
+/* Looks a name up that is not where it was expected. */
+static struct field *field_search(struct projector *p, struct members *m)
+{
+	struct json name = {p->text, m->key};
+	struct field *f = field_find(m->object, p->text, m->key);
+
+	if (!f)
+		note_left_out(p->left_out, m->object, json_token(name));
+	return f;
+}
+
+/* The field of the member at m->key, NULL if there is none.  The field that followed in an earlier row is tried first. */
+static inline struct field *member_field(struct projector *p, struct members *m)
+{
+	struct field *f = *m->hint;
+
+	if (!is_plainly(f, p->text, m->key)) {
+		f = field_search(p, m);
+		if (!f)
+			return NULL;
+		*m->hint = f;
+	}
+	m->hint = &f->after;
+	return f;
+}
+
+static void members_begin(struct projector *p, struct members *m, struct field *object, const struct json_node *node)
+{
+	m->object = object;
+	m->key = node + 1;
+	m->end = node + node->size;
+	m->first_hint = object->children;
+	m->hint = &m->first_hint;
+	m->noted = object->shuffled || (!object->parent && p->extras);
+	m->strayed = false;
+	m->extra = NULL;
+	m->next = object->children;
+	m->required = 0;
+	m->length = p->out->length;
+	m->from = p->from;
+	m->to = p->to;
+	if (!m->noted)
+		return;
+	memset(m->values, 0, object->count * sizeof *m->values);
+	for (; m->key < m->end; m->key = json_node_after(p->text, m->key + 1)) {
+		const struct field *f = member_field(p, m);
+		if (f)
+			m->values[f - object->children] = m->key + 1;
+	}
+}
+
+/* The next member that is to be written; of required fields also what is missing, without a value. */
+static bool noted_next(struct projector *p, struct members *m)
+{
+	while (m->next < m->object->children + m->object->count) {
+		m->field = m->next++;
+		m->value = m->values[m->field - m->object->children];
+		m->extra = m->object->parent ? NULL : extra_of(p, m->field);
+		if (m->extra)
+			m->value = NULL;
+		if (m->field->selected && (m->value || m->extra || m->field->required))
+			return true;
+	}
+	return false;
+}
+
+static inline bool member_next(struct projector *p, struct members *m)
+{
+	if (m->noted)
+		return noted_next(p, m);
+	while (m->key < m->end) {
+		struct field *f = member_field(p, m);
+
+		m->value = m->key + 1;
+		m->key = json_node_after(p->text, m->value);
+		if (!f)
+			continue;
+		m->field = f;
+		m->strayed = f < m->next;
+		m->next = f + 1;
+		m->required += f->required;
+		if (f->selected || m->strayed)
+			return !m->strayed;
+	}
+	return false;
+}
+
+/* After all members are written, or not: once more, the second way?  ok: each did fit. */
+static bool members_again(struct projector *p, struct members *m, bool *ok)
+{
+	if (m->noted || (*ok && !m->strayed && m->required == m->object->needs))
+		return false;
+	p->out->length = m->length;
+	p->from = m->from;
+	p->to = m->to;
+	m->object->shuffled = *ok = true;
 	return true;
 }
 
 /* A value as its field wants it.  false: it does not fit, and p says why. */
-static bool put_value(struct projector *p, const struct field *f, const struct json_node *node)
+static bool put_value(struct projector *p, struct field *f, const struct json_node *node)
 {
-	const struct json_node *values[SINGER_FIELDS], *end;
 	const char *from = p->text + node->at;
 	unsigned type = type_at(from);
-	bool first = true;
-	size_t i;
+	bool first, ok = true;
 
 	if (!(f->types & type))
 		return put_other(p, f, node);
@@ -1771,39 +1839,35 @@ static bool put_value(struct projector *p, const struct field *f, const struct j
 	if (type == TYPE(JSON_STRING) && f->date_time)
 		return put_time_of(p, f, node);
 	if (type == TYPE(JSON_ARRAY) && f->items) {
+		const struct json_node *end = node + node->size;
 		copy(p, from, from + 1);
-		end = node + node->size;
-		for (node++; node < end; node = node_after(p->text, node), first = false) {
+		for (first = true, node++; ok && node < end; node = json_node_after(p->text, node), first = false) {
 			from = after_comma(p, p->text + node->at, first);
 			if (copy_leaf(p, f->items, from, node))
 				continue;
 			copy(p, from, p->text + node->at);
-			if (!put_value(p, f->items, node))
-				return false;
+			ok = put_value(p, f->items, node);
 		}
 		put_byte(p, ']');
 	} else if (type == TYPE(JSON_OBJECT) && f->children) {
-		note_members(p, f, node, values);
-		if (!f->parent && !has_required(p, f, values))
-			return false;
-		copy(p, from, from + 1);
-		for (i = 0; i < f->count; i++) {
-			const struct field *child = &f->children[i];
-			const struct singer_extra *extra = f->parent ? NULL : extra_of(p, child);
-
-			if (!child->selected || (!extra && !values[i]))
-				continue;
-			if (extra ? !put_extra(p, child, extra, first)
-				  : !copy_member(p, child, values[i], first) &&
-					    (put_name(p, child, values[i] - 1, first), !put_value(p, child, values[i])))
-				return false;
-			first = false;
-		}
-		put_byte(p, '}');
+		struct members m;
+		do {
+			members_begin(p, &m, f, node);
+			copy(p, from, from + 1);
+			for (first = true; ok && member_next(p, &m); first = false) {
+				if (!m.value) {
+					ok = put_added(p, m.field, m.extra, first);
+				} else if (!copy_member(p, m.field, m.value, first)) {
+					put_name(p, m.field, m.value - 1, first);
+					ok = put_value(p, m.field, m.value);
+				}
+			}
+			put_byte(p, '}');
+		} while (members_again(p, &m, &ok));
 	} else {
 		copy_value(p, node);
 	}
-	return true;
+	return ok;
 }
 
 /* ---- Projection: a row that does not fit ---- */
@@ -1827,20 +1891,14 @@ static void row_name(const struct selection *sel, struct json row, const struct 
 	}
 }
 
-static void types_name(unsigned types, char *to, size_t size)
+static void types_text(unsigned types, char *to, size_t size)
 {
-	static const struct {
-		unsigned bit;
-		const char *name;
-	} names[] = {{TYPE(JSON_NULL), "null"},    {TYPE(JSON_BOOL), "boolean"},  {TYPE(JSON_NUMBER), "number"},
-		     {TYPE_INTEGER, "integer"},    {TYPE(JSON_STRING), "string"}, {TYPE(JSON_ARRAY), "array"},
-		     {TYPE(JSON_OBJECT), "object"}};
-	size_t i, length = 0;
+	const struct type_name *t;
+	size_t length = 0;
 
-	for (i = 0; i < sizeof names / sizeof *names && length < size; i++)
-		if (types & names[i].bit)
-			length += (size_t)snprintf(to + length, size - length, "%s%s", length ? " or " : "",
-						   names[i].name);
+	for (t = type_names; t->name && length < size; t++)
+		if (types & t->bit)
+			length += (size_t)snprintf(to + length, size - length, "%s%s", length ? " or " : "", t->name);
 }
 
 static bool fail_misfit(const struct selection *sel, struct json row, const struct projector *p, struct error *error)
@@ -1857,7 +1915,7 @@ static bool fail_misfit(const struct selection *sel, struct json row, const stru
 	if (p->misfit->required && (p->found <= JSON_NULL || (p->what && p->misfit->types & TYPE(JSON_NULL))))
 		return fail(error, "stream %s: a row%s: %s is %s, but it belongs to the key or dates the row",
 			    sel->stream->name, name, path_of(p->misfit, &path), what);
-	types_name(p->misfit->types, types, sizeof types);
+	types_text(p->misfit->types, types, sizeof types);
 	return fail(error,
 		    "stream %s: a row%s: %s is %s, but the schema takes %s%s; deselect it, or change its type in the "
 		    "catalog",
@@ -1945,10 +2003,8 @@ static void put_required(struct json_out *out, const struct field *f, struct jso
 
 	put(out, "[");
 	for (it = json_each(names); json_next(&it);) {
-		size_t i;
-		for (i = 0; i < f->count && !json_equals(it.value, f->children[i].name); i++)
-			;
-		if (i < f->count && !f->children[i].selected)
+		const struct field *child = field_called(f, it.value);
+		if (child && !child->selected)
 			continue;
 		put(out, first ? "" : ",");
 		json_put_value(out, it.value, 0);
@@ -2049,9 +2105,9 @@ void singer_schema(struct singer *s, struct selection *sel)
 static void put_extracted(struct singer *s, int64_t us)
 {
 	struct str tail = {s->tail, SINGER_TAIL};
-	char time[TIME_SIZE], text[SINGER_TAIL + 1];
 
 	if (!s->tail[0] || s->extracted_us != us) {
+		char time[TIME_SIZE], text[SINGER_TAIL + 1];
 		time_format(us, time);
 		snprintf(text, sizeof text, ",\"time_extracted\":\"%s\"}\n", time);
 		memcpy(s->tail, text, SINGER_TAIL);
@@ -2078,8 +2134,7 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 		s->out.length = mark;
 		return fail_misfit(sel, row, &p, error);
 	}
-	if (p.to)
-		span_end(&p);
+	span_end(&p);
 	put_extracted(s, extracted_us);
 	if (line_end(s, mark)) {
 		sel->records++;
@@ -2135,6 +2190,8 @@ bool state_read(struct state *st, struct json doc, struct arena *arena, struct e
 	if (json_type(type) == JSON_STRING && !json_get(doc, "bookmarks").node)
 		return fail(error, "the document is a message of another kind; %s", expected);
 	syncing = json_get(doc, "currently_syncing");
+	if (json_count(doc) && !syncing.node && !json_get(doc, "bookmarks").node)
+		log_line(LOG_WARNING, "the state has no \"bookmarks\": every stream starts at start_date");
 	if (json_type(syncing) == JSON_STRING && !json_string(syncing, arena, &st->syncing))
 		return fail(error, "no memory for the state");
 	if (json_type(doc) == JSON_OBJECT)
@@ -2174,7 +2231,9 @@ bool state_get(const struct state *st, const struct singer_stream *stream, int64
 	time = bookmark_time(json_get(json_get(st->old, "bookmarks"), stream->name), stream->replication_key);
 	if (json_type(time) <= JSON_NULL)
 		return true;
-	if (json_string(time, st->arena, &text) && time_parse(text, us))
+	if (json_type(time) == JSON_STRING && !json_string(time, st->arena, &text))
+		return fail(error, "no memory for the state");
+	if (json_type(time) == JSON_STRING && time_parse(text, us))
 		return true;
 	return fail(error,
 		    "the bookmark of stream %s is not an RFC 3339 time; expected {\"%s\": \"2021-02-01T00:00:00Z\"}, "

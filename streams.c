@@ -183,11 +183,10 @@ static void parents_lose(struct parents *p, enum loss loss)
 
 /* ---- Time ---- */
 
-#define SECOND_US  INT64_C(1000000)
-#define DAY_US     (86400 * SECOND_US)
-#define SPAN_US    (30 * DAY_US)
-#define METRIC_US  (60 * SECOND_US)                    /* between two metric lines of a stream */
-#define FIRST_YEAR (-INT64_C(62135596800) * SECOND_US) /* 0001-01-01, the earliest instant that can be written */
+#define SECOND_US INT64_C(1000000)
+#define DAY_US    (86400 * SECOND_US)
+#define SPAN_US   (30 * DAY_US)
+#define METRIC_US (60 * SECOND_US) /* between two metric lines of a stream */
 
 /* Delivery metrics by day begin at most 14 days ago, so the oldest day that is whole is 13 days before today. */
 #define DELIVERY_REACH_US (14 * DAY_US)
@@ -209,6 +208,8 @@ static int64_t day_start(int64_t us)
 	return us - into - (into < 0 ? DAY_US : 0);
 }
 
+enum { MONTH_LENGTH = 7, DATE_LENGTH = 10 }; /* of a written instant's beginning */
+
 /* By way of text: its first ten characters are the date. */
 static int64_t month_start(int64_t us)
 {
@@ -217,7 +218,7 @@ static int64_t month_start(int64_t us)
 
 	time_format(us, text);
 	memcpy(text + 8, "01", 2);
-	time_parse((struct str){text, 10}, &start);
+	time_parse((struct str){text, DATE_LENGTH}, &start);
 	return start;
 }
 
@@ -228,13 +229,13 @@ static int64_t month_next(int64_t start)
 
 static int64_t month_before(int64_t start)
 {
-	return start > FIRST_YEAR ? month_start(start - 1) : start;
+	return month_start(start - 1);
 }
 
-static const char *date_text(int64_t us, char text[TIME_SIZE])
+static const char *date_text(int64_t us, int length, char text[TIME_SIZE])
 {
 	time_format(us, text);
-	text[10] = '\0';
+	text[length] = '\0';
 	return text;
 }
 
@@ -254,7 +255,7 @@ static const char *date_text(int64_t us, char text[TIME_SIZE])
  * A stream with nothing to ask for (no parents, an empty time) has one empty job all the same: its place in the
  * output, where its SCHEMA and STATE are written. */
 
-/* Places in the order of the streams. */
+/* A place in the order of the streams. */
 struct entry {
 	size_t stream;
 	bool quiet;   /* not selected: read for the ids of its rows, of which nothing is written */
@@ -286,11 +287,12 @@ struct plan {
 struct job {
 	/* What plan_next says of it. */
 	size_t stream;
-	uint64_t rank; /* its number in the plan, from 1 on */
-	bool quiet, first, last,
-		closes;   /* of its stream: not written, the first, the last job; the last of its window */
+	uint64_t rank;    /* its number in the plan, from 1 on */
+	bool quiet;       /* its rows are not written */
+	bool first, last; /* of its stream */
+	bool closes;      /* the last of its window */
 	bool empty;       /* nothing to ask for */
-	bool open;        /* the window has no end but the time of the answer */
+	bool open;        /* a span without an end: up to the time of the answer */
 	int64_t from, to; /* its window */
 	size_t parent;    /* if its stream has parents */
 	/* What the walk makes of it. */
@@ -315,6 +317,14 @@ static const struct parents *plan_parents(const struct plan *p, size_t stream)
 	return parent < STREAMS ? &p->parents[parent] : NULL;
 }
 
+/* Is since after now, or not before end_date?  Then there is nothing to ask for, not even parents. */
+static bool plan_ahead(const struct plan *p, size_t stream)
+{
+	int64_t since = p->since[stream].us;
+
+	return streams[stream].singer.replication_key && (since > p->opt->now_us || since >= p->opt->end_us);
+}
+
 static void plan_place(struct plan *p, const struct selection sel[], bool placed[], size_t stream)
 {
 	if (placed[stream])
@@ -337,20 +347,12 @@ static void plan_order(struct plan *p, const struct selection sel[], struct str 
 		size_t stream = (start + i) % STREAMS, parent = parent_of(stream);
 		if (!sel[stream].selected)
 			continue;
-		if (parent < STREAMS) {
+		if (parent < STREAMS && !plan_ahead(p, stream)) {
 			p->is_parent[parent] = true;
 			plan_place(p, sel, placed, parent);
 		}
 		plan_place(p, sel, placed, stream);
 	}
-}
-
-/* Is since after now, or not before end_date? */
-static bool plan_ahead(const struct plan *p, size_t stream)
-{
-	int64_t since = p->since[stream].us;
-
-	return streams[stream].singer.replication_key && (since > p->opt->now_us || since >= p->opt->end_us);
 }
 
 /* The oldest day that the API still has whole. */
@@ -404,14 +406,15 @@ static void plan_open(struct plan *p, size_t stream)
 static void plan_job(struct plan *p, const struct entry *e, struct job *j)
 {
 	const struct parents *parents = plan_parents(p, e->stream);
-	int64_t end = window_end(streams[e->stream].walk, p->from);
+	enum walk walk = streams[e->stream].walk;
+	int64_t end = window_end(walk, p->from);
 
 	j->stream = e->stream;
 	j->quiet = e->quiet;
 	j->rank = ++p->rank;
 	j->from = p->from;
-	j->to = earlier(end, p->until);
-	j->open = end >= p->until && p->opt->end_us == INT64_MAX;
+	j->to = earlier(end, walk == WALK_DAYS ? p->opt->now_us : p->until); /* days are whole, but today */
+	j->open = walk == WALK_SPANS && end >= p->until && p->opt->end_us == INT64_MAX;
 	j->parent = p->parent;
 	j->empty = p->from >= p->until || (parents && p->parent == parents->packed.length);
 	if (parents && !j->empty)
@@ -436,7 +439,7 @@ static bool plan_next(struct plan *p, struct job *j)
 		const struct parents *parents = plan_parents(p, e->stream);
 		if (e->dropped)
 			continue;
-		if (parents && !parents->whole && !parents->lost)
+		if (parents && !parents->whole && !parents->lost && !plan_ahead(p, e->stream))
 			return false;
 		memset(j, 0, sizeof *j);
 		j->first = !p->opened;
@@ -482,7 +485,7 @@ static void put_encoded(struct json_out *out, struct str s)
  * rows are compared anyway.  A delivery day's last millisecond is its end, for the API's window may hold its end. */
 static int64_t asked_from(const struct job *j)
 {
-	return streams[j->stream].walk == WALK_SPANS ? later(j->from - SECOND_US, FIRST_YEAR) : j->from;
+	return streams[j->stream].walk == WALK_SPANS ? j->from - SECOND_US : j->from;
 }
 
 static int64_t asked_to(const struct job *j)
@@ -511,19 +514,21 @@ static struct str placeholder(const struct job *j, const struct parents *parents
 		return parent_field(parents, j->parent, field);
 	time_format(str_is(name, "to") ? asked_to(j) : asked_from(j), text);
 	if (str_is(name, "month"))
-		text[10] = '\0';
+		text[DATE_LENGTH] = '\0';
 	else
 		memcpy(text + 23, "Z", 2);
 	return str_of(text);
 }
 
-/* The path's template filled in.  The open end of a job has no {to}: the parameter is left out. */
+/* The path's template filled in.  An open span has no endTime, the last parameter. */
 static void put_path(struct json_out *out, const struct job *j, const struct parents *parents)
 {
-	const char *p = streams[j->stream].path;
+	const char *p = streams[j->stream].path, *end = p + strlen(p);
 	char text[TIME_SIZE];
 
-	while (*p) {
+	if (j->open)
+		end = strstr(p, "&endTime=");
+	while (p < end) {
 		struct str plain = {p, strcspn(p, "{")}, name = {p + plain.n + 1, 0};
 		json_put(out, plain);
 		p += plain.n;
@@ -533,9 +538,6 @@ static void put_path(struct json_out *out, const struct job *j, const struct par
 		p = name.s + name.n + 1;
 		if (parent_field_named(name) < PARENT_FIELDS)
 			put_encoded(out, placeholder(j, parents, name, text));
-		else if (str_is(name, "to") && j->open && streams[j->stream].walk == WALK_SPANS)
-			while (!out->failed && out->bytes[--out->length] != '&')
-				continue;
 		else
 			json_put(out, placeholder(j, parents, name, text));
 	}
@@ -558,13 +560,13 @@ static void job_path(struct json_out *out, const struct job *j, const struct par
 }
 
 /* Does a path come from this template? */
-static bool path_matches(const char *template, const char *path)
+static bool path_matches(const char *from, const char *path)
 {
-	while (*template && *template != '?') {
-		if (*template == '{') {
-			template += strcspn(template, "}") + 1;
+	while (*from && *from != '?') {
+		if (*from == '{') {
+			from += strcspn(from, "}") + 1;
 			path += strcspn(path, "/?");
-		} else if (*template ++ != *path++) {
+		} else if (*from++ != *path++) {
 			return false;
 		}
 	}
@@ -647,7 +649,7 @@ static void text_add_api_error(struct text *t, const struct http_response *a)
 
 enum {
 	PAGE_TAPE_LIMIT = 2 * HTTP_BODY_LIMIT, /* far more than a body's nodes take, unless it is made to hurt */
-	PAGE_COST = 1024                       /* bytes of a held page beside body and tape, roughly */
+	PAGE_COST = 2048                       /* bytes of a held page beside body and tape, with its job, roughly */
 };
 
 /* An answer: whole, looked over, not yet consumed. */
@@ -677,11 +679,11 @@ static void page_free(struct http *http, struct page *p)
 	free(p);
 }
 
-static bool is_one_of(struct json v, enum json_type a, enum json_type b)
+static bool is_if_any(struct json v, enum json_type expected)
 {
 	enum json_type type = json_type(v);
 
-	return type == a || type == b || type == JSON_ABSENT;
+	return type == expected || type == JSON_NULL || type == JSON_ABSENT;
 }
 
 /* Finds the rows and the next cursor.  What is wrong with the rows, or NULL. */
@@ -699,7 +701,7 @@ static const char *page_misshape(const struct stream *s, struct page *p, struct 
 	for (it = json_each(p->rows); json_next(&it);)
 		if (json_type(it.value) != JSON_OBJECT)
 			return "holds a row that is no object";
-	if (!is_one_of(pagination, JSON_OBJECT, JSON_NULL) || !is_one_of(p->cursor, JSON_STRING, JSON_NULL))
+	if (!is_if_any(pagination, JSON_OBJECT) || !is_if_any(p->cursor, JSON_STRING))
 		return "has no readable pagination beside it";
 	return NULL;
 }
@@ -713,7 +715,7 @@ static void page_read(struct page *p, const struct stream *s)
 
 	p->tape.limit = PAGE_TAPE_LIMIT;
 	if (!json_parse(&p->tape, p->answer->body, p->answer->length, &root, &bad)) {
-		p->no_memory = strncmp(bad.what, "no memory", 9) == 0;
+		p->no_memory = strncmp(bad.what, "no memory", 9) == 0; /* which is no fault of the answer's */
 		snprintf(p->wrong, sizeof p->wrong, "no JSON, line %zu, column %zu: %s", bad.line, bad.column,
 			 bad.what);
 		return;
@@ -743,8 +745,9 @@ static void text_add_page(struct text *t, const struct page *p)
 
 /* What is known of a stream so far, in plan order. */
 struct tally {
-	bool begun, answered;     /* its turn came; some request was answered well */
-	uint64_t asked;           /* jobs with a request */
+	bool begun;               /* its turn came, and its end is not reported yet */
+	bool answered;            /* some request was answered well */
+	uint64_t asked;           /* jobs whose turn came */
 	uint64_t forbidden, gone; /* parents left out: 403, and 404 or without sourceId */
 	char first_left_out[64];  /* id of the first of them */
 	uint64_t in_window;       /* rows written since the last bookmark was due */
@@ -821,7 +824,8 @@ static const char *advice(const struct http_response *a)
 		{200, 200, "it was asked three times; run again later"},
 		{300, 399, "redirects are not followed; check base_url and region"},
 		{404, 404, "check base_url and region"},
-		{400, 499, "check page_size, start_date and end_date"},
+		{400, 400, "check start_date, end_date and page_size"},
+		{422, 422, "check start_date, end_date and page_size"},
 	};
 	size_t i;
 
@@ -1118,7 +1122,7 @@ static enum step row_take(struct run *r, const struct job *j, const struct page 
 {
 	struct selection *sel = &r->sel[j->stream];
 	struct tally *t = &r->tally[j->stream];
-	struct error why = {""};
+	struct error why;
 	int64_t us = 0;
 
 	if (sel->stream->replication_key) {
@@ -1127,9 +1131,10 @@ static enum step row_take(struct run *r, const struct job *j, const struct page 
 		if (!row_wanted(r, j, us))
 			return STEP_ON;
 	}
-	singer_schema(r->singer, sel);
-	if (!singer_record(r->singer, sel, row, x->extra, x->n, p->answer->received_us, &why))
-		return r->singer->write_errno ? STEP_END : stream_fails(r, j, p, why.text);
+	if (!singer_record(r->singer, sel, row, x->extra, x->n, p->answer->received_us, &why)) {
+		log_line(LOG_ERROR, "%s; the stream ends there (GET %.400s)", why.text, p->path.bytes);
+		return stream_ends(r, j, LOSS_FAILED);
+	}
 	t->highest = t->in_window++ ? later(t->highest, us) : us;
 	return STEP_ON;
 }
@@ -1233,7 +1238,7 @@ static enum step stream_begin(struct run *r, const struct job *j)
 	if (!put_state(r))
 		return STEP_END;
 	warn_of_time(r, j);
-	if (parents && parents->sourceless && streams[j->stream].walk == WALK_DAYS) {
+	if (streams[j->stream].walk == WALK_DAYS && parents->sourceless && !plan_ahead(&r->plan, j->stream)) {
 		t->gone = parents->sourceless;
 		parent_left_out(r, j->stream, parents->first_sourceless);
 	}
@@ -1248,28 +1253,38 @@ static void count_records(struct run *r, size_t stream)
 	t->counted = r->sel[stream].records;
 }
 
+static void warn_of_parents(const struct tally *t, size_t stream)
+{
+	if (t->forbidden + t->gone)
+		log_line(LOG_WARNING,
+			 "%s: left out for single %s: %llu forbidden (403), %llu not found (404) or without sourceId, "
+			 "first %s",
+			 stream_name(stream), streams[stream].singer.parent, (unsigned long long)t->forbidden,
+			 (unsigned long long)t->gone, t->first_left_out);
+}
+
+static void warn_of_gap(const struct tally *t, size_t stream)
+{
+	bool days = streams[stream].walk == WALK_DAYS;
+	int length = days ? DATE_LENGTH : MONTH_LENGTH;
+	char from[TIME_SIZE], to[TIME_SIZE];
+
+	if (t->gap)
+		log_line(LOG_WARNING, "%s: the API has nothing for the %s %s to %s: %s", stream_name(stream),
+			 days ? "days" : "months", date_text(t->gap_from, length, from),
+			 date_text(t->gap_to, length, to), days ? "it keeps 14 days; run more often" : t->gap_reason.s);
+}
+
 /* Once a stream is over, in whatever way: what the user should know of it. */
 static void stream_report(struct run *r, size_t stream)
 {
 	struct tally *t = &r->tally[stream];
-	const char *name = stream_name(stream);
-	bool days = streams[stream].walk == WALK_DAYS;
-	char from[TIME_SIZE], to[TIME_SIZE];
 
 	if (!t->begun)
 		return;
 	t->begun = false;
-	if (t->forbidden + t->gone)
-		log_line(
-			LOG_WARNING,
-			"%s: left out for single %s: %llu times forbidden (403), %llu times not found (404) or without "
-			"sourceId; the first is %s",
-			name, streams[stream].singer.parent, (unsigned long long)t->forbidden,
-			(unsigned long long)t->gone, t->first_left_out);
-	if (t->gap)
-		log_line(LOG_WARNING, "%s: the API has nothing for the %s %s to %s: %s", name, days ? "days" : "months",
-			 date_text(t->gap_from, from), date_text(t->gap_to, to),
-			 days ? "it keeps 14 days; run more often" : t->gap_reason.s);
+	warn_of_parents(t, stream);
+	warn_of_gap(t, stream);
 	selection_report(&r->sel[stream]);
 	count_records(r, stream);
 }
@@ -1511,8 +1526,9 @@ static enum step page_wait(struct run *r)
 		return run_stopped(r) ? STEP_STOP : run_ends("internal error", "nothing is under way");
 	if (came == r->token_probe)
 		return token_judge(r);
-	for (j = r->front; j->asked != came; j = j->next)
-		continue;
+	j = r->front;
+	while (j->asked != came)
+		j = j->next;
 	return page_come(r, j) ? STEP_ON : run_no_memory();
 }
 
@@ -1565,7 +1581,7 @@ static enum step job_begin(struct run *r, struct job *j)
 	enum step step = j->first ? stream_begin(r, j) : STEP_ON;
 
 	j->begun = true;
-	r->tally[j->stream].asked += !j->empty;
+	r->tally[j->stream].asked++;
 	return step;
 }
 
@@ -1623,7 +1639,7 @@ static bool job_waits(const struct run *r, const struct job *j)
 	return r->token_probe || (j->begun && !j->held && (j->asked || j->want));
 }
 
-static enum sync_result walk(struct run *r)
+static enum sync_result walk_plan(struct run *r)
 {
 	for (;;) {
 		enum step step;
@@ -1705,7 +1721,7 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 	plan_order(&r.plan, sel, state->syncing);
 	selection_warn_keys(sel, STREAMS);
 	if (put_state(&r))
-		result = walk(&r);
+		result = walk_plan(&r);
 	if (r.front)
 		stream_report(&r, r.front->stream);
 	if (result == SYNC_DONE || result == SYNC_PARTLY)
@@ -1728,7 +1744,7 @@ static void probe_job(const struct run *r, struct job *j, size_t stream)
 	memset(j, 0, sizeof *j);
 	j->stream = stream;
 	j->rank = stream + 1;
-	j->open = true;
+	j->open = streams[stream].walk == WALK_SPANS;
 	switch (streams[stream].walk) {
 	case WALK_LIST:
 	case WALK_PARENTS: break;
@@ -1771,13 +1787,15 @@ static enum step probe_ask_children(struct run *r, size_t parent)
 /* The first row; absent where there is none, or no good answer. */
 static struct json first_row(const struct page *p)
 {
+	struct json none = {NULL, NULL};
 	struct json_each it;
 
-	if (!page_is(p, 200) || p->wrong[0] || json_type(p->rows) == JSON_OBJECT)
+	if (!page_is(p, 200) || p->wrong[0])
+		return none;
+	if (json_type(p->rows) == JSON_OBJECT)
 		return p->rows;
 	it = json_each(p->rows);
-	json_next(&it);
-	return it.value;
+	return json_next(&it) ? it.value : none;
 }
 
 /* What follows from a page that has just come. */
@@ -1845,6 +1863,25 @@ static void probe_row(struct run *r, const struct job *j, struct json row, struc
 		text_add(what, "; %s", why.text);
 }
 
+static void probe_answer(struct run *r, const struct job *j, const struct page *p, struct text *what)
+{
+	int status = p->answer->status;
+
+	if (p->answer->outcome != HTTP_DONE) {
+		text_add(what, "%s", p->answer->error);
+	} else if (p->wrong[0]) {
+		text_add(what, "%s", p->wrong);
+	} else if (status == 200) {
+		probe_row(r, j, first_row(p), what);
+	} else {
+		if (status == 401 || status == 403)
+			text_add(what, "needs %s", streams[j->stream].needs);
+		else
+			text_add(what, "refused");
+		text_add_api_error(what, p->answer);
+	}
+}
+
 static void probe_tell(struct run *r, const struct job *j, struct probe *probe)
 {
 	const struct page *p = j->held;
@@ -1852,40 +1889,42 @@ static void probe_tell(struct run *r, const struct job *j, struct probe *probe)
 
 	if (r->singer)
 		singer_schema(r->singer, &r->sel[j->stream]);
-	if (!p) {
+	if (p)
+		probe_answer(r, j, p, &what);
+	else
 		text_add(&what, "not tried: no row of %s to ask for", stream_name(parent_of(j->stream)));
-	} else if (p->answer->outcome != HTTP_DONE) {
-		text_add(&what, "%s", p->answer->error);
-	} else {
-		probe->status = p->answer->status;
-		if (p->answer->status != 200)
-			text_add_api_error(&what, p->answer);
-		else if (p->wrong[0])
-			text_add(&what, "%s", p->wrong);
-		else
-			probe_row(r, j, first_row(p), &what);
-	}
+	probe->status = p && p->answer->outcome == HTTP_DONE ? p->answer->status : 0;
 	snprintf(probe->text, sizeof probe->text, "%.*s", (int)sizeof probe->text - 1, what.s);
+}
+
+static const struct job *probe_of(const struct run *r, size_t stream)
+{
+	const struct job *j = r->front;
+
+	while (j && j->stream != stream)
+		j = j->next;
+	return j;
 }
 
 enum sync_result streams_probe(struct http *http, struct singer *singer, struct selection sel[STREAMS],
 			       struct probe probes[STREAMS], const struct sync_options *opt)
 {
 	struct run r = {.http = http, .singer = singer, .sel = sel, .page_rows_limit = 1};
-	const struct job *j;
 	enum step step;
 	size_t i;
 
 	run_init(&r, opt);
+	for (i = 0; i < STREAMS; i++)
+		r.plan.since[i].us = INT64_MIN; /* whatever the dates in the config: nothing is ahead */
 	plan_order(&r.plan, sel, str_of(""));
+	step = probe_all(&r);
 	for (i = 0; i < STREAMS; i++) {
+		const struct job *j = probe_of(&r, i);
 		probes[i].status = 0;
 		snprintf(probes[i].text, sizeof probes[i].text, "%s", sel[i].selected ? "not tried" : "not selected");
+		if (step == STEP_ON && j && !j->quiet)
+			probe_tell(&r, j, &probes[i]);
 	}
-	step = probe_all(&r);
-	for (j = r.front; step == STEP_ON && j; j = j->next)
-		if (!j->quiet)
-			probe_tell(&r, j, &probes[j->stream]);
 	run_free(&r);
 	return step == STEP_ON ? SYNC_DONE : step == STEP_STOP ? SYNC_STOPPED : SYNC_ENDED;
 }

@@ -110,6 +110,17 @@ static const char *choice_find(const char *const *choices, const char *value)
 	return NULL;
 }
 
+/* Names the choices, since the help of an option need not. */
+static bool wrong_choice(const struct option *o, const char *value, struct error *error)
+{
+	char list[ERROR_SIZE / 2] = "";
+	size_t i, n = 0;
+
+	for (i = 0; o->choices[i] && n < sizeof list; i++)
+		n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", o->choices[i]);
+	return fail(error, "--%s: %.64s: unknown; expected one of %s", o->name, value, list);
+}
+
 static bool option_apply(struct options *options, const struct option *o, const char *value, struct error *error)
 {
 	char *field = (char *)options + o->at;
@@ -117,7 +128,7 @@ static bool option_apply(struct options *options, const struct option *o, const 
 	if (o->choices && value) {
 		const char *choice = choice_find(o->choices, value);
 		if (!choice)
-			return fail(error, "--%s: unknown value; %s", o->name, o->help);
+			return wrong_choice(o, value, error);
 		value = choice;
 	}
 	switch (o->kind) {
@@ -132,16 +143,21 @@ static bool option_apply(struct options *options, const struct option *o, const 
 	return true;
 }
 
-/* One option at argv[*i]; *i moves past it and its value. */
+static bool is_value(const char *arg)
+{
+	return arg && (arg[0] != '-' || arg[1] == '\0');
+}
+
+/* One option at argv[*i]; *i moves past it and its value.  A value that begins with '-' must be joined to its option, as
+ * with argparse: else a forgotten value would swallow the next option. */
 static bool option_read(struct options *options, char **argv, int *i, struct error *error)
 {
 	const char *arg = argv[(*i)++], *inline_value = NULL;
 	const struct option *o;
-	bool longer = arg[1] == '-';
 
 	if (arg[0] != '-' || arg[1] == '\0')
 		return fail(error, "%s: unexpected argument; --help lists the options", arg);
-	if (longer) {
+	if (arg[1] == '-') {
 		size_t n = strcspn(arg + 2, "=");
 		o = option_by_name(arg + 2, n, error);
 		if (arg[2 + n] == '=')
@@ -155,8 +171,10 @@ static bool option_read(struct options *options, char **argv, int *i, struct err
 		return false;
 	if (!o->value && inline_value)
 		return fail(error, "--%s: takes no value", o->name);
+	if (o->value && !inline_value && is_value(argv[*i]) && (!o->absent || choice_find(o->choices, argv[*i])))
+		inline_value = argv[(*i)++];
 	if (o->value && !inline_value)
-		inline_value = o->absent ? o->absent : argv[*i] ? argv[(*i)++] : NULL;
+		inline_value = o->absent;
 	if (o->value && !inline_value)
 		return fail(error, "--%s: needs a value: %s", o->name, o->value);
 	return option_apply(options, o, inline_value, error);
@@ -319,16 +337,16 @@ static bool config_set(struct config *config, enum key key, const char *text, co
 	int64_t number = 0;
 	bool ok = true;
 
-	if (*text == '\0') { /* how an environment or a settings form leaves something out */
+	if (k->type == TYPE_SECRET && strncasecmp(text, "Bearer ", 7) == 0)
+		text += 6 + strspn(text + 6, " ");
+	if (*text == '\0') { /* how a settings form leaves something out */
 		config->value[key].text = NULL;
+		config->value[key].number = 0;
 		return true;
 	}
 	switch (k->type) {
-	case TYPE_TEXT: break;
-	case TYPE_SECRET:
-		if (strncasecmp(text, "Bearer ", 7) == 0)
-			text += 7;
-		break;
+	case TYPE_TEXT:
+	case TYPE_SECRET: break;
 	case TYPE_TIME: ok = time_parse(str_of(text), &number); break;
 	case TYPE_INTEGER:
 		if (k->zero_is_default && strcmp(text, "0") == 0)
@@ -384,15 +402,18 @@ static bool config_from_json(struct config *config, struct json document, const 
 	return true;
 }
 
+/* An empty variable is how an environment leaves something out: it does not beat the files. */
 static const char *environment(const char *name)
 {
 	char variable[64] = "TAP_SEGMENT_";
+	const char *text;
 	size_t n = strlen(variable);
 
 	for (; *name && n < sizeof variable - 1; name++)
 		variable[n++] = (char)(*name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name);
 	variable[n] = '\0';
-	return getenv(variable);
+	text = getenv(variable);
+	return text && *text ? text : NULL;
 }
 
 static bool config_from_environment(struct config *config, struct error *error)
@@ -526,8 +547,8 @@ static bool state_document(struct arena *arena, const char *name, struct json *d
 		p--;
 	line.s = p;
 	line.n = (size_t)(end - p);
-	while (p-- > text.s)
-		lines += *p == '\n';
+	while (p > text.s)
+		lines += *--p == '\n';
 	return document_parse(arena, name, line, lines, document, error);
 }
 
@@ -552,20 +573,30 @@ static int usage_error(const struct tap *tap)
 	return EXIT_USAGE;
 }
 
-/* Writes what was collected for standard output, outside of discovery and sync. */
+/* The exit status after something was printed outside of discovery and sync. */
+static int print_status(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_SUCCESS;
+	if (errno != EPIPE)
+		log_line(LOG_CRITICAL, "standard output: %s", strerror(errno));
+	return EXIT_FAILURE;
+}
+
 static int print_out(struct json_out *out)
 {
-	bool ok = !out->failed && fwrite(out->bytes, 1, out->length, stdout) == out->length && fflush(stdout) == 0;
-
-	json_out_free(out);
-	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (out->failed)
+		log_line(LOG_CRITICAL, "no memory");
+	else
+		fwrite(out->bytes, 1, out->length, stdout);
+	return out->failed ? EXIT_FAILURE : print_status();
 }
 
 static int mode_version(struct tap *tap)
 {
 	(void)tap;
 	printf("tap-segment v%s, TLS by BearSSL, %zu built-in trust roots\n", VERSION, http_roots());
-	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return print_status();
 }
 
 static void help_option(const struct option *o)
@@ -575,7 +606,7 @@ static void help_option(const struct option *o)
 
 	snprintf(left, sizeof left, "  %c%c%s--%s%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
 		 o->letter ? ", " : "  ", o->name, before, o->value ? o->value : "", o->absent ? "]" : "");
-	printf("%-30s %s\n", left, o->help);
+	printf("%-33s %s\n", left, o->help);
 }
 
 static int mode_help(struct tap *tap)
@@ -594,11 +625,11 @@ static int mode_help(struct tap *tap)
 	for (i = 0; i < KEYS; i++) {
 		const struct config_key *k = &config_table[i];
 		const char *note = k->required ? "; required" : k->fallback ? "; default " : "";
-		printf("  %-27s %s%s%s\n", k->name, k->help, note, k->fallback ? k->fallback : "");
+		printf("  %-31s %s%s%s\n", k->name, k->help, note, k->fallback ? k->fallback : "");
 	}
 	puts("\nexit status: 0 all done; 1 something failed; 2 wrong usage, configuration, catalog or state;\n"
 	     "128 + signal number after SIGINT or SIGTERM");
-	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return print_status();
 }
 
 /* ---- Modes: --about ---- */
@@ -753,7 +784,7 @@ static void about_stream(struct json_out *out, const struct singer_stream *s)
 	if (same_names(s->key, s->unique_key)) {
 		put_text(out, "every row");
 	} else {
-		put_text(out, "one row a ");
+		put_text(out, "one row per ");
 		put_names(out, s->key);
 	}
 	put_text(out, " | ");
@@ -795,6 +826,7 @@ static int mode_about(struct tap *tap)
 {
 	const char *format = tap->options.format ? tap->options.format : "text";
 	struct json_out out = {0};
+	int status;
 
 	if (strcmp(format, "json") == 0)
 		about_json(tap, &out);
@@ -802,48 +834,23 @@ static int mode_about(struct tap *tap)
 		about_markdown(&out);
 	else
 		about_text(&out);
-	return print_out(&out);
+	status = print_out(&out);
+	json_out_free(&out);
+	return status;
 }
 
 /* ---- Modes: discovery, test, sync ---- */
 
-/* --select's rules, one string each, NULL-ended; NULL without the option or, with an error, without memory. */
-static const char **select_rules(struct tap *tap)
-{
-	const char *p = tap->options.select;
-	const char **rules;
-	size_t n = 0, count = 2;
-
-	for (; *p; p++)
-		count += *p == ',';
-	rules = arena_alloc(&tap->arena, count, sizeof *rules);
-	for (p = tap->options.select; rules && *p;) {
-		struct str rule = {p, strcspn(p, ",")};
-		p += rule.n + (p[rule.n] == ',');
-		rule = trim(rule);
-		if (rule.n && !(rules[n++] = arena_string(&tap->arena, rule)))
-			rules = NULL;
-	}
-	if (!rules)
-		fail(&tap->error, "--select: no memory");
-	else if (n == 0) {
-		fail(&tap->error, "--select: holds no rule; expected globs such as sources,iam_*");
-		rules = NULL;
-	}
-	return rules;
-}
-
 static bool make_selection(struct tap *tap, struct json catalog)
 {
-	const char **rules = NULL;
+	const char *const rules[] = {tap->options.select, NULL};
+	bool unique_keys = tap->config.value[KEY_UNIQUE_KEYS].number != 0;
 	size_t i;
 
 	for (i = 0; i < STREAMS; i++)
 		tap->selection[i].stream = &streams[i].singer;
-	if (tap->options.select && !(rules = select_rules(tap)))
-		return false;
-	return selection_make(tap->selection, STREAMS, catalog, (const char *const *)rules,
-			      tap->config.value[KEY_UNIQUE_KEYS].number != 0, &tap->arena, &tap->error);
+	return selection_make(tap->selection, STREAMS, catalog, tap->options.select ? rules : NULL, unique_keys,
+			      &tap->arena, &tap->error);
 }
 
 /* What became of standard output.  A target that went away has said why itself. */
@@ -1004,14 +1011,42 @@ static int exit_status(enum sync_result result)
 	return EXIT_FAILURE;
 }
 
+/* Puts the name of the file in front of what is wrong with its content; an option's error stands by itself. */
+static bool blame(struct tap *tap, const char *file)
+{
+	struct error bare = tap->error;
+
+	if (!file || bare.text[0] == '-')
+		return false;
+	return fail(&tap->error, "%s: %s", file, bare.text);
+}
+
+/* Bookmarks that can't be read would be found out in the middle of the run otherwise. */
+static bool check_bookmarks(struct tap *tap)
+{
+	size_t i;
+	int64_t unused;
+
+	for (i = 0; i < STREAMS; i++)
+		if (streams[i].singer.replication_key && !tap->selection[i].full_table &&
+		    !state_get(&tap->state, &streams[i].singer, &unused, &tap->error))
+			return false;
+	return true;
+}
+
 static bool prepare_sync(struct tap *tap)
 {
 	const char *catalog_name = tap->options.catalog ? tap->options.catalog : tap->options.properties;
 	struct json catalog = {NULL, NULL}, state = {NULL, NULL};
 
-	return document_read(&tap->arena, catalog_name, &catalog, &tap->error) &&
-	       state_document(&tap->arena, tap->options.state, &state, &tap->error) && make_selection(tap, catalog) &&
-	       state_read(&tap->state, state, &tap->arena, &tap->error);
+	if (!document_read(&tap->arena, catalog_name, &catalog, &tap->error) ||
+	    !state_document(&tap->arena, tap->options.state, &state, &tap->error))
+		return false;
+	if (!make_selection(tap, catalog))
+		return blame(tap, catalog_name);
+	if (!state_read(&tap->state, state, &tap->arena, &tap->error) || !check_bookmarks(tap))
+		return blame(tap, tap->options.state);
+	return true;
 }
 
 static bool prepare_client(struct tap *tap, struct http **http)
@@ -1108,8 +1143,9 @@ static void on_alarm(int signal)
  * is ended by the alarm. */
 static void on_stop(int signal)
 {
-	if (!stop_signal)
-		stop_signal = signal;
+	if (stop_signal)
+		return; /* a second one must not put the alarm off */
+	stop_signal = signal;
 	alarm(1);
 }
 
@@ -1134,6 +1170,18 @@ static void signals_set(void)
 }
 
 /* ---- Main ---- */
+
+/* A closed standard descriptor would be given to the next file or socket, and messages or log lines would end up there.
+ * One that can't be written to fails as a closed one does. */
+static bool descriptors_hold(void)
+{
+	int fd;
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+			return false;
+	return true;
+}
 
 static bool file_holds(const char *name, const char *word)
 {
@@ -1187,6 +1235,8 @@ int main(int argc, char **argv)
 	static struct tap tap;
 	int status;
 
+	if (!descriptors_hold())
+		return EXIT_USAGE;
 	tap.singer.fd = STDOUT_FILENO;
 	signals_set();
 	status = options_read(&tap.options, argc, argv, &tap.error) ? 0 : EXIT_USAGE;

@@ -1,23 +1,36 @@
-/* bench DIRECTORY - how fast pages of JSON become a tape and RECORD lines.
+/* bench - the measurements of test/bench.py that want to be done in C.
+ *
+ *	bench pages DIRECTORY
  * Makes a page each of usage, audit events and the destination catalog as the API would send them, the same bytes in
  * every run, writes it to DIRECTORY/NAME.json for other programs to be measured on, and prints a line for each:
- *   NAME BYTES MEMCPY PARSE RECORD      the last three in nanoseconds, the median of many repetitions
+ *	NAME BYTES MEMCPY PARSE RECORD      the last three in nanoseconds, the median of many repetitions
  * MEMCPY copies the page, PARSE brings it to a tape, RECORD does all that a sync does with a page that has come: parse,
- * project by the built-in schema, write each row to /dev/null as a RECORD line. */
+ * project by the built-in schema, write each row to /dev/null as a RECORD line.
+ *
+ *	bench roots FILE
+ * Prints how many nanoseconds it takes to read the trusted roots in FILE, the median likewise.
+ *
+ *	bench run REPORT COMMAND [ARGUMENT...]
+ * Runs a command and writes to the file REPORT: CPU and wall time in microseconds, peak of resident memory in KiB.
+ * That has to be done by a small program: a child's peak begins with the memory of the process that it was forked from. */
+#include "../http.h"
 #include "../json.h"
 #include "../singer.h"
 #include "../streams.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 /* ---- Pages ----
- * Rows are made from templates.  In a template ^ stands for an id of 22 characters, # for a number, % for a day of a
+ * Rows are made from templates.  In a template ^ stands for an id of 22 characters, # for a number, & for one below 30, % for a day of a
  * month, ~ for a sentence. */
 
 static const char usage_row[] = "{\"sourceId\":\"^\",\"apiCalls\":\"#\",\"timestamp\":\"2021-02-%T00:00:00.000Z\"}";
@@ -51,14 +64,22 @@ static const char catalog_action[] =
 	"{\"id\":\"^\",\"slug\":\"trackEvent\",\"name\":\"Track "
 	"Event\",\"description\":\"~\",\"platform\":\"CLOUD\",\"hidden\":"
 	"false,\"defaultTrigger\":\"type = \\\"track\\\" and event = \\\"Order Completed\\\"\",\"fields\":[";
-static const char catalog_field[] =
-	"{\"id\":\"^\",\"sortOrder\":#,\"fieldKey\":\"products\",\"label\":\"Products\",\"type\":\"OBJECT\","
-	"\"description\":\"~\","
-	"\"placeholder\":\"\",\"defaultValue\":{\"@arrayPath\":[\"$.properties.products\",{\"sku\":{\"@path\":\"$."
-	"sku\"},"
-	"\"price\":{\"@path\":\"$.price\"}}]},\"required\":false,\"multiple\":true,\"choices\":[{\"label\":\"Yes\","
-	"\"value\":"
-	"true},{\"label\":\"No\",\"value\":false}],\"dynamic\":false,\"allowNull\":true,\"hidden\":false}";
+#define FIELD \
+	"{\"id\":\"^\",\"sortOrder\":&,\"fieldKey\":\"eventName#\",\"label\":\"Event Name\",\"description\":\"~\","
+static const char *const catalog_fields[] = {
+	FIELD "\"type\":\"STRING\",\"placeholder\":\"\",\"defaultValue\":{\"@path\":\"$.properties.eventName\"},"
+	      "\"required\":true,"
+	      "\"multiple\":false,\"choices\":null,\"dynamic\":false,\"allowNull\":false,\"hidden\":false}",
+	FIELD "\"type\":\"OBJECT\",\"defaultValue\":{\"@arrayPath\":[\"$.properties.products\",{\"sku\":{\"@path\":\"$."
+	      "sku\"}}]},"
+	      "\"required\":false,\"multiple\":true,\"dynamic\":false,\"allowNull\":true}",
+	FIELD "\"type\":\"BOOLEAN\",\"defaultValue\":true,\"required\":false,\"multiple\":false,\"choices\":[{"
+	      "\"label\":\"Yes\","
+	      "\"value\":true},{\"label\":\"No\",\"value\":false}],\"dynamic\":false,\"allowNull\":false}",
+	FIELD
+	"\"type\":\"INTEGER\",\"defaultValue\":null,\"required\":false,\"multiple\":false,\"choices\":[\"10\",\"100\"],"
+	"\"dynamic\":true,\"allowNull\":false}",
+};
 static const char catalog_preset[] = "{\"actionId\":\"^\",\"name\":\"Track "
 				     "Calls\",\"fields\":{\"userId\":{\"@if\":{\"exists\":{\"@path\":\"$.userId\"},"
 				     "\"then\":{\"@path\":\"$.userId\"},\"else\":{\"@path\":\"$.anonymousId\"}}},"
@@ -97,18 +118,19 @@ static void put_id(struct maker *m)
 	put_text(m, id);
 }
 
-/* A few words; now and then one that is not ASCII or holds an escape. */
+/* A few words; one in a hundred is not ASCII, one in a hundred holds an escape. */
 static void put_sentence(struct maker *m)
 {
-	static const char *const words[] = {
-		"the",         "Segment", "event",      "is",         "sent to",     "your",
-		"destination", "with",    "properties", "identifier", "optional",    "defaults",
-		"when",        "a",       "mapping",    "workspace",  "caf\xc3\xa9", "\\\"quoted\\\"",
-	};
+	static const char *const words[] = {"the",      "Segment",     "event", "is",         "sent to",
+					    "your",     "destination", "with",  "properties", "identifier",
+					    "optional", "when",        "a",     "mapping"};
 	uint32_t n = 4 + random_below(m, 20);
 
 	while (n--) {
-		put_text(m, words[random_below(m, sizeof words / sizeof *words)]);
+		uint32_t kind = random_below(m, 100);
+		put_text(m, kind == 0   ? "caf\xc3\xa9"
+			    : kind == 1 ? "\\\"quoted\\\""
+					: words[random_below(m, sizeof words / sizeof *words)]);
 		put_text(m, n ? " " : ".");
 	}
 }
@@ -118,7 +140,7 @@ static void put_template(struct maker *m, const char *template)
 	char day[3];
 
 	for (;; template ++) {
-		size_t plain = strcspn(template, "^#%~");
+		size_t plain = strcspn(template, "^#&%~");
 		struct str text = {template, plain};
 		json_put(&m->out, text);
 		template += plain;
@@ -126,6 +148,7 @@ static void put_template(struct maker *m, const char *template)
 		case '\0': return;
 		case '^': put_id(m); break;
 		case '#': json_put_int64(&m->out, random_below(m, UINT32_C(1) << random_below(m, 31))); break;
+		case '&': json_put_int64(&m->out, random_below(m, 30)); break;
 		case '%':
 			snprintf(day, sizeof day, "%02u", (unsigned)random_below(m, 28) + 1);
 			put_text(m, day);
@@ -160,7 +183,7 @@ static void put_option(struct maker *m)
 
 static void put_field(struct maker *m)
 {
-	put_template(m, catalog_field);
+	put_template(m, catalog_fields[random_below(m, sizeof catalog_fields / sizeof *catalog_fields)]);
 }
 
 static void put_action(struct maker *m)
@@ -236,6 +259,40 @@ static bool page_write(const struct page *page, const struct json_out *bytes, co
 
 enum { REPETITIONS = 101 };
 
+/* CPU time, so that what else the machine does is not counted. */
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* The median time of a repetition; -1 if one failed. */
+static int64_t median_ns(bool (*work)(void *), void *context)
+{
+	int64_t took[REPETITIONS];
+	size_t i;
+
+	for (i = 0; i < REPETITIONS; i++) {
+		int64_t begin = now_ns();
+		if (!work(context))
+			return -1;
+		took[i] = now_ns() - begin;
+	}
+	qsort(took, REPETITIONS, sizeof *took, compare);
+	return took[REPETITIONS / 2];
+}
+
+/* ---- Page to tape, page to records ---- */
+
 /* What the repetitions work on. */
 struct work {
 	const struct json_out *text;
@@ -248,14 +305,16 @@ struct work {
 	struct error error;
 };
 
-static bool work_copy(struct work *w)
+static bool work_copy(void *context)
 {
+	struct work *w = context;
 	memcpy(w->copy, w->text->bytes, w->text->length);
 	return w->copy[w->text->length / 2] != '\0'; /* somebody has to look at it, or it may be left out */
 }
 
-static bool work_parse(struct work *w)
+static bool work_parse(void *context)
 {
+	struct work *w = context;
 	struct json_error error;
 
 	arena_reset(&w->page);
@@ -263,8 +322,9 @@ static bool work_parse(struct work *w)
 	       fail(&w->error, "%zu:%zu: %s", error.line, error.column, error.what);
 }
 
-static bool work_record(struct work *w)
+static bool work_record(void *context)
 {
+	struct work *w = context;
 	struct json_each it;
 
 	if (!work_parse(w))
@@ -273,37 +333,6 @@ static bool work_record(struct work *w)
 		if (!singer_record(&w->singer, &w->selection, it.value, NULL, 0, 0, &w->error))
 			return false;
 	return singer_flush(&w->singer) || fail(&w->error, "/dev/null: %s", strerror(w->singer.write_errno));
-}
-
-static int64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-	const int64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-/* The median time of a repetition; -1 if one failed. */
-static int64_t median_ns(bool (*work)(struct work *), struct work *w)
-{
-	int64_t took[REPETITIONS];
-	size_t i;
-
-	for (i = 0; i < REPETITIONS; i++) {
-		int64_t begin = now_ns();
-		if (!work(w))
-			return -1;
-		took[i] = now_ns() - begin;
-	}
-	qsort(took, REPETITIONS, sizeof *took, compare);
-	return took[REPETITIONS / 2];
 }
 
 static bool work_begin(struct work *w, const struct page *page, const struct json_out *text)
@@ -354,23 +383,110 @@ static bool page_measure(const struct page *page, const struct json_out *text, s
 	return ok;
 }
 
-int main(int argc, char **argv)
+static int bench_pages(const char *directory)
 {
-	size_t i;
 	bool ok = true;
+	size_t i;
 
-	if (argc != 2) {
-		fputs("usage: bench DIRECTORY\n", stderr);
-		return 2;
-	}
 	for (i = 0; i < sizeof pages / sizeof *pages && ok; i++) {
 		struct maker m = {0};
 		struct error error = {""};
-		ok = page_make(&pages[i], &m) && page_write(&pages[i], &m.out, argv[1]) &&
+		ok = page_make(&pages[i], &m) && page_write(&pages[i], &m.out, directory) &&
 		     page_measure(&pages[i], &m.out, &error);
 		if (!ok)
 			fprintf(stderr, "bench: %s: %s\n", pages[i].name, *error.text ? error.text : "cannot be made");
 		json_out_free(&m.out);
 	}
 	return ok ? 0 : 1;
+}
+
+/* ---- Trusted roots ---- */
+
+static bool open_client(void *context)
+{
+	struct http_options options = {.base_url = "https://localhost",
+				       .token = "token",
+				       .user_agent = "bench",
+				       .ca_file = context,
+				       .proxy = "",
+				       .connections = 1,
+				       .attempts = 1,
+				       .timeout_ms = 1000,
+				       .backoff_ms = 1000,
+				       .patience_ms = 1000};
+	char error[HTTP_ERROR_SIZE];
+	struct http *http = http_open(&options, error);
+
+	if (!http)
+		fprintf(stderr, "bench: %s\n", error);
+	else
+		http_close(http);
+	return http != NULL;
+}
+
+static int bench_roots(char *file)
+{
+	int64_t took = median_ns(open_client, file);
+
+	if (took >= 0)
+		printf("%" PRId64 "\n", took);
+	return took >= 0 ? 0 : 1;
+}
+
+/* ---- What a command costs ---- */
+
+static int64_t wall_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static int64_t microseconds(struct timeval t)
+{
+	return (int64_t)t.tv_sec * 1000000 + t.tv_usec;
+}
+
+static bool report_write(const char *name, int64_t wall)
+{
+	struct rusage used;
+	FILE *file = fopen(name, "w");
+
+	if (!file || getrusage(RUSAGE_CHILDREN, &used) != 0)
+		return false;
+	fprintf(file, "%" PRId64 " %" PRId64 " %ld\n", microseconds(used.ru_utime) + microseconds(used.ru_stime), wall,
+		used.ru_maxrss);
+	return fclose(file) == 0;
+}
+
+/* The command's exit status, 128 + signal, or 127. */
+static int bench_run(const char *report, char **command)
+{
+	int64_t begin = wall_us();
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		execvp(command[0], command);
+		fprintf(stderr, "bench: %s: %s\n", command[0], strerror(errno));
+		_exit(127);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child || !report_write(report, wall_us() - begin)) {
+		perror("bench: run");
+		return 127;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "pages") == 0)
+		return bench_pages(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "roots") == 0)
+		return bench_roots(argv[2]);
+	if (argc > 3 && strcmp(argv[1], "run") == 0)
+		return bench_run(argv[2], argv + 3);
+	fputs("usage: bench pages DIRECTORY | roots FILE | run REPORT COMMAND [ARGUMENT...]\n", stderr);
+	return 2;
 }

@@ -11,6 +11,7 @@ struct http_request {
 	enum stage stage;
 	uint64_t rank;
 	size_t times; /* this path was asked for before */
+	size_t due;   /* on the clock */
 	char *path, *body;
 	struct http_response response;
 };
@@ -29,7 +30,7 @@ void fake_reset(struct http *h)
 {
 	while (h->requests)
 		http_release(h, h->requests);
-	h->started = h->given = h->released = 0;
+	h->started = h->given = h->released = h->clock = 0;
 	h->most_unanswered = h->most_bytes = h->unanswered = h->bytes = h->asked_length = 0;
 	h->asked[0] = '\0';
 	h->random = h->seed;
@@ -70,14 +71,15 @@ struct http_request *http_start(struct http *h, const char *path, const char *ac
 	while (*link)
 		link = &(*link)->next;
 	*link = q;
-	if (++h->unanswered > h->most_unanswered)
+	h->unanswered += rank > 0;
+	if (h->unanswered > h->most_unanswered)
 		h->most_unanswered = h->unanswered;
 	return q;
 }
 
 static struct fake_answer answer_for(struct http *h, const struct http_request *q)
 {
-	struct fake_answer made = {q->path, 200, NULL, HTTP_DONE};
+	struct fake_answer made = {q->path, 200, NULL};
 	const struct fake_answer *a, *found = NULL;
 	size_t times = 0;
 
@@ -102,14 +104,14 @@ static void answer(struct http *h, struct http_request *q)
 	for (p = q->body; *p; p++)
 		if (*p == '\'')
 			*p = '"';
-	q->response.outcome = a.outcome;
-	q->response.status = a.status;
+	q->response.outcome = a.status < 0 ? (enum http_outcome) - a.status : HTTP_DONE;
+	q->response.status = a.status < 0 ? 0 : a.status;
 	q->response.body = q->body;
 	q->response.length = strlen(q->body);
 	q->response.received_us = h->received_us;
 	q->response.attempts = 1;
-	q->response.error = a.outcome == HTTP_DONE ? "" : "GET /path: the connection broke";
-	h->unanswered--;
+	q->response.error = a.status < 0 ? "GET /path: the connection broke" : "";
+	h->unanswered -= q->rank > 0;
 	h->bytes += q->response.length;
 	if (h->bytes > h->most_bytes)
 		h->most_bytes = h->bytes;
@@ -145,16 +147,22 @@ struct http_request *http_next(struct http *h)
 		*h->stop = 1;
 		return NULL;
 	}
-	while ((sent = count(h, SENT)) < h->connections && (q = next_to_send(h)))
+	while ((sent = count(h, SENT)) < h->connections && (q = next_to_send(h))) {
 		q->stage = SENT;
+		q->due = h->clock + 1;
+	}
 	if (sent == 0)
 		return NULL;
 	if (h->seed) {
 		h->random = h->random * 1664525u + 1013904223u;
 		chosen = (h->random >> 8) % sent;
 	}
+	if (h->newest_first)
+		chosen = sent - 1;
 	for (q = h->requests; q->stage != SENT || chosen-- > 0;)
 		q = q->next;
+	if (q->due > h->clock)
+		h->clock = q->due;
 	h->given++;
 	answer(h, q);
 	return q;
@@ -177,7 +185,7 @@ void http_release(struct http *h, struct http_request *q)
 	if (q->stage == GIVEN)
 		h->bytes -= q->response.length;
 	else
-		h->unanswered--;
+		h->unanswered -= q->rank > 0;
 	h->released++;
 	free(q->path);
 	free(q->body);

@@ -5,29 +5,31 @@
 
 #include "../http.h"
 
-/* What a path is answered; in body ' stands for ".  Several for one path are given out one after the other; the last one from then on. */
+/* What a path is answered; in body ' stands for ".  Several for one path are given out one after the other; the last
+ * one from then on. */
 struct fake_answer {
 	const char *path;
-	int status; /* 0: none, see outcome */
-	const char *body;
-	enum http_outcome outcome;
+	int status;       /* or an outcome other than HTTP_DONE, negated */
+	const char *body; /* NULL: empty */
 };
 
 struct http {
 	/* What is asked of it. */
 	const struct fake_answer *answers; /* ended by a path of NULL, which answers all that is not in the table */
-	bool (*make)(const char *path,
-		     struct fake_answer *); /* asked before the table; body lives until the next call */
-	unsigned connections;               /* most requests on their way at once */
-	unsigned seed;                      /* of the order in which they are answered; 0: as asked */
-	size_t fail_start;                  /* the n-th http_start has no memory; 0: none */
-	size_t stop_after;                  /* answers, then *stop is set; 0: never */
+	bool (*make)(const char *path, struct fake_answer *); /* asked before the table; what it points to is copied */
+	unsigned connections;                                 /* most requests on their way at once */
+	unsigned seed;                                        /* of the order in which they are answered; 0: as asked */
+	bool newest_first;                                    /* an order that keeps the front waiting longest */
+	size_t fail_start;                                    /* the n-th http_start has no memory; 0: none */
+	size_t stop_after;                                    /* so many answers, then *stop is set; 0: never */
 	volatile sig_atomic_t *stop;
 	int64_t received_us;
 	/* What was seen. */
 	size_t started, given, released;
-	size_t most_unanswered, most_bytes; /* at once: started and not given; bodies given and not released */
-	char asked[1 << 16];                /* paths as started, a line each, "rank path"; cut when full */
+	size_t clock;           /* passed, if every request takes 1 from being sent */
+	size_t most_unanswered; /* at once, those of rank 0 aside */
+	size_t most_bytes;      /* bodies given and not released, at once */
+	char asked[1 << 16];    /* paths as started, a line each, "rank path"; cut when full */
 	/* Its own. */
 	struct http_request *requests; /* not released, oldest first */
 	size_t unanswered, bytes, asked_length;

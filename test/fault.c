@@ -1,11 +1,11 @@
 /* fault.c - the libc calls that the fault build of the tap makes in place of the real ones.
  *
  * The five product files are compiled with -Dmalloc=fault_malloc and the like, so each such call comes here.
- * FAULT=CALL:N[+]  the N-th CALL (malloc, realloc, read, write, send, recv, poll) fails; with +, all from then on too.
- *                  With the number 0 none fails.
- * FAULT_ERRNO=N    with this errno; ENOMEM for malloc and realloc, EIO for the others
+ * FAULT=CALL:N[+]  the N-th CALL (malloc, calloc, realloc, read, write, send, recv, poll) fails; with +, all from then
+ *                  on too
  * FAULT_HIT=FILE   is created once a call was made to fail
- * FAULT_NOW=N      the real-time clock starts at N seconds since 1970 */
+ * FAULT_NOW=N      the real-time clock stands still, N seconds after 1970
+ * FAULT_SPEED=N    the monotonic clock runs N times as fast, and poll waits so much shorter: pauses pass quickly */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 void *fault_malloc(size_t size);
+void *fault_calloc(size_t count, size_t size);
 void *fault_realloc(void *p, size_t size);
 ssize_t fault_read(int fd, void *buffer, size_t size);
 ssize_t fault_write(int fd, const void *buffer, size_t size);
@@ -58,13 +59,18 @@ static bool fault_due(const char *call, int errnum)
 	if (wanted == 0 || calls < wanted || (calls > wanted && *end != '+'))
 		return false;
 	fault_tell();
-	errno = (int)env_number("FAULT_ERRNO", errnum);
+	errno = errnum;
 	return true;
 }
 
 void *fault_malloc(size_t size)
 {
 	return fault_due("malloc", ENOMEM) ? NULL : malloc(size);
+}
+
+void *fault_calloc(size_t count, size_t size)
+{
+	return fault_due("calloc", ENOMEM) ? NULL : calloc(count, size);
 }
 
 void *fault_realloc(void *p, size_t size)
@@ -95,19 +101,32 @@ ssize_t fault_recv(int fd, void *buffer, size_t size, int flags)
 
 int fault_poll(struct pollfd *fds, nfds_t n, int timeout)
 {
+	long speed = env_number("FAULT_SPEED", 1);
+
+	if (timeout > 0)
+		timeout = (int)((timeout + speed - 1) / speed);
 	return fault_due("poll", EIO) ? -1 : poll(fds, n, timeout);
 }
 
+/* Monotonic time passes FAULT_SPEED times as fast as it does. */
 int fault_clock_gettime(clockid_t clock, struct timespec *t)
 {
-	static time_t shift;
-	long start = env_number("FAULT_NOW", 0);
+	static time_t start;
+	long now = env_number("FAULT_NOW", 0), speed = env_number("FAULT_SPEED", 1);
 	int result = clock_gettime(clock, t);
+	long long ns;
 
-	if (result != 0 || clock != CLOCK_REALTIME || !start)
+	if (result != 0)
 		return result;
-	if (!shift)
-		shift = (time_t)start - t->tv_sec;
-	t->tv_sec += shift;
+	if (clock == CLOCK_REALTIME && now) {
+		t->tv_sec = (time_t)now;
+		t->tv_nsec = 0;
+	} else if (clock == CLOCK_MONOTONIC && speed > 1) {
+		if (!start)
+			start = t->tv_sec;
+		ns = ((long long)(t->tv_sec - start) * 1000000000 + t->tv_nsec) * speed;
+		t->tv_sec = start + (time_t)(ns / 1000000000);
+		t->tv_nsec = (long)(ns % 1000000000);
+	}
 	return 0;
 }

@@ -32,6 +32,9 @@ END
 program plan-first.py <<-'END'
 	printf '%s\n' '1..1' '# a comment' 'ok 1 - a'
 END
+program skips <<-'END'
+	printf '%s\n' 'ok 1 - a' 'ok 2 # SKIP no such tool' '1..2'
+END
 program fails <<-'END'
 	printf '%s\n' 'ok 1 - a' 'not ok 2 - b' '# why' 'ok 3 - c' '1..3'
 	exit 1
@@ -67,6 +70,7 @@ END
 
 expect 'all pass' 0 '3 passed, 0 failed' ./passes ./plan-first.py
 expect 'a name without a slash is taken from here' 0 '2 passed, 0 failed' passes
+expect 'a skipped check is not a passed one' 0 '1 passed, 0 failed, 1 skipped' ./skips
 expect 'a failed check' 1 '4 passed, 1 failed' ./passes ./fails
 expect 'a crash' 1 '1 passed, 1 failed' ./crashes
 expect 'no plan' 1 '1 passed, 1 failed' ./no-plan

@@ -12,9 +12,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.parse
 from dataclasses import dataclass, field
@@ -305,6 +307,79 @@ class Server:
     def requests(self):
         """The lines of the request log so far."""
         return (self.folder / "log").read_text("utf-8", "replace").splitlines()
+
+
+# --- other servers
+
+
+class Babbler:
+    """A server on loopback that says one thing to everyone and then waits."""
+
+    def __init__(self, greeting):
+        self.greeting = greeting
+        self.clients = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        for open_socket in (self.listener, *self.clients):
+            open_socket.close()
+
+    def _accept(self):
+        while True:
+            try:
+                self.clients.append(self.listener.accept()[0])
+            except OSError:  # closed: the end
+                return
+            threading.Thread(target=self._serve, args=(self.clients[-1],), daemon=True).start()
+
+    def _serve(self, client):
+        client.sendall(self.greeting)
+
+
+class Proxy(Babbler):
+    """An HTTP proxy that knows CONNECT alone; keeps the heads that it was sent."""
+
+    def __init__(self, status=200):
+        super().__init__(b"HTTP/1.1 %d Whatever\r\n\r\n" % status)
+        self.status = status
+        self.heads = []
+
+    @property
+    def address(self):
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    def _serve(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            more = client.recv(4096)
+            if not more:
+                return
+            head += more
+        self.heads.append(head.decode())
+        client.sendall(self.greeting)
+        if self.status == 200:
+            host, port = head.split()[1].decode().rsplit(":", 1)
+            server = socket.create_connection((host, int(port)))
+            threading.Thread(target=_pump, args=(server, client), daemon=True).start()
+            _pump(client, server)
+        client.close()
+
+
+def _pump(source, sink):
+    """All that comes from one to the other."""
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:  # one of them is gone, and soon the other
+        pass
 
 
 # --- the client

@@ -13,10 +13,14 @@
  * of a model does differ: fields are absent or null where the API allows that, come in changing order and beside
  * members that no model names, on pages that are compact, indented or oddly spaced.
  *
+ * A new operation needs its model among the models and a line in the table of operations; if it is no plain list, also
+ * two functions: how many rows, and which is the i-th.
+ *
  * One thread, one poll() loop.  A request is answered into memory at once; the bytes leave when their time has come
  * (--latency), whole or spoilt (--fault).  Nothing here is meant to be fast, or safe to reach from another machine. */
 #include <bearssl.h>
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -33,6 +37,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,11 +98,17 @@ static void put_byte(struct text *t, char c)
 	put(t, &c, 1);
 }
 
-static void put_number(struct text *t, int64_t n)
+/* At most a line. */
+static void put_format(struct text *t, const char *format, ...)
 {
-	char digits[24];
+	char line[512];
+	va_list args;
+	int n;
 
-	put(t, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, n));
+	va_start(args, format);
+	n = vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	put(t, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1);
 }
 
 /* The finaliser of SplitMix64: every bit of the result depends on every bit of x. */
@@ -119,7 +130,8 @@ static uint64_t mix_text(uint64_t x, const char *s)
 /* The next throw, 0 to sides - 1. */
 static size_t dice(uint64_t *state, size_t sides)
 {
-	return (size_t)((*state = mix(*state)) >> 16) % sides;
+	*state = mix(*state);
+	return (size_t)((*state >> 16) % sides);
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -294,27 +306,25 @@ static void write_time(char out[TIME_SIZE], int64_t us, size_t style)
 		snprintf(out + length, TIME_SIZE - (size_t)length, "Z");
 }
 
-/* The three forms of a date in RFC 9110, section 5.6.7, and what JavaScript's Date makes of one. */
-static void put_http_date(struct text *t, int64_t us, char form)
+/* A date in one of RFC 9110's three forms (section 5.6.7): d, the usual one; r, RFC 850's; a, asctime's.  j is what
+ * JavaScript's Date makes of one. */
+static void put_date(struct text *t, int64_t us, char form)
 {
 	static const char *const days[] = {"Thursday", "Friday",  "Saturday", "Sunday",
 					   "Monday",   "Tuesday", "Wednesday"};
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	struct date d = date_of(us / DAY);
 	const char *day = days[us / DAY % 7], *month = months + 3 * (d.month - 1);
-	char clock[16], out[64];
 	int second = (int)(us % DAY / SECOND), year = (int)d.year;
+	char clock[16];
 
 	snprintf(clock, sizeof clock, "%02d:%02d:%02d", second / 3600, second / 60 % 60, second % 60);
-	if (form == 'r') /* RFC 850 */
-		snprintf(out, sizeof out, "%s, %02d-%.3s-%02d %s GMT", day, d.day, month, year % 100, clock);
-	else if (form == 'a') /* asctime */
-		snprintf(out, sizeof out, "%.3s %.3s %2d %s %d", day, month, d.day, clock, year);
-	else if (form == 'j')
-		snprintf(out, sizeof out, "%.3s %.3s %02d %d %s GMT+0000 (UTC)", day, month, d.day, year, clock);
-	else
-		snprintf(out, sizeof out, "%.3s, %02d %.3s %d %s GMT", day, d.day, month, year, clock);
-	put_text(t, out);
+	switch (form) {
+	case 'r': put_format(t, "%s, %02d-%.3s-%02d %s GMT", day, d.day, month, year % 100, clock); break;
+	case 'a': put_format(t, "%.3s %.3s %2d %s %d", day, month, d.day, clock, year); break;
+	case 'j': put_format(t, "%.3s %.3s %02d %d %s GMT+0000 (UTC)", day, month, d.day, year, clock); break;
+	default: put_format(t, "%.3s, %02d %.3s %d %s GMT", day, d.day, month, year, clock); break;
+	}
 }
 
 /* ---- Models ---- */
@@ -653,12 +663,16 @@ static bool find_id(enum thing t, const char *id, size_t *n)
 	return *n < count_of(t) && strcmp(id, right) == 0;
 }
 
-/* The source that a destination belongs to; the last source has none, where there are more than three. */
+/* Sources with destinations: the last one has none, where there are more than three. */
+static size_t owners(void)
+{
+	return count_of(SOURCES) > 3 ? count_of(SOURCES) - 1 : count_of(SOURCES);
+}
+
+/* The source that a destination belongs to. */
 static size_t owner_of(size_t destination_number)
 {
-	size_t sources = count_of(SOURCES);
-
-	return destination_number % (sources > 3 ? sources - 1 : sources);
+	return destination_number % owners();
 }
 
 /* The first destination serves three sources at once. */
@@ -733,7 +747,7 @@ static void put_member(struct writer *w, const char *name)
 
 	next_item(w);
 	put_byte(w->out, '"');
-	if (w->layout == ODD && c < 0x80 && dice(&w->spacing, 16) == 0) {
+	if (w->layout == ODD && c > 0 && c < 0x80 && dice(&w->spacing, 16) == 0) {
 		char escape[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15], '\0'};
 		put_text(w->out, escape);
 		name++;
@@ -742,23 +756,12 @@ static void put_member(struct writer *w, const char *name)
 	put_text(w->out, w->layout == COMPACT ? "\":" : w->layout == INDENTED ? "\": " : "\"\t:  ");
 }
 
-/* What needs no escaping. */
-static void put_plain(struct writer *w, const char *s)
-{
-	put_byte(w->out, '"');
-	put_text(w->out, s);
-	put_byte(w->out, '"');
-}
-
 static void put_some_id(struct writer *w, const char *prefix)
 {
 	char id[ID_SIZE];
 
 	make_id(id, USERS, dice(&w->dice, 5));
-	put_byte(w->out, '"');
-	put_text(w->out, prefix);
-	put_text(w->out, id);
-	put_byte(w->out, '"');
+	put_format(w->out, "\"%s%s\"", prefix, id);
 }
 
 static size_t count_words(const char *words)
@@ -775,9 +778,7 @@ static void put_word(struct writer *w, const char *words, size_t n)
 {
 	for (n %= count_words(words); n > 0; n--)
 		words = strchr(words, '|') + 1;
-	put_byte(w->out, '"');
-	put(w->out, words, strcspn(words, "|"));
-	put_byte(w->out, '"');
+	put_format(w->out, "\"%.*s\"", (int)strcspn(words, "|"), words);
 }
 
 static void put_pick(struct writer *w, const char *const *choices)
@@ -791,14 +792,12 @@ static void put_pick(struct writer *w, const char *const *choices)
 
 static void put_counter(struct writer *w, const char *name)
 {
-	uint64_t rate = mix_text(w->row->counter_seed, name);
+	uint64_t rate = mix_text(w->row->counter_seed, name), count = rate % 997 * (w->row->day_of_period - 1);
 
-	put_byte(w->out, '"');
 	if (rate % 5 == 0) /* more than 2^64 */
-		put_text(w->out, "184467440737095");
-	put_number(w->out,
-		   (int64_t)(rate % 5 == 0 ? 5169600 : 0) + (int64_t)(rate % 997 * (w->row->day_of_period - 1)));
-	put_byte(w->out, '"');
+		put_format(w->out, "\"184467440737095%" PRIu64 "\"", 5169600 + count);
+	else
+		put_format(w->out, "\"%" PRIu64 "\"", count);
 }
 
 /* Keys in a customer's own words, from a random one on; maps inside maps; and lists of them. */
@@ -861,26 +860,26 @@ static void put_scalar(struct writer *w, const struct field *f, size_t n)
 	char buffer[TIME_SIZE];
 
 	switch (f->kind) {
-	case OWN_ID: put_plain(w, row->id); break;
-	case SOURCE_ID: put_plain(w, row->source); break;
-	case DESTINATION_ID: put_plain(w, row->destination); break;
+	case OWN_ID: put_format(w->out, "\"%s\"", row->id); break;
+	case SOURCE_ID: put_format(w->out, "\"%s\"", row->source); break;
+	case DESTINATION_ID: put_format(w->out, "\"%s\"", row->destination); break;
 	case CATALOG_ID:
 		make_id(buffer, row->catalog, row->entry);
-		put_plain(w, buffer);
+		put_format(w->out, "\"%s\"", buffer);
 		break;
 	case WORKSPACE_ID:
 		make_id(buffer, WORKSPACE, 0);
-		put_plain(w, buffer);
+		put_format(w->out, "\"%s\"", buffer);
 		break;
 	case SOME_ID: put_some_id(w, ""); break;
 	case ACTOR: put_some_id(w, n % 2 ? "users/" : "public-api-token/"); break;
 	case TIMESTAMP:
 		write_time(buffer, row->time_us, row->time_style);
-		put_plain(w, buffer);
+		put_format(w->out, "\"%s\"", buffer);
 		break;
 	case COUNTER: put_counter(w, f->name); break;
-	case PERIOD_START: put_number(w->out, row->period_start * (DAY / SECOND)); break;
-	case PERIOD_END: put_number(w->out, row->period_end * (DAY / SECOND)); break;
+	case PERIOD_START: put_format(w->out, "%" PRId64, row->period_start * (DAY / SECOND)); break;
+	case PERIOD_END: put_format(w->out, "%" PRId64, row->period_end * (DAY / SECOND)); break;
 	case BOOLEAN: put_text(w->out, dice(&w->dice, 2) ? "true" : "false"); break;
 	case WORD: put_word(w, f->of, n); break;
 	case PICK: put_pick(w, f->of); break;
@@ -902,7 +901,7 @@ static size_t shuffle(struct writer *w, const struct field *model, const struct 
 
 	for (; model->name; model++)
 		order[count++] = model;
-	if (dice(&w->dice, 8) == 0)
+	if (dice(&w->dice, 24) == 0)
 		order[count++] = &undocumented;
 	for (i = count; i > 1; i--) {
 		size_t other = dice(&w->dice, i);
@@ -1044,9 +1043,9 @@ static void destinations_row(const struct query *q, size_t i, struct row *row)
 /* The destinations whose number leaves the source's as remainder, and at the end the one that is shared. */
 static size_t own_destinations(const struct query *q)
 {
-	size_t owners = count_of(SOURCES) > 3 ? count_of(SOURCES) - 1 : count_of(SOURCES), all = count_of(DESTINATIONS);
+	size_t all = count_of(DESTINATIONS);
 
-	return q->parent < owners && q->parent < all ? (all - q->parent - 1) / owners + 1 : 0;
+	return q->parent < owners() && q->parent < all ? (all - q->parent - 1) / owners() + 1 : 0;
 }
 
 static size_t connected_destinations_count(const struct query *q)
@@ -1056,9 +1055,7 @@ static size_t connected_destinations_count(const struct query *q)
 
 static void connected_destinations_row(const struct query *q, size_t i, struct row *row)
 {
-	size_t owners = count_of(SOURCES) > 3 ? count_of(SOURCES) - 1 : count_of(SOURCES);
-
-	make_row(row, DESTINATIONS, i < own_destinations(q) ? q->parent + i * owners : 0);
+	make_row(row, DESTINATIONS, i < own_destinations(q) ? q->parent + i * owners() : 0);
 }
 
 /* Two warehouses, one or none a source. */
@@ -1142,14 +1139,18 @@ static void delivery_row(const struct query *q, size_t i, struct row *row)
 	memcpy(row->source, q->source, ID_SIZE);
 }
 
-/* Events lie in the 80 days before the start, newest first; every fifth has the time of the one before it. */
+/* Every fifth event has the time of the one before it. */
+static uint64_t event_seed(size_t n)
+{
+	return seed_of(EVENTS, n - (n % 5 == 4));
+}
+
+/* Events lie in the 80 days before the start, newest first; at times that their style of writing can express. */
 static int64_t event_us(size_t n)
 {
-	size_t alike = n - (n % 5 == 4);
-	int64_t step = 80 * DAY / (int64_t)count_of(EVENTS);
-	int64_t us = start_us - 90 * 60 * SECOND - (int64_t)alike * step -
-		     (int64_t)(seed_of(EVENTS, alike) % (uint64_t)(step / 2));
-	int digits = time_styles[seed_of(EVENTS, n) % TIME_STYLES].digits;
+	int64_t apart = 80 * DAY / (int64_t)count_of(EVENTS), back = (int64_t)(n - (n % 5 == 4)) * apart;
+	int64_t us = start_us - 90 * 60 * SECOND - back - (int64_t)(event_seed(n) % (uint64_t)(apart / 2));
+	int digits = time_styles[event_seed(n) % TIME_STYLES].digits;
 
 	return us - us % (digits == 0 ? SECOND : digits == 3 ? 1000 : 1);
 }
@@ -1185,7 +1186,7 @@ static void events_row(const struct query *q, size_t i, struct row *row)
 
 	make_row(row, EVENTS, events_after(q->end_us, !options.inclusive) + (other < events_count(q) ? other : i));
 	row->time_us = event_us(row->n);
-	row->time_style = (size_t)(row->seed % TIME_STYLES);
+	row->time_style = (size_t)(event_seed(row->n) % TIME_STYLES);
 	snprintf(row->id, sizeof row->id, "events/%zu", 145876976 + count_of(EVENTS) - row->n);
 }
 
@@ -1478,7 +1479,13 @@ static void put_cursor(struct writer *w, const struct query *q, const char *name
 
 	write_cursor(q, offset, empty_page, cursor);
 	put_member(w, name);
-	put_plain(w, cursor);
+	put_format(w->out, "\"%s\"", cursor);
+}
+
+static void put_null(struct writer *w, const char *name)
+{
+	put_member(w, name);
+	put_text(w->out, "null");
 }
 
 /* Some pages are announced twice: first an empty one, whose `next` is the page itself. */
@@ -1489,19 +1496,21 @@ static void put_pagination(struct writer *w, const struct query *q, size_t count
 
 	put_member(w, "pagination");
 	open_value(w, '{');
-	if (dice(&w->dice, 3))
-		put_member(w, "totalEntries"), put_number(w->out, (int64_t)count);
+	if (dice(&w->dice, 3)) {
+		put_member(w, "totalEntries");
+		put_format(w->out, "%zu", count);
+	}
 	put_cursor(w, q, "current", q->offset, q->empty_page);
 	if (q->loop)
 		put_cursor(w, q, "next", q->offset, q->empty_page);
 	else if (next < count)
 		put_cursor(w, q, "next", next, empty_next);
 	else if (dice(&w->dice, 2))
-		put_member(w, "next"), put_text(w->out, "null");
+		put_null(w, "next");
 	if (q->offset >= rows)
 		put_cursor(w, q, "previous", q->offset - rows, false);
 	else if (dice(&w->dice, 2))
-		put_member(w, "previous"), put_text(w->out, "null");
+		put_null(w, "previous");
 	close_value(w, '}');
 }
 
@@ -1535,7 +1544,7 @@ static void put_page(struct text *out, const struct query *q)
 	bool pagination_first, alone;
 
 	w.dice = w.spacing = mix_text(mix(seed_of(o->thing, q->parent) ^ q->offset ^ (uint64_t)q->period), o->path);
-	w.layout = (enum layout)dice(&w.dice, LAYOUTS);
+	w.layout = is_large() ? COMPACT : (enum layout)dice(&w.dice, LAYOUTS);
 	pagination_first = dice(&w.dice, 2);
 	alone = o->flags & ONE_OBJECT || (o->flags & PAGINATION_OPTIONAL && here == count && dice(&w.dice, 2));
 	open_value(&w, '{');
@@ -1561,14 +1570,6 @@ struct request {
 	bool host, close, body;
 };
 
-static bool same_word(const char *a, const char *b)
-{
-	for (; *a && *b; a++, b++)
-		if (*a != *b && (((unsigned char)*a | 0x20) != ((unsigned char)*b | 0x20) || (*a | 0x20) < 'a'))
-			return false;
-	return *a == *b;
-}
-
 static bool read_field(struct request *r, char *line)
 {
 	char *colon = strchr(line, ':'), *value, *end;
@@ -1579,17 +1580,17 @@ static bool read_field(struct request *r, char *line)
 	value = colon + 1 + strspn(colon + 1, " \t");
 	for (end = value + strlen(value); end > value && (end[-1] == ' ' || end[-1] == '\t'); end--)
 		end[-1] = '\0';
-	if (same_word(line, "Authorization"))
+	if (strcasecmp(line, "Authorization") == 0)
 		r->authorization = value;
-	else if (same_word(line, "Accept"))
+	else if (strcasecmp(line, "Accept") == 0)
 		r->accept = value;
-	else if (same_word(line, "User-Agent"))
+	else if (strcasecmp(line, "User-Agent") == 0)
 		r->agent = value;
-	else if (same_word(line, "Host"))
+	else if (strcasecmp(line, "Host") == 0)
 		r->host = *value != '\0';
-	else if (same_word(line, "Connection"))
-		r->close = same_word(value, "close");
-	else if (same_word(line, "Content-Length") || same_word(line, "Transfer-Encoding"))
+	else if (strcasecmp(line, "Connection") == 0)
+		r->close = strcasecmp(value, "close") == 0;
+	else if (strcasecmp(line, "Content-Length") == 0 || strcasecmp(line, "Transfer-Encoding") == 0)
 		r->body = true;
 	return true;
 }
@@ -1825,7 +1826,8 @@ static const struct fault faults[] = {
 	{"endless-head", "", .answer = RAW, .headers = OK, .body = "X-Filler: and so on\r\n"},
 	{"endless-1xx", "", .answer = RAW, .headers = "",
 	 .body = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"},
-	{"endless-body", "", .answer = RAW, .headers = OK "\r\n", .body = "and so on, and so on, and so on, and so on, and so on, and so on\n"},
+	{"endless-body", "", .answer = RAW, .headers = OK "\r\n",
+	 .body = "and so on, and so on, and so on, and so on, and so on, and so on\n"},
 	{"endless-chunks", "", .answer = RAW, .headers = OK "Transfer-Encoding: chunked\r\n\r\n",
 	 .body = "10\r\n0123456789abcdef\r\n"},
 	{"endless-trailer", "", .answer = RAW,
@@ -1961,28 +1963,24 @@ static void put_escaped(struct text *t, const char *s)
 
 static void put_error(struct text *body, const char *type, const char *message, const char *field)
 {
-	put_text(body, "{\"errors\":[{\"type\":");
-	put_escaped(body, type);
-	put_text(body, ",\"message\":");
+	put_format(body, "{\"errors\":[{\"type\":\"%s\",\"message\":", type);
 	put_escaped(body, message);
-	if (field) {
-		put_text(body, ",\"field\":");
-		put_escaped(body, field);
-	}
+	if (field)
+		put_format(body, ",\"field\":\"%s\"", field);
 	put_text(body, "}]}");
 }
 
-static void put_filled(struct text *t, const char *template, int64_t number, const char *key)
+static void put_filled(struct text *t, const char *pattern, int64_t number, const char *key)
 {
-	for (; *template; template ++) {
-		if (*template != '%')
-			put_byte(t, *template);
-		else if (*++template == 'n')
-			put_number(t, number);
-		else if (*template == 'k')
+	for (; *pattern; pattern++) {
+		if (*pattern != '%')
+			put_byte(t, *pattern);
+		else if (*++pattern == 'n')
+			put_format(t, "%" PRId64, number);
+		else if (*pattern == 'k')
 			put_text(t, key);
 		else
-			put_http_date(t, now_us() + number * SECOND, *template);
+			put_date(t, now_us() + number * SECOND, *pattern);
 	}
 }
 
@@ -2012,67 +2010,54 @@ static void put_body(struct text *body, const struct reply *r, const struct quer
 		body->length /= 2;
 }
 
-/* A minute's window with 1000 requests: never used up, for that is a fault of its own. */
-static void put_rate_limit(struct text *out, int64_t index)
+static void put_date_line(struct text *out, const char *name, int64_t us)
 {
-	put_text(out, "X-RateLimit-Consumed: ");
-	put_number(out, index % 600 + 1);
-	put_text(out, "\r\nX-RateLimit-Remaining: ");
-	put_number(out, 999 - index % 600);
-	put_text(out, "\r\nX-RateLimit-Reset: ");
-	put_http_date(out, now_us() + 60 * SECOND, 'd');
+	put_format(out, "%s: ", name);
+	put_date(out, us, 'd');
 	put_text(out, "\r\n");
 }
 
+/* The rate limit is a minute's window with 1000 requests.  It is never used up: that is a fault of its own. */
 static void put_head(struct text *out, const struct reply *r, const struct query *q, size_t length)
 {
 	static const char *const types[] = {"application/json", "application/vnd.segment.v1+json",
 					    "application/json; charset=utf-8"};
-	const char *extra = r->fault->headers ? r->fault->headers : "";
+	const struct fault *f = r->fault;
+	const char *extra = f->headers ? f->headers : "";
 	bool hints = strncmp(extra, "HTTP/", 5) == 0;
 
-	if (hints)
-		put_text(out, extra);
-	put_text(out, "HTTP/1.1 ");
-	put_number(out, r->status);
-	put_byte(out, ' ');
-	put_text(out, problem_of(r->status)->reason);
-	put_text(out, "\r\nDate: ");
-	put_http_date(out, now_us(), 'd');
-	put_text(out, "\r\n");
-	if (!strstr(extra, "Content-Type:")) {
-		put_text(out, "Content-Type: ");
-		put_text(out, types[r->index % 3]);
-		put_text(out, "\r\n");
+	put_format(out, "%sHTTP/1.1 %d %s\r\n", hints ? extra : "", r->status, problem_of(r->status)->reason);
+	put_date_line(out, "Date", now_us());
+	if (!strstr(extra, "Content-Type:"))
+		put_format(out, "Content-Type: %s\r\n", types[r->index % 3]);
+	if (q->status == 200 && r->status == 200 && !strstr(extra, "X-RateLimit-")) {
+		int used = (int)(r->index % 600) + 1;
+		put_format(out, "X-RateLimit-Consumed: %d\r\nX-RateLimit-Remaining: %d\r\n", used, 1000 - used);
+		put_date_line(out, "X-RateLimit-Reset", now_us() + 60 * SECOND);
 	}
-	if (q->status == 200 && r->status == 200 && !strstr(extra, "X-RateLimit-"))
-		put_rate_limit(out, r->index);
-	if (r->fault->framing == LENGTH) {
-		put_text(out, "Content-Length: ");
-		put_number(out, (int64_t)length);
-		put_text(out, "\r\n");
-	} else if (r->fault->framing == CHUNKS) {
+	if (f->framing == LENGTH)
+		put_format(out, "Content-Length: %zu\r\n", length);
+	else if (f->framing == CHUNKS)
 		put_text(out, "Transfer-Encoding: chunked\r\n");
-	}
+	if (r->status == 405)
+		put_text(out, "Allow: GET\r\n");
 	if (!hints)
 		put_filled(out, extra, r->number, "");
-	if (r->finish != KEEP && !r->fault->hidden && (r->fault->cut == WHOLE || r->fault->framing == UNTIL_CLOSE))
+	if (r->finish != KEEP && !f->hidden && (f->cut == WHOLE || f->framing == UNTIL_CLOSE))
 		put_text(out, "Connection: close\r\n");
 	put_text(out, "\r\n");
 }
 
-/* RFC 9112, section 7.1; sizes grow as Fibonacci's numbers. */
+/* RFC 9112, section 7.1, with extensions and a trailer; sizes grow as Fibonacci's numbers. */
 static void put_chunks(struct text *out, const char *bytes, size_t length)
 {
-	size_t size = 1, before = 1, done, n;
-	char line[32];
+	size_t size = 1, before = 0, n;
 
-	for (done = 0; done < length; done += n) {
-		n = smaller(size, length - done);
-		put(out, line, (size_t)snprintf(line, sizeof line, n % 2 ? "%zX\r\n" : "%04zx;a=\"b;c\"\r\n", n));
-		put(out, bytes + done, n);
+	for (; length > 0; bytes += n, length -= n) {
+		n = smaller(size, length);
+		put_format(out, n % 2 ? "%zX\r\n" : "%04zx;a=\"b;c\"\r\n", n);
+		put(out, bytes, n);
 		put_text(out, "\r\n");
-		n = smaller(size, length - done);
 		size += before;
 		before = size - before;
 	}
@@ -2119,7 +2104,7 @@ static struct {
 
 /* BearSSL's own session cache behind a layer that notes what a handshake was: save is called in full ones only. */
 static struct {
-	const br_ssl_session_cache_class *class;
+	const br_ssl_session_cache_class *vtable;
 	br_ssl_session_cache_lru lru;
 } cache;
 
@@ -2135,6 +2120,7 @@ struct conn {
 	bool greeted, full; /* the handshake is done; was a full one */
 	bool busy;          /* a request is being answered */
 	bool parting;       /* close_notify is under way */
+	bool eager;         /* step() stopped although more could be done */
 	char in[REQUEST_LIMIT + 1];
 	size_t in_length;
 	struct text out;
@@ -2216,7 +2202,7 @@ static void each_object(const char *name, void (*each)(const char *file, const c
 static void add_certificate(const char *file, const char *type, struct text *der)
 {
 	if (strcmp(type, "CERTIFICATE") != 0 || server.chain_length == CHAIN_LIMIT)
-		die("more than a few certificates", file);
+		die("not certificates alone, or too many", file);
 	server.chain[server.chain_length++] =
 		(br_x509_certificate){.data = (unsigned char *)der->bytes, .data_len = der->length};
 }
@@ -2230,16 +2216,6 @@ static void add_key(const char *file, const char *type, struct text *der)
 			die("not an RSA or EC key", file);
 	}
 	free(der->bytes);
-}
-
-static void set_up_tls(void)
-{
-	each_object(options.chain, add_certificate);
-	each_object(options.key, add_key);
-	if (server.chain_length == 0 || br_skey_decoder_key_type(&server.key) == 0)
-		die("no certificate, or no key", options.chain);
-	br_ssl_session_cache_lru_init(&cache.lru, server.sessions, sizeof server.sessions);
-	cache.class = &noting_cache;
 }
 
 static const struct {
@@ -2281,9 +2257,21 @@ static bool start_tls(struct conn *c)
 	else
 		br_ssl_server_init_full_ec(&c->tls, server.chain, server.chain_length, BR_KEYTYPE_EC,
 					   br_skey_decoder_get_ec(&server.key));
-	br_ssl_server_set_cache(&c->tls, &cache.class);
+	br_ssl_server_set_cache(&c->tls, &cache.vtable);
 	br_ssl_engine_set_buffer(&c->tls.eng, c->records, sizeof c->records, 1);
 	return restrict_tls(&c->tls.eng) && br_ssl_server_reset(&c->tls);
+}
+
+static void set_up_tls(void)
+{
+	each_object(options.chain, add_certificate);
+	each_object(options.key, add_key);
+	if (server.chain_length == 0 || br_skey_decoder_key_type(&server.key) == 0)
+		die("no certificate, or no key", options.chain);
+	br_ssl_session_cache_lru_init(&cache.lru, server.sessions, sizeof server.sessions);
+	cache.vtable = &noting_cache;
+	if (!start_tls(&conns[0])) /* rather now than when the first connection comes */
+		die("not a version, or not a set of suites, or they do not fit", "--tls, --suites");
 }
 
 /* ---- Connections ---- */
@@ -2421,20 +2409,21 @@ static void part(struct conn *c, enum finish finish)
 
 static FILE *log_file;
 
+/* What is no request has neither method nor target. */
 static void log_request(const struct conn *c, const struct request *r, const struct reply *reply)
 {
 	bool has_status = reply->fault->answer == GOOD || reply->fault->answer == ERROR;
 
 	if (log_file)
-		fprintf(log_file, "%" PRIu64 " %s %s %d %s %s %s\n", c->number, r->method, r->target,
-			has_status ? reply->status : 0,
+		fprintf(log_file, "%" PRIu64 " %s %s %d %s %s %s\n", c->number, r->method ? r->method : "-",
+			r->target ? r->target : "-", has_status ? reply->status : 0,
 			options.plain ? "plain"
 			: c->full     ? "full"
 				      : "resumed",
 			reply->fault->name, r->agent ? r->agent : "-");
 }
 
-/* The n-th of the faults that spoil the framing: those between bad-framing and gzip. */
+/* The n-th of the faults that spoil the framing: in the table they stand between bad-framing and gzip. */
 static const struct fault *bad_framing(int64_t n)
 {
 	size_t first = (size_t)(find_fault("bad-framing", 11) - faults) + 1;
@@ -2446,7 +2435,7 @@ static const struct fault *bad_framing(int64_t n)
 /* The head of a request lies in `in`, length bytes with the empty line; 0 if it has grown too large. */
 static void answer_request(struct conn *c, size_t length)
 {
-	struct request r = {.method = (char[]){"-"}, .target = (char[]){"-"}};
+	struct request r = {0};
 	struct reply reply = {.fault = &no_fault, .index = (int64_t)++totals.requests, .finish = NOTIFY};
 	const struct rule *rule;
 	struct query q = {0};
@@ -2454,8 +2443,9 @@ static void answer_request(struct conn *c, size_t length)
 	if (length > 0)
 		c->in[length - 2] = '\0';
 	if (length == 0) {
-		refuse(&q, 431, "bad-request", NULL, "The request is too large");
+		refuse(&q, c->in_length == REQUEST_LIMIT ? 431 : 400, "bad-request", NULL, "Too large, or no HTTP");
 	} else if (!read_request(&r, c->in)) {
+		r = (struct request){0};
 		refuse(&q, 400, "bad-request", NULL, "Not a request that HTTP/1.1 knows");
 	} else {
 		rule = find_rule(r.target, reply.index);
@@ -2480,6 +2470,13 @@ static void answer_request(struct conn *c, size_t length)
 	memmove(c->in, c->in + length, c->in_length);
 }
 
+/* May what has come so far still become a request?  A NUL, or a TLS handshake on a plain port, never will. */
+static bool may_be_request(const struct conn *c)
+{
+	return c->in_length < REQUEST_LIMIT && !memchr(c->in, '\0', c->in_length) &&
+	       (c->in_length == 0 || isupper((unsigned char)c->in[0]));
+}
+
 static bool take_request(struct conn *c)
 {
 	char *end;
@@ -2488,7 +2485,7 @@ static bool take_request(struct conn *c)
 		return false;
 	c->in[c->in_length] = '\0';
 	end = strstr(c->in, "\r\n\r\n");
-	if (!end && c->in_length < REQUEST_LIMIT)
+	if (!end && may_be_request(c))
 		return false;
 	answer_request(c, end ? (size_t)(end - c->in) + 4 : 0);
 	return true;
@@ -2534,24 +2531,23 @@ static void note_handshake(struct conn *c)
 /* A while of work; an answer without end must leave time for the others. */
 static void step(struct conn *c)
 {
-	int rounds;
+	enum { ROUNDS = 256 };
 	bool moved = true;
+	int round;
 
-	for (rounds = 0; moved && rounds < 256 && c->fd >= 0; rounds++) {
-		moved = false;
-		if (!options.plain) {
-			moved = move_records(c);
-			if (c->fd >= 0)
-				note_handshake(c);
-		}
-		if (c->fd >= 0 && c->parting && is_flushed(c)) {
+	for (round = 0; moved && round < ROUNDS; round++) {
+		moved = !options.plain && move_records(c);
+		if (c->fd >= 0 && !options.plain)
+			note_handshake(c);
+		if (c->fd >= 0 && c->parting && is_flushed(c))
 			drop(c, BARE);
+		if (c->fd < 0)
 			return;
-		}
 		moved |= receive(c);
 		moved |= take_request(c);
 		moved |= send_answer(c);
 	}
+	c->eager = moved;
 }
 
 /* With --mute all that comes is thrown away. */
@@ -2563,12 +2559,17 @@ static void step_mute(struct conn *c)
 		drop(c, BARE);
 }
 
+static bool is_sending(const struct conn *c)
+{
+	return c->busy && !c->silent && !c->parting;
+}
+
 /* Milliseconds until the connection has something to do of its own accord, -1 for never. */
 static int64_t timer_of(const struct conn *c, int64_t now)
 {
 	int64_t due = -1;
 
-	if (c->busy && !c->silent && !c->parting)
+	if (is_sending(c))
 		due = c->due_ms;
 	else if (!c->busy && !c->parting && options.idle_ms > 0)
 		due = c->active_ms + options.idle_ms;
@@ -2577,7 +2578,7 @@ static int64_t timer_of(const struct conn *c, int64_t now)
 
 static short events_of(const struct conn *c, int64_t now)
 {
-	bool sending = c->busy && !c->silent && !c->parting && c->due_ms <= now;
+	bool sending = c->eager || (is_sending(c) && c->due_ms <= now);
 	unsigned state;
 
 	if (options.mute)
@@ -2585,7 +2586,7 @@ static short events_of(const struct conn *c, int64_t now)
 	if (options.plain)
 		return (short)((c->in_length < REQUEST_LIMIT ? POLLIN : 0) | (sending ? POLLOUT : 0));
 	state = br_ssl_engine_current_state(&c->tls.eng);
-	return (short)((state & BR_SSL_RECVREC ? POLLIN : 0) | (state & BR_SSL_SENDREC || sending ? POLLOUT : 0));
+	return (short)((state & BR_SSL_RECVREC ? POLLIN : 0) | ((state & BR_SSL_SENDREC) || sending ? POLLOUT : 0));
 }
 
 static void prepare_socket(int fd)
@@ -2665,7 +2666,7 @@ static void serve(int listener)
 				step_mute(c);
 			else if (!c->busy && options.idle_ms > 0 && timer_of(c, now) == 0)
 				part(c, NOTIFY);
-			else
+			if (c->fd >= 0 && !options.mute)
 				step(c);
 		}
 		if (polls[CONNECTIONS].revents)
@@ -2688,8 +2689,7 @@ static const struct option {
 	{"plain", NULL, "HTTP without TLS; needs neither of the two", .flag = &options.plain},
 	{"listen", "ADDRESS", "127.0.0.1, or ::1", .text = &options.address},
 	{"port", "N", "0: any free one", .number = &options.port},
-	{"port-file", "FILE", "appears, with the port in it, once it listens; else the port is printed",
-	 .text = &options.port_file},
+	{"port-file", "FILE", "gets the port once it listens; else standard output does", .text = &options.port_file},
 	{"seed", "N", "another workspace; 1", .number = &options.seed},
 	{"scale", "demo|N", "a small one, or N sources (to 10000; 0: empty)", .text = &options.scale},
 	{"twice", NULL, "every fourth destination is listed under 2 sources", .flag = &options.twice},
@@ -2699,20 +2699,13 @@ static const struct option {
 	{"page-cap", "N", "the largest pagination.count; 1000", .number = &options.page_cap},
 	{"latency", "MS", "from a request to its answer", .number = &options.latency_ms},
 	{"idle", "MS", "closes connections that are idle for so long", .number = &options.idle_ms},
-	{"log", "FILE",
-	 "a line a request: connection, method, target, status (0: none), full|resumed|plain,\n"
-	 "                      fault or -, user agent",
-	 .text = &options.log},
-	{"stats", "FILE", "written at the end: connections, full and resumed handshakes, requests, most open",
-	 .text = &options.stats},
+	{"log", "FILE", "a line a request, as below", .text = &options.log},
+	{"stats", "FILE", "written at the end: connections, handshakes, requests", .text = &options.stats},
 	{"tls", "1.0|1.1|1.2", "this version only", .text = &options.tls},
 	{"suites", "NAME", "ECDHE with chacha, gcm or cbc only", .text = &options.suites},
 	{"no-resume", NULL, "every handshake is a full one", .flag = &options.no_resume},
 	{"mute", NULL, "accepts connections and never says a word", .flag = &options.mute},
-	{"fault", "RULE",
-	 "repeatable: WHERE:KIND[=N][:TIMES], the first that fits counts; WHERE is the number\n"
-	 "                      of a request, from 1, or a glob on its path or its target (* is every request)",
-	 .rule = add_rule}};
+	{"fault", "RULE", "spoils answers, as below; repeatable, the first that fits counts", .rule = add_rule}};
 
 enum { OPTIONS = sizeof option_table / sizeof *option_table };
 
@@ -2720,48 +2713,42 @@ static int help(void)
 {
 	size_t i;
 
-	puts("usage: segmentd --chain FILE --key FILE [OPTION...]\nA Segment Public API for tests.  SIGTERM ends "
-	     "it.\n");
+	puts("usage: segmentd --chain FILE --key FILE [OPTION...]\n"
+	     "A Segment Public API for tests.  SIGTERM ends it.\n");
 	for (i = 0; i < OPTIONS; i++)
 		printf("  --%s %-*s %s\n", option_table[i].name, (int)(17 - strlen(option_table[i].name)),
 		       option_table[i].argument ? option_table[i].argument : "", option_table[i].help);
-	puts("\nKinds of faults:");
+	puts("\nThe log has, for each request: number of the connection, method, target, status (0: none),\n"
+	     "full, resumed or plain, fault or -, user agent.\n\n"
+	     "A RULE is WHERE:KIND[=N][:TIMES].  WHERE is the number of a request, from 1, or a glob on its path or\n"
+	     "its whole target (* is every request).  KIND is one of");
 	for (i = 0; i < FAULTS; i++)
 		printf("  %-19s %s\n", faults[i].name, faults[i].about);
 	return 0;
 }
 
-static bool read_option(const char *name, const char *value)
-{
-	size_t i;
-
-	for (i = 0; i < OPTIONS; i++) {
-		const struct option *o = &option_table[i];
-		if (strcmp(name, o->name) != 0)
-			continue;
-		if (o->flag)
-			*o->flag = true;
-		if (o->flag)
-			return true;
-		if (!value)
-			return false;
-		if (o->text)
-			*o->text = value;
-		if (o->text)
-			return true;
-		return o->rule ? o->rule(value) : read_number(value, INT32_MAX, o->number);
-	}
-	return false;
-}
-
-static bool is_flag(const char *name)
+static const struct option *find_option(const char *argument)
 {
 	size_t i;
 
 	for (i = 0; i < OPTIONS; i++)
-		if (strcmp(name, option_table[i].name) == 0)
-			return option_table[i].flag;
-	return false;
+		if (strncmp(argument, "--", 2) == 0 && strcmp(argument + 2, option_table[i].name) == 0)
+			return &option_table[i];
+	return NULL;
+}
+
+/* value is the next argument, or NULL after the last. */
+static bool take_option(const struct option *o, const char *value)
+{
+	if (o->flag)
+		*o->flag = true;
+	else if (!value)
+		return false;
+	else if (o->text)
+		*o->text = value;
+	else
+		return o->rule ? o->rule(value) : read_number(value, INT32_MAX, o->number);
+	return true;
 }
 
 static bool read_options(int argc, char **argv)
@@ -2769,13 +2756,13 @@ static bool read_options(int argc, char **argv)
 	int i;
 
 	for (i = 1; i < argc; i++) {
-		bool dashes = strncmp(argv[i], "--", 2) == 0, flag = dashes && is_flag(argv[i] + 2);
-		if (!dashes || !read_option(argv[i] + 2, flag ? NULL : argv[i + 1])) {
-			fprintf(stderr, "segmentd: %s%s%s: not understood; see --help\n", argv[i], flag ? "" : " ",
-				flag || !argv[i + 1] ? "" : argv[i + 1]);
+		const struct option *o = find_option(argv[i]);
+		if (!o || !take_option(o, argv[i + 1])) {
+			fprintf(stderr, "segmentd: %s %s: not understood; see --help\n", argv[i],
+				o && argv[i + 1] ? argv[i + 1] : "");
 			return false;
 		}
-		i += !flag;
+		i += !o->flag;
 	}
 	if (strcmp(options.scale, "demo") != 0 && !read_number(options.scale, SCALE_LIMIT, &scale)) {
 		fprintf(stderr, "segmentd: --scale %s: neither demo nor a number up to %d\n", options.scale,

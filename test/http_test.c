@@ -1,0 +1,2450 @@
+/* http_test.c - http.c by vectors, and whole exchanges over a network and a clock that are made up.
+ * Nothing here waits: time moves when http.c polls.  Run from the root of the sources. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include "check.h"
+
+static void *test_malloc(size_t);
+static void *test_calloc(size_t, size_t);
+static void *test_realloc(void *, size_t);
+static int net_clock_gettime(clockid_t, struct timespec *);
+static int net_poll(struct pollfd *, nfds_t, int);
+static int net_socket(int, int, int);
+static int net_connect(int, const struct sockaddr *, socklen_t);
+static ssize_t net_send(int, const void *, size_t, int);
+static ssize_t net_recv(int, void *, size_t, int);
+static int net_close(int);
+static int net_getsockopt(int, int, int, void *, socklen_t *);
+static int net_setsockopt(int, int, int, const void *, socklen_t);
+static int net_fcntl(int, int, ...);
+static int net_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+static void net_freeaddrinfo(struct addrinfo *);
+
+#define malloc        test_malloc
+#define calloc        test_calloc
+#define realloc       test_realloc
+#define clock_gettime net_clock_gettime
+#define poll          net_poll
+#define socket        net_socket
+#define connect       net_connect
+#define send          net_send
+#define recv          net_recv
+#define close         net_close
+#define getsockopt    net_getsockopt
+#define setsockopt    net_setsockopt
+#define fcntl         net_fcntl
+#define getaddrinfo   net_getaddrinfo
+#define freeaddrinfo  net_freeaddrinfo
+#include "../http.c"
+#undef malloc
+#undef calloc
+#undef realloc
+#undef close
+
+/* ---- Memory that can be made to fail ---- */
+
+static long allocations_left = -1; /* -1: no end */
+
+static bool allocation_fails(void)
+{
+	if (allocations_left < 0)
+		return false;
+	return allocations_left-- == 0 ? (allocations_left = 0, true) : false;
+}
+
+static void *test_malloc(size_t size)
+{
+	return allocation_fails() ? NULL : malloc(size);
+}
+
+static void *test_calloc(size_t count, size_t size)
+{
+	return allocation_fails() ? NULL : calloc(count, size);
+}
+
+static void *test_realloc(void *old, size_t size)
+{
+	return allocation_fails() ? NULL : realloc(old, size);
+}
+
+/* ---- Bytes that end where nothing can be read any more ---- */
+
+static char *fence;
+
+static void fence_make(void)
+{
+	enum { ROOM = 1 << 20 };
+	int zero = open("/dev/zero", O_RDWR);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *p = zero < 0 ? MAP_FAILED : mmap(NULL, ROOM + page, PROT_READ | PROT_WRITE, MAP_PRIVATE, zero, 0);
+
+	if (p == MAP_FAILED || mprotect(p + ROOM, page, PROT_NONE) != 0) {
+		perror("fence");
+		exit(2);
+	}
+	close(zero);
+	fence = p + ROOM;
+}
+
+static const char *before_fence(const char *bytes, size_t length)
+{
+	return memcpy(fence - length, bytes, length);
+}
+
+/* ---- Framing vectors ---- */
+
+struct text {
+	char *s;
+	size_t n, room;
+};
+
+static void text_add(struct text *t, const char *s, size_t n)
+{
+	if (t->n + n > t->room) {
+		t->room = (t->n + n) * 2;
+		t->s = realloc(t->s, t->room);
+		if (!t->s)
+			exit(2);
+	}
+	if (n)
+		memcpy(t->s + t->n, s, n);
+	t->n += n;
+}
+
+static const char *text_escape(struct text *t, const char *s)
+{
+	static const char letters[] = "rnt0\\", bytes[] = "\r\n\t\0\\";
+	const char *letter = strchr(letters, *s);
+	char byte;
+
+	if (*s == 'x') {
+		byte = (char)(hex_value(s[1]) * 16 + hex_value(s[2]));
+		text_add(t, &byte, 1);
+		return s + 3;
+	}
+	if (*s && letter)
+		text_add(t, bytes + (letter - letters), 1);
+	return s + 1;
+}
+
+/* Undoes the escapes of framing.txt. */
+static void text_unescape(struct text *t, const char *s)
+{
+	while (*s) {
+		if (*s != '\\') {
+			text_add(t, s++, 1);
+		} else if (s[1] == '(') {
+			char *pattern;
+			unsigned long count = strtoul(s + 2, &pattern, 10);
+			const char *end = strstr(pattern, "\\)");
+			struct text one = {0};
+			char *copy = strdup(pattern + 1);
+			copy[end - pattern - 1] = '\0';
+			text_unescape(&one, copy);
+			while (count--)
+				text_add(t, one.s, one.n);
+			free(one.s);
+			free(copy);
+			s = end + 2;
+		} else {
+			s = text_escape(t, s + 1);
+		}
+	}
+}
+
+struct vector {
+	char name[128];
+	struct text sent, gives;
+	bool bare;
+	char after[16];
+};
+
+/* The next vector of the file; false at its end. */
+static bool vector_read(FILE *file, struct vector *v)
+{
+	char line[2048];
+
+	memset(v, 0, sizeof *v);
+	while (fgets(line, sizeof line, file)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!*line && *v->name)
+			return true;
+		if (strncmp(line, "name: ", 6) == 0)
+			snprintf(v->name, sizeof v->name, "%.100s", line + 6);
+		else if (strncmp(line, "sent: ", 6) == 0)
+			text_unescape(&v->sent, line + 6);
+		else if (strncmp(line, "gives: ", 7) == 0)
+			text_unescape(&v->gives, line + 7);
+		else if (strncmp(line, "after: ", 7) == 0)
+			snprintf(v->after, sizeof v->after, "%.10s", line + 7);
+		else if (strcmp(line, "end: bare") == 0)
+			v->bare = true;
+	}
+	return *v->name;
+}
+
+static enum verdict feed(struct answer *a, const char *bytes, size_t length, size_t piece, size_t *used)
+{
+	enum verdict v = ANSWER_MORE;
+	size_t n;
+
+	for (*used = 0; *used < length && v == ANSWER_MORE; *used += n) {
+		size_t left = length - *used;
+		v = answer_feed(a, bytes + *used, left < piece ? left : piece, &n);
+	}
+	return v;
+}
+
+/* Reads `length` bytes; puts into `out` what came of it, as the file writes it. */
+static enum verdict vector_run(const struct vector *v, size_t length, size_t piece, struct text *out, bool *keeps)
+{
+	struct answer a;
+	const char *bytes = before_fence(v->sent.n ? v->sent.s : "", length);
+	size_t used;
+	enum verdict verdict;
+	char number[8];
+
+	memset(&a, 0, sizeof a);
+	verdict = feed(&a, bytes, length, piece, &used);
+	*keeps = verdict == ANSWER_WHOLE && used == length && answer_keeps(&a);
+	if (verdict == ANSWER_MORE)
+		verdict = answer_end(&a, !v->bare);
+	out->n = 0;
+	if (verdict == ANSWER_WHOLE) {
+		snprintf(number, sizeof number, "%d ", a.head.status);
+		text_add(out, number, a.length ? 4 : 3);
+		text_add(out, a.bytes, a.length);
+	} else {
+		text_add(out, verdict == ANSWER_OVER ? "over " : "bad ", verdict == ANSWER_OVER ? 5 : 4);
+		text_add(out, a.why, strlen(a.why));
+	}
+	answer_free(&a);
+	return verdict;
+}
+
+/* A whole answer must be equal, a reason begin so. */
+static bool vector_agrees(const struct vector *v, const struct text *got)
+{
+	bool whole = is_digit(*v->gives.s);
+
+	return got->n >= v->gives.n && (!whole || got->n == v->gives.n) && memcmp(got->s, v->gives.s, v->gives.n) == 0;
+}
+
+/* No part of it may count as a whole answer, unless the end of the connection is what ends it; nor may a part be refused
+ * of what is whole. */
+static bool vector_cuts(const struct vector *v)
+{
+	struct text out = {0};
+	bool whole = is_digit(*v->gives.s), good = true, keeps;
+	size_t most = v->sent.n < 2000 ? v->sent.n : 2000, n;
+	struct answer a;
+
+	memset(&a, 0, sizeof a);
+	feed(&a, v->sent.n ? v->sent.s : "", v->sent.n, SIZE_MAX, &n);
+	if (n < most) /* the surplus is none of its parts */
+		most = n;
+	if (a.stage != AT_CLOSE)
+		for (n = 0; n < most && good; n++) {
+			struct answer part;
+			size_t used;
+			enum verdict verdict;
+			memset(&part, 0, sizeof part);
+			verdict = feed(&part, before_fence(v->sent.s, n), n, SIZE_MAX, &used);
+			good = whole ? verdict == ANSWER_MORE : verdict != ANSWER_WHOLE;
+			answer_free(&part);
+			good = good && vector_run(v, n, SIZE_MAX, &out, &keeps) != ANSWER_WHOLE;
+			good = good && !keeps;
+		}
+	answer_free(&a);
+	free(out.s);
+	return good;
+}
+
+static void test_framing(void)
+{
+	FILE *file = fopen("test/framing.txt", "r");
+	struct vector v;
+	struct text got = {0};
+	bool keeps;
+
+	if (!check(file != NULL, "test/framing.txt can be read"))
+		return;
+	while (vector_read(file, &v)) {
+		vector_run(&v, v.sent.n, SIZE_MAX, &got, &keeps);
+		if (!check(vector_agrees(&v, &got), "framing, whole: %s", v.name))
+			check_show("got", got.s, got.n < 200 ? got.n : 200);
+		if (*v.after)
+			check(keeps == (strcmp(v.after, "keeps") == 0), "framing, connection %s: %s", v.after, v.name);
+		vector_run(&v, v.sent.n, 1, &got, &keeps);
+		if (!check(vector_agrees(&v, &got), "framing, byte by byte: %s", v.name))
+			check_show("got", got.s, got.n < 200 ? got.n : 200);
+		check(vector_cuts(&v), "framing, cut at every byte: %s", v.name);
+		free(v.sent.s);
+		free(v.gives.s);
+	}
+	free(got.s);
+	fclose(file);
+}
+
+/* Written out, the vectors would be 64 MiB long. */
+static void test_body_limit(void)
+{
+	static char piece[1 << 20];
+	static const char head[] = "HTTP/1.1 200 OK\r\n\r\n";
+	struct answer a;
+	enum verdict v;
+	size_t used;
+	int i;
+
+	memset(&a, 0, sizeof a);
+	v = answer_feed(&a, head, sizeof head - 1, &used);
+	for (i = 0; i < 64 && v == ANSWER_MORE; i++)
+		v = answer_feed(&a, piece, sizeof piece, &used);
+	check(v == ANSWER_MORE && a.length == HTTP_BODY_LIMIT, "a body of 64 MiB passes");
+	v = answer_feed(&a, piece, 1, &used);
+	check(v == ANSWER_OVER, "one byte more does not");
+	answer_free(&a);
+}
+
+/* ---- Dates, URLs, lists ---- */
+
+static void test_dates(void)
+{
+	static const struct {
+		const char *text;
+		int64_t seconds; /* -1: refused */
+	} dates[] = {
+		{"Sun, 06 Nov 1994 08:49:37 GMT", 784111777},
+		{"Sunday, 06-Nov-94 08:49:37 GMT", 784111777},
+		{"Sun Nov  6 08:49:37 1994", 784111777},
+		{"Sun, 6 Nov 1994 08:49:37 +0000", 784111777},
+		{"6 Nov 1994 08:49:37 -0130", 784111777 + 5400},
+		{"Sun Nov 06 1994 08:49:37 GMT+0000 (Coordinated Universal Time)", 784111777},
+		{"Sun Nov 06 1994 10:49:37 GMT+0200 (Central European (Summer) Time)", 784111777},
+		{"Thu, 01 Jan 1970 00:00:00 GMT", 0},
+		{"Tue, 29 Feb 2028 12:00:00 GMT", 1835438400},
+		{"Thu, 31 Dec 2026 23:59:60 GMT", 1798761600},
+		{"Sat, 01 Jan 2039 00:00:00 GMT", 2177452800},
+		{"Fri, 31 Dec 9999 23:59:59 GMT", 253402300799},
+		{"Monday, 01-Mar-76 00:00:00 GMT", 3350246400}, /* 2076: not more than 50 years ahead */
+		{"Tuesday, 01-Mar-77 00:00:00 GMT", 226022400}, /* 1977 */
+		{"sun, 06 NOV 1994 08:49:37 gmt", 784111777},
+		{"", -1},
+		{"0", -1},
+		{"1614556800", -1},
+		{"Sun, 06 Nov 1994", -1},
+		{"08:49:37", -1},
+		{"Sun, 06 Nov 1994 08:49 GMT", -1},
+		{"Sun, 06 Nov 1994 8:49:37 GMT", -1},
+		{"Sun, 06 Nov 1994 24:00:00 GMT", -1},
+		{"Sun, 06 Nov 1994 08:60:00 GMT", -1},
+		{"Sun, 06 Nov 1994 08:49:61 GMT", -1},
+		{"Sun, 00 Nov 1994 08:49:37 GMT", -1},
+		{"Sun, 31 Nov 1994 08:49:37 GMT", -1},
+		{"Sun, 06 Nox 1994 08:49:37 GMT", -1},
+		{"Sun, 06 Nov Dec 1994 08:49:37 GMT", -1},
+		{"Sun, 06 07 Nov 1994 08:49:37 GMT", -1},
+		{"Sun, 06 Nov 19945 08:49:37 GMT", -1},
+		{"Sun, 06 Nov 994 08:49:37 GMT", -1},
+		{"Sun, 06 Nov 1994 08:49:37 PST", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +00", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +2460", -1},
+		{"Sun, 06 Nov 1994 08:49:37 08:49:37 GMT", -1},
+		{"Sun, 06 Nov 1994 08:49:37 GMT; x", -1},
+		{"(Sun) 06 Nov 1994 08:49:37 GMT", -1},
+		{"Invalid Date", -1},
+	};
+	const int64_t now = 1795557600; /* 2026-11-24 */
+	size_t i, n;
+
+	for (i = 0; i < sizeof dates / sizeof *dates; i++) {
+		int64_t seconds = -1;
+		size_t length = strlen(dates[i].text);
+		struct span s = {before_fence(dates[i].text, length), length};
+		bool good = date_parse(s, now, &seconds);
+		check(good == (dates[i].seconds >= 0) && (!good || seconds == dates[i].seconds), "date: \"%s\"",
+		      dates[i].text);
+		for (n = 0; n < length; n++) {
+			s.s = before_fence(dates[i].text, n);
+			s.n = n;
+			date_parse(s, now, &seconds); /* must only not read on */
+		}
+	}
+}
+
+static void test_calendar(void)
+{
+	int64_t day = days_since_1970(1600, 0, 1);
+	static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool good = day == -135140;
+	int year, month, d;
+
+	for (year = 1600; year < 2400; year++)
+		for (month = 0; month < 12; month++) {
+			bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+			for (d = 1; d <= lengths[month] + (leap && month == 1); d++)
+				good = good && days_since_1970(year, month, d) == day++;
+		}
+	check(good, "the calendar counts every day of 800 years");
+}
+
+static void test_urls(void)
+{
+	static const struct {
+		const char *text, *host, *name, *prefix;
+		unsigned port;
+		bool tls;
+	} good[] = {
+		{"https://api.segmentapis.com", "api.segmentapis.com", "api.segmentapis.com", "", 443, true},
+		{"HTTPS://API.Example.COM./v1/", "api.example.com", "api.example.com", "/v1/", 443, true},
+		{"https://a:8443/x?y", "a", "a:8443", "/x?y", 8443, true},
+		{"https://a:443", "a", "a", "", 443, true},
+		{"http://127.0.0.1:080", "127.0.0.1", "127.0.0.1", "", 80, false},
+		{"http://[::1]:65535/", "::1", "[::1]:65535", "/", 65535, false},
+		{"https://[FE80::1]", "fe80::1", "[fe80::1]", "", 443, true},
+		{"http://u:p%40@proxy:3128", "proxy", "proxy:3128", "", 3128, false},
+		{"http://u:p@q@proxy:3128", "proxy", "proxy:3128", "", 3128, false},
+		{"https://a_b-c.d9", "a_b-c.d9", "a_b-c.d9", "", 443, true},
+	};
+	static const char *const bad[] = {
+		"",
+		"a",
+		"//a",
+		"ftp://a",
+		"https:a",
+		"https://",
+		"https:///x",
+		"https://.",
+		"https://..",
+		"https://a..b",
+		"https://.a",
+		"https://:443",
+		"https://a:",
+		"https://a:0",
+		"https://a:65536",
+		"https://a:99999999999999999999",
+		"https://a:8x",
+		"https://a:-1",
+		"https://a:+1",
+		"https://[::1",
+		"https://[::1]x",
+		"https://[]",
+		"https://[a]",
+		"https://[127.0.0.1]",
+		"https://::1",
+		"https://a b",
+		"https://a%41",
+		"https://[fe80::1%eth0]",
+		"https://u@",
+		"https://u@/",
+		"https://a\\b",
+		"https://*.a",
+	};
+	struct url u;
+	char host[400];
+	size_t i;
+
+	for (i = 0; i < sizeof good / sizeof *good; i++)
+		check(!url_parse(good[i].text, &u) && strcmp(u.host, good[i].host) == 0 &&
+			      strcmp(u.name, good[i].name) == 0 && strcmp(u.prefix, good[i].prefix) == 0 &&
+			      u.port == good[i].port && u.tls == good[i].tls,
+		      "URL: %s", good[i].text);
+	for (i = 0; i < sizeof bad / sizeof *bad; i++)
+		check(url_parse(bad[i], &u) != NULL, "no URL: \"%s\"", bad[i]);
+	snprintf(host, sizeof host, "https://%0253d", 1);
+	check(!url_parse(host, &u), "a host of 253 bytes passes");
+	snprintf(host, sizeof host, "https://%0254d", 1);
+	check(url_parse(host, &u) != NULL, "a host of 254 bytes does not");
+}
+
+static void test_no_proxy(void)
+{
+	static const struct {
+		const char *url, *list;
+		bool exempt;
+	} cases[] = {
+		{"https://a.example.com", "*", true},
+		{"https://a.example.com", "example.com", true},
+		{"https://a.example.com", ".example.com", true},
+		{"https://example.com", ".example.com", true},
+		{"https://a.example.com", "x, EXAMPLE.com ,y", true},
+		{"https://a.example.com", "x example.com y", true},
+		{"https://badexample.com", "example.com", false},
+		{"https://a.example.com", "b.a.example.com", false},
+		{"https://a.example.com", "", false},
+		{"https://a.example.com", ",, ,", false},
+		{"https://a.example.com", ".", false},
+		{"https://10.0.0.1", "10.0.0.1", true},
+		{"https://10.0.0.1", "0.0.1", false},
+		{"https://[::1]", "::1", true},
+		{"https://[::1]", "[::1]", true},
+	};
+	struct url u;
+	size_t i;
+
+	for (i = 0; i < sizeof cases / sizeof *cases; i++)
+		check(!url_parse(cases[i].url, &u) && proxy_exempt(&u, cases[i].list) == cases[i].exempt,
+		      "no_proxy: \"%s\" %s %s", cases[i].list, cases[i].exempt ? "holds" : "does not hold",
+		      cases[i].url);
+}
+
+static void test_tunnel(void)
+{
+	struct url origin, proxy;
+	char *text;
+
+	url_parse("https://api.example.com", &origin);
+	url_parse("http://Aladdin:open%20sesame@proxy:3128", &proxy);
+	text = tunnel_text(&origin, proxy.user);
+	check_text(text,
+		   "CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n"
+		   "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n",
+		   "CONNECT with credentials as in RFC 7617");
+	free(text);
+	url_parse("https://[2001:db8::1]:8443", &origin);
+	url_parse("http://proxy", &proxy);
+	text = tunnel_text(&origin, proxy.user);
+	check_text(text, "CONNECT [2001:db8::1]:8443 HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n\r\n",
+		   "CONNECT to an IPv6 address, without credentials");
+	free(text);
+}
+
+/* ---- Trust anchors ---- */
+
+static const char bundle[] = "/etc/ssl/certs/ca-certificates.crt";
+
+static void bytes_add(void *to, const void *bytes, size_t length)
+{
+	text_add(to, bytes, length);
+}
+
+static bool same(const void *a, size_t n, const void *b, size_t m)
+{
+	return n == m && memcmp(a, b, n) == 0;
+}
+
+/* BearSSL's own decoder as the judge. */
+static bool anchor_agrees(const br_x509_trust_anchor *anchor, const struct text *der)
+{
+	br_x509_decoder_context decoder;
+	struct text dn = {0};
+	const br_x509_pkey *key;
+	bool good;
+
+	br_x509_decoder_init(&decoder, bytes_add, &dn);
+	br_x509_decoder_push(&decoder, der->s, der->n);
+	key = br_x509_decoder_get_pkey(&decoder);
+	good = key && same(anchor->dn.data, anchor->dn.len, dn.s, dn.n) && anchor->pkey.key_type == key->key_type &&
+	       (anchor->flags & BR_X509_TA_CA) == (br_x509_decoder_isCA(&decoder) ? BR_X509_TA_CA : 0);
+	if (good && key->key_type == BR_KEYTYPE_RSA)
+		good = same(anchor->pkey.key.rsa.n, anchor->pkey.key.rsa.nlen, key->key.rsa.n, key->key.rsa.nlen) &&
+		       same(anchor->pkey.key.rsa.e, anchor->pkey.key.rsa.elen, key->key.rsa.e, key->key.rsa.elen);
+	else if (good)
+		good = anchor->pkey.key.ec.curve == key->key.ec.curve &&
+		       same(anchor->pkey.key.ec.q, anchor->pkey.key.ec.qlen, key->key.ec.q, key->key.ec.qlen);
+	free(dn.s);
+	return good;
+}
+
+/* The certificate's next DER, by BearSSL's PEM decoder; false at the end. */
+static bool pem_oracle(br_pem_decoder_context *pem, const char **text, size_t *length, struct text *der)
+{
+	der->n = 0;
+	while (*length) {
+		size_t n = br_pem_decoder_push(pem, *text, *length);
+		*text += n;
+		*length -= n;
+		switch (br_pem_decoder_event(pem)) {
+		case BR_PEM_BEGIN_OBJ: br_pem_decoder_setdest(pem, bytes_add, der); break;
+		case BR_PEM_END_OBJ: return true;
+		case BR_PEM_ERROR: return false;
+		default: break;
+		}
+	}
+	return false;
+}
+
+/* Cut at each byte it must be refused, and with a byte changed it must do no harm. */
+static bool certificate_sweep(const struct text *der)
+{
+	br_x509_trust_anchor anchor;
+	struct der d;
+	size_t i;
+	bool good = true;
+
+	for (i = 0; i < der->n; i++) {
+		d.s = (const unsigned char *)before_fence(der->s, i);
+		d.n = i;
+		good = good && !certificate_parse(d, &anchor);
+	}
+	d.s = (const unsigned char *)before_fence(der->s, der->n) - 1;
+	memmove(fence - der->n - 1, der->s, der->n);
+	d.n = der->n + 1;
+	good = good && !certificate_parse(d, &anchor);
+	d.s = (const unsigned char *)before_fence(der->s, der->n);
+	d.n = der->n;
+	for (i = 0; i < der->n; i++) {
+		char *byte = fence - der->n + i;
+		*byte = (char)(*byte ^ (1 << i % 8));
+		certificate_parse(d, &anchor);
+		*byte = (char)0x84; /* a length of four bytes */
+		certificate_parse(d, &anchor);
+		*byte = der->s[i];
+	}
+	return good && certificate_parse(d, &anchor);
+}
+
+static void test_bundle(void)
+{
+	enum { STRIDE = 7 }; /* sweeping every certificate would take long under valgrind */
+	struct trust t = {0};
+	br_pem_decoder_context pem;
+	struct text der = {0};
+	size_t length, n = 0;
+	char *copy = file_read(bundle, SIZE_MAX / 4, &length);
+	const char *at = copy;
+	bool agree = true, swept = true;
+
+	if (!copy) {
+		check(true, "%s # SKIP not there", bundle);
+		return;
+	}
+	check(trust_file(&t, bundle) == 0 && t.count > 100 && !t.left_out,
+	      "the system's bundle is read, none left out");
+	br_pem_decoder_init(&pem);
+	for (; n < t.count && pem_oracle(&pem, &at, &length, &der); n++) {
+		agree = agree && anchor_agrees(&t.anchors[n], &der);
+		if (n % STRIDE == 0)
+			swept = swept && certificate_sweep(&der);
+	}
+	check(agree && n == t.count && !pem_oracle(&pem, &at, &length, &der),
+	      "every anchor equals that of BearSSL's decoder");
+	check(swept, "certificates cut at each byte are refused, changed ones do no harm");
+	free(der.s);
+	free(copy);
+	trust_free(&t);
+}
+
+static void test_built_in(void)
+{
+	struct trust t = {0};
+
+	check(trust_built_in(&t) && t.count == ROOTS_COUNT && http_roots() == ROOTS_COUNT,
+	      "every built-in root is usable");
+	trust_free(&t);
+}
+
+static void test_der(void)
+{
+	static const struct {
+		const char *name, *bytes;
+		size_t length, content; /* SIZE_MAX: refused */
+	} cases[] = {
+		{"an empty element", "\x30\x00", 2, 0},
+		{"a short length", "\x30\x02xy", 4, 2},
+		{"more behind it", "\x30\x02xyz", 5, 2},
+		{"a long length", "\x30\x82\x00\x02xy", 6, 2},
+		{"another tag", "\x31\x00", 2, SIZE_MAX},
+		{"no length", "\x30", 1, SIZE_MAX},
+		{"nothing", "", 0, SIZE_MAX},
+		{"one byte too few", "\x30\x02x", 3, SIZE_MAX},
+		{"two bytes too few", "\x30\x02", 2, SIZE_MAX},
+		{"an indefinite length", "\x30\x80xy\x00\x00", 6, SIZE_MAX},
+		{"a length that is cut off", "\x30\x82\x00", 3, SIZE_MAX},
+		{"a length of five bytes", "\x30\x85\x00\x00\x00\x00\x02xy", 9, SIZE_MAX},
+		{"the longest length", "\x30\x84\xff\xff\xff\xffxy", 8, SIZE_MAX},
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct der in = {(const unsigned char *)before_fence(cases[i].bytes, cases[i].length), cases[i].length},
+			   content;
+		bool good = der_take(&in, DER_SEQUENCE, &content);
+		check(good ? content.n == cases[i].content : cases[i].content == SIZE_MAX, "DER: %s", cases[i].name);
+	}
+}
+
+/* An RSA key whose modulus has so many bytes. */
+static bool rsa_accepted(size_t length)
+{
+	static unsigned char bytes[2000] = {0x30, 0x82};
+	br_rsa_public_key rsa;
+	struct der bits = {bytes, length + 12};
+
+	bytes[2] = (unsigned char)((length + 8) >> 8);
+	bytes[3] = (unsigned char)(length + 8);
+	bytes[4] = DER_INTEGER;
+	bytes[5] = 0x82;
+	bytes[6] = (unsigned char)((length + 1) >> 8);
+	bytes[7] = (unsigned char)(length + 1);
+	bytes[8] = 0;
+	memset(bytes + 9, 0xff, length);
+	memcpy(bytes + 9 + length, "\x02\x01\x03", 3);
+	return anchor_rsa(bits, &rsa) && rsa.nlen == length && rsa.elen == 1;
+}
+
+static void test_rsa(void)
+{
+	check(rsa_accepted(256) && rsa_accepted(384) && rsa_accepted(512),
+	      "RSA roots of 2048, 3072, 4096 bits are used");
+	check(!rsa_accepted(255) && !rsa_accepted(128) && !rsa_accepted(513), "shorter and longer ones are not");
+}
+
+/* Made for this test: P-256 keys, self-signed; CA true, CA false, and without basicConstraints (version 1). */
+static const char pem_ca[] = "-----BEGIN CERTIFICATE-----\n"
+			     "MIIBUzCB+qADAgECAhQFB8ve4B8kjgfVBPsem628KH26hjAKBggqhkjOPQQDAjAP\n"
+			     "MQ0wCwYDVQQDDARUZXN0MCAXDTI2MTEyNDIzMTQzNloYDzIxMjYxMDMxMjMxNDM2\n"
+			     "WjAPMQ0wCwYDVQQDDARUZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEVXi9\n"
+			     "YG8m06cB4O4HrR9bEkSujMYDkPsjQ0KIjqxYb+Vl/q9dzNtInvl6lR/+5qCI9mIE\n"
+			     "xjBbzStxTP6+6QoTrKMyMDAwDwYDVR0TAQH/BAUwAwEB/zAdBgNVHQ4EFgQU3i63\n"
+			     "/2CHDpsS9oAbLSHisBbRXVswCgYIKoZIzj0EAwIDSAAwRQIgZMrvZvtBoVTM3yEo\n"
+			     "Z+olASA3Hn10T38Mjfjl13KlQDcCIQDDtkPgu7EZ+D0r87orGRYl2qhdjHWl8UzW\n"
+			     "ttQpGxX03g==\n"
+			     "-----END CERTIFICATE-----\n";
+static const char pem_leaf[] = "-----BEGIN CERTIFICATE-----\n"
+			       "MIIBTjCB9KADAgECAhRLKY257gsbCM/J44JvpEroCzhwHTAKBggqhkjOPQQDAjAP\n"
+			       "MQ0wCwYDVQQDDARUZXN0MCAXDTI2MTEyNDIzMTQzNloYDzIxMjYxMDMxMjMxNDM2\n"
+			       "WjAPMQ0wCwYDVQQDDARUZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEVXi9\n"
+			       "YG8m06cB4O4HrR9bEkSujMYDkPsjQ0KIjqxYb+Vl/q9dzNtInvl6lR/+5qCI9mIE\n"
+			       "xjBbzStxTP6+6QoTrKMsMCowCQYDVR0TBAIwADAdBgNVHQ4EFgQU3i63/2CHDpsS\n"
+			       "9oAbLSHisBbRXVswCgYIKoZIzj0EAwIDSQAwRgIhAPBYseoe25R6VZ1DrQbpKi6l\n"
+			       "ZTWGLfnVaSrSB3wgA8CuAiEA3Xylcdd8kqiK8z4j0P3ZATzJyJ0MwmR6IBsofFZ5\n"
+			       "rKg=\n"
+			       "-----END CERTIFICATE-----\n";
+static const char pem_v1[] = "-----BEGIN CERTIFICATE-----\n"
+			     "MIIBGTCBwQIUapauDzuCjVfQl4KWhJ/pHMbt4ckwCgYIKoZIzj0EAwIwDzENMAsG\n"
+			     "A1UEAwwEVGVzdDAgFw0yNjExMjQyMzE0MzZaGA8yMTI2MTAzMTIzMTQzNlowDzEN\n"
+			     "MAsGA1UEAwwEVGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABFV4vWBvJtOn\n"
+			     "AeDuB60fWxJErozGA5D7I0NCiI6sWG/lZf6vXczbSJ75epUf/uagiPZiBMYwW80r\n"
+			     "cUz+vukKE6wwCgYIKoZIzj0EAwIDRwAwRAIgf31ntKjlgZqUAYKgm3a8DdrxejZb\n"
+			     "SD+jY64bu/WJRDUCIFWXStvBYn4anU7M6Up0a47NNPeQ4i2VxMqAYffzKjhs\n"
+			     "-----END CERTIFICATE-----\n";
+static const char pem_ed25519[] = "-----BEGIN CERTIFICATE-----\n"
+				  "MIIBEzCBxqADAgECAhQ21Cw5jIzz2owutHzijh+S6yCeujAFBgMrZXAwDzENMAsG\n"
+				  "A1UEAwwEVGVzdDAgFw0yNjExMjQyMzE0MzZaGA8yMTI2MTAzMTIzMTQzNlowDzEN\n"
+				  "MAsGA1UEAwwEVGVzdDAqMAUGAytlcAMhAOoH5wJJ497QSRSpUVNa8nInxEzTnUDA\n"
+				  "BCO7fR/TcQw6ozIwMDAPBgNVHRMBAf8EBTADAQH/MB0GA1UdDgQWBBSs8yN51G2b\n"
+				  "zKxSqdduwj5UooO7fzAFBgMrZXADQQDdrnZ1ldV4t7SnZkJqNrTuzNO7b6YaVZjv\n"
+				  "3T6+4vxrsH86qZ4H3H+DRDyhAGYh/2bcl0kvkbXHpWNWF4iTv5gC\n"
+				  "-----END CERTIFICATE-----\n";
+
+static void trust_from(struct trust *t, const char *text)
+{
+	memset(t, 0, sizeof *t);
+	t->file = strdup(text);
+	trust_pem(t, strlen(text));
+}
+
+static void test_pem(void)
+{
+	static const char middle[] = "text before\r\n-----BEGIN CERTIFICATE-----\r\n!\r\n-----END CERTIFICATE-----\r\n";
+	struct text all = {0};
+	struct trust t;
+	const char *s;
+
+	trust_from(&t, pem_ca);
+	check(t.count == 1 && t.anchors[0].flags == BR_X509_TA_CA, "a CA certificate is an anchor that may sign");
+	trust_free(&t);
+	trust_from(&t, pem_leaf);
+	check(t.count == 1 && t.anchors[0].flags == 0, "CA:FALSE is an anchor for itself only");
+	trust_free(&t);
+	trust_from(&t, pem_v1);
+	check(t.count == 1 && t.anchors[0].flags == BR_X509_TA_CA, "without basicConstraints it may sign");
+	trust_free(&t);
+	trust_from(&t, pem_ed25519);
+	check(t.count == 0 && t.left_out == 1, "a key of no use to TLS 1.2 is left out");
+	trust_free(&t);
+	for (s = pem_ca; *s; s++)
+		text_add(&all, *s == '\n' ? " \t\r\n" : s, *s == '\n' ? 4 : 1);
+	text_add(&all, middle, sizeof middle - 1);
+	text_add(&all, pem_leaf, strlen(pem_leaf) - 1);
+	text_add(&all, "", 1);
+	trust_from(&t, all.s);
+	check(t.count == 2 && t.left_out == 1, "CR LF, blanks, a broken certificate, no newline at the end");
+	trust_free(&t);
+	all.s[strlen(pem_ca) / 2] = '\0';
+	trust_from(&t, all.s);
+	check(t.count == 0 && t.left_out == 1, "a certificate without END is left out");
+	trust_free(&t);
+	free(all.s);
+}
+
+static const char pem_localhost[] = "-----BEGIN CERTIFICATE-----\n"
+				    "MIIBeDCCAR2gAwIBAgIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARUZXN0MCAX\n"
+				    "DTI2MTEyNDIzMjY1MloYDzIxMjYxMDMxMjMyNjUyWjAUMRIwEAYDVQQDDAlsb2Nh\n"
+				    "bGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQzrGkV2ljVXZNBiRWMv6AI\n"
+				    "y/IPXHrCjY+tGUMUjVNAuumvtRkLtfJHEuWy3FqKkXvFPzLOSkiwHUS61j9Bdpa3\n"
+				    "o2MwYTAJBgNVHRMEAjAAMBQGA1UdEQQNMAuCCWxvY2FsaG9zdDAdBgNVHQ4EFgQU\n"
+				    "wuL+KTinglb4qUxZPyr3rzMPc88wHwYDVR0jBBgwFoAU3i63/2CHDpsS9oAbLSHi\n"
+				    "sBbRXVswCgYIKoZIzj0EAwIDSQAwRgIhALiajy6wsIhRp97DyBx3U7daSJW5mdZA\n"
+				    "YItrn2xmk/41AiEA9nw3bT+oP2ZcYHN8DY4i843U7Tpo6o+WfyG5533SWEc=\n"
+				    "-----END CERTIFICATE-----\n";
+static unsigned char localhost_key[] = {0x7d, 0x56, 0x2f, 0x4c, 0x1c, 0xcc, 0x5c, 0x60, 0x2e, 0x24, 0xb3,
+					0x15, 0xea, 0x6a, 0x74, 0xdc, 0x75, 0xfe, 0x42, 0xca, 0x2a, 0x0e,
+					0x4a, 0x29, 0x87, 0xf5, 0x8b, 0x00, 0x75, 0x48, 0xfe, 0xf3};
+
+static size_t pem_to_der(const char *pem, unsigned char *to)
+{
+	br_pem_decoder_context decoder;
+	struct text der = {0};
+	size_t length = strlen(pem);
+
+	br_pem_decoder_init(&decoder);
+	pem_oracle(&decoder, &pem, &length, &der);
+	memcpy(to, der.s, der.n);
+	free(der.s);
+	return der.n;
+}
+
+/* ---- A network that is made up ---- */
+
+/* Addresses behave by their last byte, 127.0.0.N. */
+enum address_kind { ACCEPTS = 1, REFUSES, SILENT };
+
+enum ending { STAYS, ENDS, RESETS };
+
+/* What the server does upon a request.  The n-th request gets the n-th of the replies, those after the last the last. */
+struct reply {
+	const char *text; /* NULL: nothing ever comes */
+	enum ending ending;
+	int64_t delay, drip; /* ms until the first byte, and between bytes */
+	int64_t body;        /* bytes of 'x' behind the text */
+};
+
+/* The server's side of a TLS connection. */
+struct tls_peer {
+	br_ssl_server_context server;
+	unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
+	struct text wire; /* what it sends */
+	size_t answer;    /* where its answer begins there */
+};
+
+struct peer {
+	bool open, refused, silent;
+	struct tls_peer *tls;
+	bool ended, reset; /* by the server, without a reply */
+	struct text in;
+	const struct reply *reply;
+	int64_t from;       /* when the reply begins */
+	size_t taken, sent; /* sent: into the TLS engine */
+};
+
+enum { PEERS = 400, FIRST_FD = 1000 };
+
+static struct {
+	int64_t now; /* ms */
+	int64_t server_clock;
+	const struct reply *replies;
+	size_t reply_count, requests, opened, open, most_open, resolved, polls;
+	const char *resolves; /* digits: last bytes of the addresses; "" fails */
+	size_t send_most;
+	bool tls;
+	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
+	struct peer peers[PEERS];
+	struct text log;  /* lines "TIME CONNECTION PATH" */
+	char first[2000]; /* the first request */
+	sig_atomic_t stop;
+	int64_t stop_at;
+	char notices[20000];
+	unsigned retries, limits;
+	int64_t wait;
+} net;
+
+static void net_reset(const struct reply *replies, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < PEERS; i++) {
+		free(net.peers[i].in.s);
+		if (net.peers[i].tls)
+			free(net.peers[i].tls->wire.s);
+		free(net.peers[i].tls);
+	}
+	free(net.log.s);
+	memset(&net, 0, sizeof net);
+	net.now = 1000000;
+	net.stop_at = INT64_MAX;
+	net.replies = replies;
+	net.reply_count = count;
+	net.send_most = net.cut = net.answer_cut = SIZE_MAX;
+	net.resolves = "1";
+}
+
+static struct peer *peer_of(int fd)
+{
+	return &net.peers[fd - FIRST_FD];
+}
+
+static int net_clock_gettime(clockid_t clock, struct timespec *t)
+{
+	int64_t ms = clock == CLOCK_REALTIME ? net.now + INT64_C(1795557600000) - 1000000 : net.now;
+
+	t->tv_sec = (time_t)(ms / 1000);
+	t->tv_nsec = (long)(ms % 1000) * 1000000;
+	return 0;
+}
+
+static int net_socket(int family, int type, int protocol)
+{
+	struct peer *p = &net.peers[net.opened];
+
+	(void)type;
+	(void)protocol;
+	if (family != AF_INET || net.opened == PEERS) {
+		errno = EAFNOSUPPORT;
+		return -1;
+	}
+	p->open = true;
+	net.open++;
+	if (net.open > net.most_open)
+		net.most_open = net.open;
+	return FIRST_FD + (int)net.opened++;
+}
+
+/* Starts the server's side of TLS, with a session cache that all connections share. */
+static void tls_peer_open(struct peer *p)
+{
+	static br_ssl_session_cache_lru sessions;
+	static unsigned char store[4000], certificate[1000];
+	static br_x509_certificate chain = {certificate, 0};
+	static const br_ec_private_key key = {BR_EC_secp256r1, localhost_key, sizeof localhost_key};
+	struct tls_peer *t = calloc(1, sizeof *t);
+	br_ssl_engine_context *engine;
+
+	if (!t)
+		exit(2);
+	if (!chain.data_len) {
+		chain.data_len = pem_to_der(pem_localhost, certificate);
+		br_ssl_session_cache_lru_init(&sessions, store, sizeof store);
+	}
+	p->tls = t;
+	engine = &t->server.eng;
+	br_ssl_server_init_full_ec(&t->server, &chain, 1, BR_KEYTYPE_EC, &key);
+	br_ssl_server_set_cache(&t->server, &sessions.vtable);
+	br_ssl_engine_inject_entropy(engine, "not at all random", 17);
+	br_ssl_engine_set_buffer(engine, t->buffer, sizeof t->buffer, 1);
+	br_ssl_server_reset(&t->server);
+}
+
+static int net_connect(int fd, const struct sockaddr *name, socklen_t length)
+{
+	struct sockaddr_in v4;
+	unsigned last;
+
+	memcpy(&v4, name, length < sizeof v4 ? length : sizeof v4);
+	last = ntohl(v4.sin_addr.s_addr) & 0xff;
+	peer_of(fd)->refused = last == REFUSES;
+	peer_of(fd)->silent = last == SILENT;
+	if (net.tls)
+		tls_peer_open(peer_of(fd));
+	errno = EINPROGRESS;
+	return -1;
+}
+
+static int net_getsockopt(int fd, int level, int option, void *value, socklen_t *length)
+{
+	int error = peer_of(fd)->refused ? ECONNREFUSED : 0;
+
+	(void)level;
+	(void)option;
+	memcpy(value, &error, *length);
+	return 0;
+}
+
+static int net_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+	(void)fd, (void)level, (void)option, (void)value, (void)length;
+	return 0;
+}
+
+static int net_fcntl(int fd, int command, ...)
+{
+	(void)fd, (void)command;
+	return 0;
+}
+
+static int net_close(int fd)
+{
+	if (fd < FIRST_FD)
+		return close(fd);
+	if (peer_of(fd)->open)
+		net.open--;
+	peer_of(fd)->open = false;
+	return 0;
+}
+
+static int net_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
+{
+	static struct addrinfo all[10];
+	static struct sockaddr_in names[10];
+	size_t i, n = strlen(net.resolves);
+
+	(void)host;
+	(void)hints;
+	net.resolved++;
+	if (!n)
+		return EAI_AGAIN;
+	for (i = 0; i < n; i++) {
+		memset(&all[i], 0, sizeof all[i]);
+		memset(&names[i], 0, sizeof names[i]);
+		names[i].sin_family = AF_INET;
+		names[i].sin_port = htons((uint16_t)atoi(port));
+		names[i].sin_addr.s_addr =
+			htonl((net.resolves[i] == '9' ? 0x0a000000u : 0x7f000000u) + (unsigned)(net.resolves[i] - '0'));
+		all[i].ai_family = AF_INET;
+		all[i].ai_addr = (struct sockaddr *)&names[i];
+		all[i].ai_addrlen = sizeof names[i];
+		all[i].ai_next = i + 1 < n ? &all[i + 1] : NULL;
+	}
+	*list = all;
+	return 0;
+}
+
+static void net_freeaddrinfo(struct addrinfo *list)
+{
+	(void)list;
+}
+
+static size_t reply_length(const struct reply *r)
+{
+	return strlen(r->text) + (size_t)r->body;
+}
+
+/* How much of what it sends leaves a TLS server. */
+static size_t tls_peer_end(const struct peer *p)
+{
+	return p->tls->answer && net.answer_cut != SIZE_MAX ? p->tls->answer + net.answer_cut : net.cut;
+}
+
+/* How much of the reply has come by now. */
+static size_t peer_ready(const struct peer *p)
+{
+	size_t length, by_now;
+
+	if (p->tls)
+		return tls_peer_end(p) < p->tls->wire.n ? tls_peer_end(p) : p->tls->wire.n;
+	if (!p->reply || !p->reply->text || net.now < p->from)
+		return 0;
+	length = reply_length(p->reply);
+	by_now = p->reply->drip ? (size_t)((net.now - p->from) / p->reply->drip) + 1 : length;
+	return by_now < length ? by_now : length;
+}
+
+/* When something is next to be seen, if nothing is now. */
+static int64_t peer_next(const struct peer *p)
+{
+	if (p->tls || !p->reply || !p->reply->text)
+		return INT64_MAX;
+	if (net.now < p->from)
+		return p->from;
+	return p->reply->drip ? p->from + (int64_t)p->taken * p->reply->drip : INT64_MAX;
+}
+
+static bool peer_over(const struct peer *p)
+{
+	if (p->tls)
+		return (p->ended && p->taken == p->tls->wire.n) || p->taken == tls_peer_end(p);
+	if (p->ended || p->reset)
+		return true;
+	return p->reply && p->reply->text && p->reply->ending != STAYS && p->taken == reply_length(p->reply) &&
+	       net.now >= p->from;
+}
+
+static bool peer_readable(const struct peer *p)
+{
+	return peer_ready(p) > p->taken || peer_over(p);
+}
+
+/* A whole request has come: the log, and the reply. */
+static void peer_request(struct peer *p)
+{
+	char line[300], path[200] = "";
+	size_t n = net.requests++;
+	const struct reply *r = &net.replies[n < net.reply_count ? n : net.reply_count - 1];
+
+	sscanf(p->in.s, "%*s %199s", path);
+	if (!n)
+		snprintf(net.first, sizeof net.first, "%.*s", (int)p->in.n, p->in.s);
+	snprintf(line, sizeof line, "%lld %d %s\n", (long long)(net.now - 1000000), (int)(p - net.peers), path);
+	text_add(&net.log, line, strlen(line));
+	p->in.n = 0;
+	p->reply = r;
+	p->from = net.now + r->delay;
+	p->taken = 0;
+}
+
+/* The server answers as far as it can: what it decrypts is p->in, what it encrypts is the reply. */
+static void tls_peer_work(struct peer *p)
+{
+	br_ssl_engine_context *engine = &p->tls->server.eng;
+	unsigned char *bytes;
+	size_t n;
+
+	for (;;) {
+		unsigned state = br_ssl_engine_current_state(engine);
+		if (state & BR_SSL_SENDREC) {
+			bytes = br_ssl_engine_sendrec_buf(engine, &n);
+			text_add(&p->tls->wire, (char *)bytes, n);
+			br_ssl_engine_sendrec_ack(engine, n);
+		} else if (state & BR_SSL_RECVAPP) {
+			bytes = br_ssl_engine_recvapp_buf(engine, &n);
+			text_add(&p->in, (char *)bytes, n);
+			br_ssl_engine_recvapp_ack(engine, n);
+			if (p->in.n >= 4 && memcmp(p->in.s + p->in.n - 4, "\r\n\r\n", 4) == 0) {
+				size_t taken = p->taken;
+				peer_request(p);
+				p->taken = taken;
+				p->sent = 0;
+				p->tls->answer = p->tls->wire.n;
+			}
+		} else if (state & BR_SSL_SENDAPP && p->reply && p->sent < strlen(p->reply->text)) {
+			bytes = br_ssl_engine_sendapp_buf(engine, &n);
+			if (n > strlen(p->reply->text) - p->sent)
+				n = strlen(p->reply->text) - p->sent;
+			memcpy(bytes, p->reply->text + p->sent, n);
+			br_ssl_engine_sendapp_ack(engine, n);
+			p->sent += n;
+			br_ssl_engine_flush(engine, 0);
+		} else if (state & BR_SSL_SENDAPP && p->reply && p->reply->ending == ENDS) {
+			br_ssl_engine_close(engine);
+		} else {
+			p->ended = state == BR_SSL_CLOSED || (p->reply && p->reply->ending == RESETS);
+			return;
+		}
+	}
+}
+
+static void tls_peer_receive(struct peer *p, const char *bytes, size_t length)
+{
+	br_ssl_engine_context *engine = &p->tls->server.eng;
+	unsigned char *to;
+	size_t n;
+
+	while (length && br_ssl_engine_current_state(engine) & BR_SSL_RECVREC) {
+		to = br_ssl_engine_recvrec_buf(engine, &n);
+		if (n > length)
+			n = length;
+		memcpy(to, bytes, n);
+		br_ssl_engine_recvrec_ack(engine, n);
+		bytes += n;
+		length -= n;
+		tls_peer_work(p);
+	}
+}
+
+static ssize_t net_send(int fd, const void *bytes, size_t length, int flags)
+{
+	struct peer *p = peer_of(fd);
+
+	(void)flags;
+	if (p->reset) {
+		errno = EPIPE;
+		return -1;
+	}
+	if (length > net.send_most)
+		length = net.send_most;
+	if (p->tls) {
+		tls_peer_receive(p, bytes, length);
+		return (ssize_t)length;
+	}
+	text_add(&p->in, bytes, length);
+	if (p->in.n >= 4 && memcmp(p->in.s + p->in.n - 4, "\r\n\r\n", 4) == 0 && !p->ended)
+		peer_request(p);
+	return (ssize_t)length;
+}
+
+static ssize_t net_recv(int fd, void *bytes, size_t length, int flags)
+{
+	struct peer *p = peer_of(fd);
+	size_t n = peer_ready(p) - p->taken, i, text;
+
+	(void)flags;
+	if (!n && p->tls && peer_over(p))
+		return 0;
+	if (!n && peer_over(p)) {
+		if (!p->reset && (p->ended || p->reply->ending == ENDS))
+			return 0;
+		errno = ECONNRESET;
+		return -1;
+	}
+	if (!n) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (n > length)
+		n = length;
+	if (p->tls) {
+		memcpy(bytes, p->tls->wire.s + p->taken, n);
+		p->taken += n;
+		return (ssize_t)n;
+	}
+	text = strlen(p->reply->text);
+	for (i = 0; i < n; i++, p->taken++)
+		((char *)bytes)[i] = p->taken < text ? p->reply->text[p->taken] : 'x';
+	return (ssize_t)n;
+}
+
+static int net_ready(struct pollfd *fds, nfds_t count)
+{
+	nfds_t i;
+	int ready = 0;
+
+	for (i = 0; i < count; i++) {
+		struct peer *p = peer_of(fds[i].fd);
+		fds[i].revents = 0;
+		if (fds[i].events & POLLOUT && !p->silent)
+			fds[i].revents |= POLLOUT;
+		if (fds[i].events & POLLIN && peer_readable(p))
+			fds[i].revents |= POLLIN;
+		ready += fds[i].revents != 0;
+	}
+	return ready;
+}
+
+/* Time jumps to what comes first: something to see, or the timeout. */
+static int net_poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+	int ready = net_ready(fds, count);
+	int64_t until = net.now + timeout;
+	nfds_t i;
+
+	if (timeout > GLANCE_MS || timeout < 0 || ++net.polls > 2000000)
+		exit(2);
+	if (ready)
+		return ready;
+	for (i = 0; i < count; i++)
+		if (peer_next(peer_of(fds[i].fd)) < until)
+			until = peer_next(peer_of(fds[i].fd));
+	if (until > net.now)
+		net.now = until;
+	if (net.now >= net.stop_at)
+		net.stop = 1;
+	return net_ready(fds, count);
+}
+
+static int64_t test_pause(const char *body, size_t length)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "%.*s", (int)length, body);
+	return strncmp(text, "pause ", 6) == 0 ? strtoll(text + 6, NULL, 10) : -1;
+}
+
+static void test_notice(void *ctx, const struct http_notice *n)
+{
+	size_t at = strlen(net.notices);
+
+	(void)ctx;
+	if (n->event == HTTP_RETRY)
+		net.retries++;
+	else
+		net.limits++;
+	net.wait = n->wait_ms;
+	snprintf(net.notices + at, sizeof net.notices - at, "%s %s %s attempt %u\n",
+		 n->event == HTTP_RETRY ? "retry" : "limit", n->path, n->reason, n->attempt);
+}
+
+static struct http_options test_options(void)
+{
+	struct http_options o;
+
+	memset(&o, 0, sizeof o);
+	o.base_url = "http://127.0.0.1:8080";
+	o.token = "s3cret";
+	o.user_agent = "test/1";
+	o.connections = 4;
+	o.attempts = 8;
+	o.timeout_ms = 300000;
+	o.backoff_ms = 1000;
+	o.patience_ms = 900000;
+	o.stop = (volatile sig_atomic_t *)&net.stop;
+	o.pause_ms = test_pause;
+	o.notice = test_notice;
+	return o;
+}
+
+static struct http *test_open(const struct http_options *o)
+{
+	char error[HTTP_ERROR_SIZE];
+	struct http *h = http_open(o, error);
+
+	if (!h) {
+		printf("Bail out! %s\n", error);
+		exit(2);
+	}
+	return h;
+}
+
+static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+#define V1           "application/vnd.segment.v1+json"
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* ---- Exchanges ---- */
+
+static void test_request(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 250, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r, *got;
+	const struct http_response *a;
+	struct http_stats stats;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.base_url = "http://127.0.0.1:8080/v1/";
+	h = test_open(&o);
+	check(!http_next(h), "nothing is under way at first");
+	r = http_start(h, "/sources?pagination.count=200", V1, 1);
+	got = http_next(h);
+	check(got == r, "a request comes back");
+	a = http_response(got);
+	check_text(net.first,
+		   "GET /v1/sources?pagination.count=200 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: test/1\r\n"
+		   "Authorization: Bearer s3cret\r\nAccept-Encoding: identity\r\nAccept: " V1 "\r\n\r\n",
+		   "the request, byte for byte");
+	check(a->outcome == HTTP_DONE && a->status == 200 && a->attempts == 1, "outcome, status, attempts");
+	check_bytes(a->body, a->length, "{}", "body");
+	check_text(a->error, "", "no error");
+	check(a->elapsed_ms == 250 && a->received_us == INT64_C(1795557600250000),
+	      "when it came, and how long it took");
+	check(!http_next(h), "once");
+	http_stats(h, &stats);
+	check(stats.requests == 1 && stats.retries == 0 && stats.bytes == sizeof ok - 1 && stats.handshakes == 0,
+	      "statistics");
+	http_release(h, got);
+	r = http_start(h, "/x", V1, 1);
+	check(http_next(h) == r && net.opened == 1, "the second request goes over the same connection");
+	http_close(h);
+	check(net.open == 0, "every connection is closed in the end");
+}
+
+static void test_statuses(void)
+{
+	static const struct {
+		const char *text, *error;
+		int status;
+	} cases[] = {
+		{"HTTP/1.1 204 No Content\r\n\r\n", "", 204},
+		{"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}", "", 404},
+		{"HTTP/1.1 302 Found\r\nLocation: https://other/\r\nContent-Length: 0\r\n\r\n",
+		 "/p: status 302 leads to https://other/, which is not followed; check base_url", 302},
+		{"HTTP/1.1 301 Moved\r\nLocation: a\x1b[0m\r\nContent-Length: 0\r\n\r\n", NULL, 301},
+		{"HTTP/1.1 307 Moved\r\nContent-Length: 0\r\n\r\n",
+		 "/p: status 307 leads to an unnamed place, which is not followed; check base_url", 307},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.attempts = 1;
+	for (i = 0; i < COUNT(cases); i++) {
+		struct reply reply = {cases[i].text, STAYS, 0, 0, 0};
+		struct http *h;
+		const struct http_response *a;
+		net_reset(&reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1);
+		a = http_response(http_next(h));
+		check(a->status == (cases[i].error ? cases[i].status : 0) &&
+			      (cases[i].error ? a->outcome == HTTP_DONE && strcmp(a->error, cases[i].error) == 0
+					      : a->outcome == HTTP_BROKEN),
+		      "status %d: %s", cases[i].status, a->error);
+		http_close(h);
+	}
+}
+
+/* Requests of ranks 9, 8, ... 1 at once, over three connections; each answer takes 100 ms. */
+static void test_parallel(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 100, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+	struct http_request *r;
+	uint64_t rank;
+	char path[8];
+	unsigned n = 0;
+
+	net_reset(replies, COUNT(replies));
+	o.connections = 3;
+	h = test_open(&o);
+	for (rank = 9; rank; rank--) {
+		snprintf(path, sizeof path, "/%u", (unsigned)rank);
+		http_start(h, path, V1, rank);
+	}
+	while ((r = http_next(h)) != NULL) {
+		n++;
+		http_release(h, r);
+	}
+	check(n == 9 && net.most_open == 3 && net.opened == 3, "nine requests, never more than three connections");
+	check_bytes(net.log.s, net.log.n,
+		    "0 0 /1\n0 1 /2\n0 2 /3\n100 0 /4\n100 1 /5\n100 2 /6\n200 0 /7\n200 1 /8\n200 2 /9\n",
+		    "the lowest rank goes first, as soon as a connection is free");
+	http_close(h);
+}
+
+static void test_equal_ranks(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 100, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.connections = 1;
+	h = test_open(&o);
+	http_start(h, "/a", V1, 5);
+	http_start(h, "/b", V1, 5);
+	http_start(h, "/c", V1, 5);
+	while (http_next(h))
+		;
+	check_bytes(net.log.s, net.log.n, "0 0 /a\n100 0 /b\n200 0 /c\n", "of equal ranks the older goes first");
+	http_close(h);
+}
+
+/* Small pieces both ways. */
+static void test_pieces(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 7, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	net.send_most = 1;
+	h = test_open(&o);
+	http_start(h, "/", V1, 1);
+	check(http_response(http_next(h))->status == 200, "sent and received byte by byte");
+	http_close(h);
+}
+
+/* ---- Retry ---- */
+
+/* The pauses between the requests of the log lie in [p/2, p]. */
+static bool log_pauses(const int64_t *pauses, size_t count)
+{
+	const char *s = net.log.s;
+	long long last = -1, now;
+	size_t i = 0;
+
+	text_add(&net.log, "", 1);
+	for (s = net.log.s; s && *s && sscanf(s, "%lld", &now) == 1; s = strchr(s, '\n') + 1) {
+		if (last >= 0 && (i >= count || now - last < pauses[i] / 2 || now - last > pauses[i]))
+			return false;
+		i += last >= 0;
+		last = now;
+	}
+	net.log.n--;
+	return i == count;
+}
+
+static void test_retries(void)
+{
+	static const int64_t pauses[] = {1000, 2000, 4000, 8000, 16000, 32000, 60000};
+	static const char fault[] = "HTTP/1.1 503 Oops\r\nContent-Length: 4\r\n\r\noops";
+	static const struct {
+		const char *name;
+		struct reply reply;
+		enum http_outcome outcome;
+		const char *error;
+	} cases[] = {
+		{"status 503", {fault, STAYS, 0, 0, 0}, HTTP_DONE, ""},
+		{"status 408", {"HTTP/1.1 408 Slow\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0}, HTTP_DONE, ""},
+		{"status 425", {"HTTP/1.1 425 Early\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0}, HTTP_DONE, ""},
+		{"closed at once",
+		 {"", ENDS, 0, 0, 0},
+		 HTTP_BROKEN,
+		 "/p: the connection closed before an answer (8 attempts)"},
+		{"reset at once",
+		 {"", RESETS, 0, 0, 0},
+		 HTTP_BROKEN,
+		 "/p: the connection closed before an answer: Connection reset by peer (8 attempts)"},
+		{"cut off in the head",
+		 {"HTTP/1.1 200", ENDS, 0, 0, 0},
+		 HTTP_BROKEN,
+		 "/p: cut off in its head (8 attempts)"},
+		{"cut off in the body",
+		 {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell", ENDS, 0, 0, 0},
+		 HTTP_BROKEN,
+		 "/p: cut off: the body is shorter than its Content-Length (8 attempts)"},
+		{"malformed",
+		 {"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", STAYS, 0, 0, 0},
+		 HTTP_BROKEN,
+		 "/p: malformed answer: malformed Content-Length (8 attempts)"},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		struct http *h;
+		const struct http_response *a;
+		struct http_stats stats;
+		net_reset(&cases[i].reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1);
+		a = http_response(http_next(h));
+		check(a->outcome == cases[i].outcome && a->attempts == 8 && net.requests == 8, "eight attempts: %s",
+		      cases[i].name);
+		check_text(a->error, cases[i].error, cases[i].name);
+		check(log_pauses(pauses, COUNT(pauses)), "pauses of 1 to 60 s, half of each by chance: %s",
+		      cases[i].name);
+		http_stats(h, &stats);
+		check(net.retries == 7 && stats.retries == 7 && stats.requests == 8, "each retry is told of: %s",
+		      cases[i].name);
+		http_close(h);
+	}
+}
+
+static void test_recovery(void)
+{
+	static const struct reply replies[] = {{"", ENDS, 0, 0, 0},
+					       {"HTTP/1.1 500 \r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0},
+					       {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1);
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_DONE && a->status == 200 && a->attempts == 3, "the third attempt goes well");
+	check_bytes(a->body, a->length, "{}", "nothing is left of those before it");
+	check_text(a->error, "", "nor of their errors");
+	check_text(net.notices,
+		   "retry /p the connection closed before an answer attempt 1\nretry /p status 500 attempt 2\n",
+		   "notices name path, reason and attempt");
+	http_close(h);
+}
+
+static void test_over(void)
+{
+	static const struct reply replies[] = {{"HTTP/1.1 200 OK\r\nX: ", STAYS, 0, 0, 70000}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1);
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && a->attempts == 1 && a->length == 0,
+	      "an answer over a limit is not asked for again");
+	check_text(a->error, "/p: the answer has more than 64 KiB of headers", "and the error says which limit");
+	http_close(h);
+}
+
+/* ---- Deadlines ---- */
+
+static void test_timeouts(void)
+{
+	static const struct {
+		const char *name;
+		struct reply reply;
+	} cases[] = {
+		{"a silent server", {NULL, STAYS, 0, 0, 0}},
+		{"a byte a second", {"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", STAYS, 0, 1000, 5000}},
+		{"1xx for ever, slowly",
+		 {"HTTP/1.1 100 \r\n\r\nHTTP/1.1 100 \r\n\r\nHTTP/1.1 100 \r\n\r\n", STAYS, 0, 10000, 0}},
+		{"a body that stops", {"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", STAYS, 0, 0, 4999}},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.attempts = 1;
+	for (i = 0; i < COUNT(cases); i++) {
+		struct http *h;
+		const struct http_response *a;
+		net_reset(&cases[i].reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1);
+		a = http_response(http_next(h));
+		check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 300000, "cut off after request_timeout: %s",
+		      cases[i].name);
+		check_text(a->error, "/p: no whole answer within request_timeout (300 s)", cases[i].name);
+		http_close(h);
+	}
+}
+
+static void test_outside(void)
+{
+	static const struct reply late[] = {{ok, STAYS, 1000, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	static const struct reply lost[] = {{ok, STAYS, 0, 0, 0}, {"", RESETS, 1000, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r;
+	struct http *h;
+
+	o.timeout_ms = 2000;
+	o.connections = 2;
+	net_reset(late, COUNT(late));
+	h = test_open(&o);
+	http_start(h, "/late", V1, 1);
+	http_start(h, "/early", V1, 2);
+	r = http_next(h);
+	net.now += 3600000;
+	r = http_next(h);
+	check(r && http_response(r)->status == 200 && net.requests == 2, "no deadline runs outside http_next");
+	check(http_response(r)->elapsed_ms < 2000, "nor does the time that a request took");
+	http_close(h);
+
+	net_reset(lost, COUNT(lost));
+	h = test_open(&o);
+	http_start(h, "/early", V1, 1);
+	http_start(h, "/lost", V1, 2);
+	r = http_next(h);
+	net.now += 10001;
+	r = http_next(h);
+	check(r && http_response(r)->status == 200 && http_response(r)->attempts == 1 && net.retries == 0,
+	      "an attempt that fails after more than 10 s outside is repeated at once, not counted");
+	http_close(h);
+
+	net_reset(lost, COUNT(lost));
+	h = test_open(&o);
+	http_start(h, "/early", V1, 1);
+	http_start(h, "/lost", V1, 2);
+	r = http_next(h);
+	net.now += 9999;
+	r = http_next(h);
+	check(r && http_response(r)->attempts == 2 && net.retries == 1, "after less than 10 s it counts");
+	http_close(h);
+}
+
+/* ---- Addresses ---- */
+
+static void test_addresses(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	static const struct {
+		const char *name, *resolves;
+		int64_t timeout, took;
+		enum http_outcome outcome;
+		unsigned attempts;
+		size_t resolved;
+		const char *error;
+	} cases[] = {
+		{"the first refuses", "21", 300000, 0, HTTP_DONE, 1, 1, ""},
+		{"the first is silent", "31", 300000, 10000, HTTP_DONE, 1, 1, ""},
+		{"two are silent", "331", 300000, 20000, HTTP_DONE, 1, 1, ""},
+		{"the first is silent and the time short", "31", 2000, 2000 + 1000, HTTP_DONE, 2, 1, ""},
+		{"all refuse", "22", 300000, 1000 + 2000, HTTP_UNREACHABLE, 3, 3,
+		 "localtest: cannot connect: Connection refused (the last of several addresses); check network, "
+		 "base_url and proxy (3 attempts)"},
+		{"all are silent", "3", 300000, 3000 + 30000, HTTP_UNREACHABLE, 3, 3,
+		 "localtest: cannot connect: Connection timed out; check network, base_url and proxy (3 attempts)"},
+		{"the resolver fails", "", 300000, 3000, HTTP_UNREACHABLE, 3, 3, NULL},
+		{"the name leads elsewhere", "19", 300000, 0, HTTP_UNTRUSTED, 1, 1,
+		 "localtest: plain http:// is for this machine only, and the name leads elsewhere; use https://"},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "http://localtest";
+	o.attempts = 3;
+	for (i = 0; i < COUNT(cases); i++) {
+		struct http *h;
+		const struct http_response *a;
+		int64_t took;
+		net_reset(replies, COUNT(replies));
+		net.resolves = cases[i].resolves;
+		o.timeout_ms = cases[i].timeout;
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1);
+		a = http_response(http_next(h));
+		took = net.now - 1000000;
+		check(a->outcome == cases[i].outcome && a->attempts == cases[i].attempts &&
+			      net.resolved == cases[i].resolved,
+		      "addresses: %s", cases[i].name);
+		check(took <= cases[i].took && took >= cases[i].took / 2, "addresses, time: %s", cases[i].name);
+		if (cases[i].error)
+			check_text(a->error, cases[i].error, cases[i].name);
+		http_close(h);
+	}
+}
+
+static void test_localhost(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.base_url = "http://LOCALHOST:8080";
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1);
+	check(http_response(http_next(h))->status == 200 && net.resolved == 0, "localhost needs no resolver");
+	http_close(h);
+}
+
+/* ---- Kept-alive connections ---- */
+
+static void test_stale(void)
+{
+	static const struct reply replies[] = {
+		{ok, STAYS, 0, 0, 0}, {"", ENDS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.attempts = 1;
+	h = test_open(&o);
+	http_release(h, (http_start(h, "/1", V1, 1), http_next(h)));
+	http_start(h, "/2", V1, 1);
+	a = http_response(http_next(h));
+	check(a->status == 200 && a->attempts == 1 && net.opened == 2 && net.retries == 0,
+	      "a kept-alive connection that closes instead of an answer is reopened, not counted");
+	net.peers[1].ended = true;
+	http_start(h, "/3", V1, 1);
+	a = http_response(http_next(h));
+	check(a->status == 200 && net.opened == 3 && net.requests == 4 && net.peers[1].in.n == 0,
+	      "one that is closed already is not used");
+	http_close(h);
+}
+
+static void test_fresh_close(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}, {"", ENDS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.attempts = 2;
+	h = test_open(&o);
+	http_release(h, (http_start(h, "/1", V1, 1), http_next(h)));
+	http_start(h, "/2", V1, 1);
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && a->attempts == 2 && net.requests == 4,
+	      "on a fresh connection the same is counted");
+	http_close(h);
+}
+
+static void test_no_reuse(void)
+{
+	static const struct {
+		const char *name, *text;
+		enum ending ending;
+	} cases[] = {
+		{"surplus",
+		 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong",
+		 STAYS},
+		{"Connection: close", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", STAYS},
+		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", STAYS},
+		{"the end of the connection", "HTTP/1.1 200 OK\r\n\r\n{}", ENDS},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		struct reply replies[] = {{cases[i].text, cases[i].ending, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+		struct http *h;
+		const struct http_response *a;
+		net_reset(replies, COUNT(replies));
+		h = test_open(&o);
+		http_start(h, "/1", V1, 1);
+		a = http_response(http_next(h));
+		check_bytes(a->body, a->length, "{}", cases[i].name);
+		http_start(h, "/2", V1, 2);
+		a = http_response(http_next(h));
+		check_bytes(a->body, a->length, "{}", cases[i].name);
+		check(net.opened == 2 && net.most_open == 1, "no second request on a connection after: %s",
+		      cases[i].name);
+		http_close(h);
+	}
+}
+
+/* ---- Rate limit ---- */
+
+/* An answer of 500 bytes at most, its fields separated by '|'. */
+static void answer_text(char *to, int status, const char *fields, const char *body)
+{
+	int n = snprintf(to, 500, "HTTP/1.1 %d \r\n", status);
+
+	for (; *fields; fields++)
+		n += snprintf(to + n, 3, *fields == '|' ? "\r\n" : "%c", *fields);
+	snprintf(to + n, 500 - (size_t)n, "%sContent-Length: %u\r\n\r\n%s", to[n - 1] == '\n' ? "" : "\r\n",
+		 (unsigned)strlen(body), body);
+}
+
+/* What a 429 holds, and the pause until the next request; 2026-11-24 22:00 is our time.  -1: half to all of backoff_ms. */
+static void test_limit_forms(void)
+{
+	static const struct {
+		const char *fields, *body;
+		int64_t wait;
+	} cases[] = {
+		{"Retry-After: 7", "", 7000},
+		{"Retry-After: 0", "", 1000},
+		{"Retry-After:  7 ", "pause 3000", 7000},
+		{"Retry-After: Tue, 24 Nov 2026 22:00:20 GMT", "", 21000},
+		{"Retry-After: Tuesday, 24-Nov-26 22:00:20 GMT", "", 21000},
+		{"Retry-After: Tue Nov 24 22:00:20 2026", "", 21000},
+		{"Date: Sun, 06 Nov 1994 08:49:37 GMT|Retry-After: Sun, 06 Nov 1994 08:49:57 GMT", "", 21000},
+		{"Retry-After: Sun, 06 Nov 1994 08:49:57 GMT|Date: Sun, 06 Nov 1994 08:49:37 GMT", "", 21000},
+		{"Retry-After: Sun, 06 Nov 1994 08:49:57 GMT", "", 1000},
+		{"Retry-After: soon", "pause 3000", 3000},
+		{"Retry-After: -5", "pause 3000", 3000},
+		{"Retry-After: 1.5", "pause 3000", 3000},
+		{"", "pause 3000", 3000},
+		{"", "pause 3", 1000},
+		{"X-RateLimit-Reset: Tue, 24 Nov 2026 22:00:20 +0000", "pause 3000", 3000},
+		{"X-RateLimit-Reset: Tue, 24 Nov 2026 22:00:20 +0000", "", 21000},
+		{"X-RateLimit-Reset: Tue Nov 24 2026 22:00:20 GMT+0000 (Coordinated Universal Time)", "", 21000},
+		{"X-RateLimit-Reset: whenever", "", -1},
+		{"", "", -1},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		char text[500];
+		struct reply replies[] = {{text, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+		struct http_stats stats;
+		struct http *h;
+		const struct http_response *a;
+		int64_t took;
+		answer_text(text, 429, cases[i].fields, cases[i].body);
+		net_reset(replies, COUNT(replies));
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1);
+		a = http_response(http_next(h));
+		took = net.now - 1000000;
+		check(a->status == 200 && a->attempts == 1 && net.retries == 0, "429 is no attempt: %s%s",
+		      cases[i].fields, cases[i].body);
+		check(cases[i].wait >= 0 ? took == cases[i].wait : took >= 500 && took <= 1000, "waits %ld ms: %s%s",
+		      (long)took, cases[i].fields, cases[i].body);
+		http_stats(h, &stats);
+		check(net.limits == 1 && net.wait == took && stats.rate_limit_ms == took,
+		      "one notice says how long: %s%s", cases[i].fields, cases[i].body);
+		http_close(h);
+	}
+}
+
+/* Four requests meet the limit together; then one goes alone, and the others after it. */
+static void test_herd(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
+	static const struct reply replies[] = {{limit, STAYS, 10, 0, 0},  {limit, STAYS, 20, 0, 0},
+					       {limit, STAYS, 30, 0, 0},  {ok, STAYS, 40, 0, 0},
+					       {limit, STAYS, 100, 0, 0}, {ok, STAYS, 100, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r;
+	struct http *h;
+	unsigned n = 0;
+
+	net_reset(replies, COUNT(replies));
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1);
+	http_start(h, "/2", V1, 2);
+	http_start(h, "/3", V1, 3);
+	http_start(h, "/4", V1, 4);
+	while ((r = http_next(h)) != NULL) {
+		n++;
+		http_release(h, r);
+	}
+	check(n == 4, "all four come back");
+	check_bytes(net.log.s, net.log.n,
+		    "0 0 /1\n0 1 /2\n0 2 /3\n0 3 /4\n5030 0 /1\n10130 0 /1\n10230 0 /2\n10230 1 /3\n",
+		    "after a limit one goes first, and the others when it has passed");
+	check(net.limits == 2, "two waits, two notices");
+	http_close(h);
+}
+
+static void test_patience(void)
+{
+	static const struct reply often[] = {
+		{"HTTP/1.1 429 \r\nRetry-After: 100\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0}};
+	static const struct reply long_[] = {
+		{"HTTP/1.1 429 \r\nRetry-After: 99999999999999999999\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0},
+		{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(often, COUNT(often));
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1);
+	http_start(h, "/q", V1, 2);
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 900000, "15 minutes of waiting are enough");
+	check_text(a->error, "/p: rate limit: after 900 s of waiting the server asks for 100 s more; try again later",
+		   "the error says what the server wanted");
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 900000,
+	      "who waited as long fails as well, without another round");
+	http_close(h);
+
+	net_reset(long_, COUNT(long_));
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1);
+	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000, "a longer wait is not begun");
+	http_start(h, "/q", V1, 2);
+	check(http_response(http_next(h))->status == 200 && net.now == 1000000, "and holds back nobody else");
+	http_close(h);
+}
+
+/* The hook's number is the server's, and may be any. */
+static void test_patience_overflow(void)
+{
+	static const struct reply replies[] = {
+		{"HTTP/1.1 429 \r\nContent-Length: 25\r\n\r\npause 9223372036854775807", STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1);
+	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000,
+	      "the longest wait of 64 bits is too long");
+	http_close(h);
+}
+
+/* A request that comes during a hold waits for its rest, and that is its own waiting. */
+static void test_patience_late(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 8\r\nContent-Length: 0\r\n\r\n";
+	static const struct reply replies[] = {
+		{limit, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}, {limit, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.patience_ms = 14000;
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1);
+	net.stop_at = 1000000 + 1000;
+	check(!http_next(h), "stopped during a hold");
+	net.stop_at = INT64_MAX;
+	net.stop = 0;
+	http_start(h, "/2", V1, 2);
+	check(http_response(http_next(h))->status == 200, "the first passes after its wait");
+	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000 + 8000,
+	      "7 s of a hold that was there already, and 8 s more, are more than 14");
+	http_close(h);
+}
+
+static void test_used_up(void)
+{
+	static const struct {
+		const char *name, *fields;
+		int64_t wait;
+	} cases[] = {
+		{"none left",
+		 "Date: Sun, 06 Nov 1994 08:49:37 GMT|X-RateLimit-Remaining: 0|X-RateLimit-Reset: Sun, 6 Nov "
+		 "1994 08:49:47 +0000",
+		 11000},
+		{"some left",
+		 "Date: Sun, 06 Nov 1994 08:49:37 GMT|X-RateLimit-Remaining: 10|X-RateLimit-Reset: Sun, 6 Nov "
+		 "1994 08:49:47 +0000",
+		 0},
+		{"none left, until a time that cannot be read", "X-RateLimit-Remaining: 0|X-RateLimit-Reset: later", 0},
+		{"none left, for a day",
+		 "Date: Sun, 06 Nov 1994 08:49:37 GMT|X-RateLimit-Remaining: 0|X-RateLimit-Reset: Mon, 7 Nov "
+		 "1994 08:49:47 +0000",
+		 0},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		char text[500];
+		struct reply replies[] = {{text, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+		struct http *h;
+		answer_text(text, 200, cases[i].fields, "");
+		net_reset(replies, COUNT(replies));
+		h = test_open(&o);
+		http_start(h, "/1", V1, 1);
+		check(http_response(http_next(h))->status == 200 && net.now == 1000000 && !net.limits,
+		      "a good answer is given at once: %s", cases[i].name);
+		http_start(h, "/2", V1, 1);
+		check(http_response(http_next(h))->status == 200 && net.now == 1000000 + cases[i].wait &&
+			      net.limits == (cases[i].wait != 0),
+		      "the next request waits %ld ms: %s", (long)cases[i].wait, cases[i].name);
+		http_close(h);
+	}
+}
+
+/* ---- TLS, against BearSSL's server ---- */
+
+/* An https client whose roots are this PEM text. */
+static struct http *tls_open(struct http_options *o, const char *pem)
+{
+	struct http *h;
+
+	net.tls = true;
+	o->ca_file = bundle;
+	h = test_open(o);
+	trust_free(&h->trust);
+	trust_from(&h->trust, pem);
+	return h;
+}
+
+static void test_tls(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http_stats stats;
+	struct http_request *r;
+	struct http *h;
+	unsigned i, good = 0;
+
+	net_reset(replies, COUNT(replies));
+	o.base_url = "https://localhost";
+	o.connections = 3;
+	h = tls_open(&o, pem_ca);
+	for (i = 0; i < 6; i++)
+		http_start(h, "/", V1, i);
+	while ((r = http_next(h)) != NULL) {
+		good += http_response(r)->status == 200 && http_response(r)->length == 2;
+		http_release(h, r);
+	}
+	http_stats(h, &stats);
+	check(good == 6 && stats.requests == 6, "six requests over TLS");
+	check(net.opened <= 3 && stats.handshakes == 1, "one full handshake, the other connections resume its session");
+	check(strstr(net.first, "Authorization: Bearer s3cret\r\n") != NULL, "the token comes with the request");
+	http_close(h);
+	check(net.open == 0, "every connection is closed");
+}
+
+static void test_tls_trust(void)
+{
+	static const struct {
+		const char *name, *base_url, *pem, *error;
+	} cases[] = {
+		{"another root", "https://localhost", pem_ed25519,
+		 "localhost: its certificate leads to no known root, or an intermediate one is missing; name the "
+		 "root's PEM file in ca_file"},
+		{"a root that is no authority", "https://localhost", pem_leaf,
+		 "localhost: its certificate leads to no known root, or an intermediate one is missing; name the "
+		 "root's PEM file in ca_file"},
+		{"another name", "https://localtest:8443", pem_ca,
+		 "localtest:8443: its certificate is for another name; check base_url, and the proxy"},
+		{"a number", "https://127.0.0.1", pem_ca,
+		 "127.0.0.1: its certificate is for another name; a numeric host must stand in it as a DNS name or the "
+		 "common name"},
+	};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		const struct http_response *a;
+		struct http *h;
+		net_reset(replies, COUNT(replies));
+		o.base_url = cases[i].base_url;
+		h = tls_open(&o, cases[i].pem);
+		http_start(h, "/", V1, 1);
+		a = http_response(http_next(h));
+		check(a->outcome == HTTP_UNTRUSTED && a->attempts == 1 && net.requests == 0 && net.opened == 1,
+		      "refused before a byte of the request, and not tried again: %s", cases[i].name);
+		check_text(a->error, cases[i].error, "and the error says why");
+		http_close(h);
+	}
+}
+
+static enum http_outcome tls_outcome(const struct reply *reply, size_t cut, size_t answer_cut)
+{
+	struct http_options o = test_options();
+	enum http_outcome outcome;
+	struct http *h;
+
+	net_reset(reply, 1);
+	o.base_url = "https://localhost";
+	o.attempts = 1;
+	h = tls_open(&o, pem_ca);
+	net.cut = cut;
+	net.answer_cut = answer_cut;
+	http_start(h, "/", V1, 1);
+	outcome = http_response(http_next(h))->outcome;
+	http_close(h);
+	return outcome;
+}
+
+/* The server is gone after n bytes: of the handshake, and of the answer. */
+static void test_tls_cut(const char *text, enum ending ending, const char *name)
+{
+	enum { STRIDE = 50, HANDSHAKE = 600 }; /* at least; signatures differ in length */
+	struct reply reply = {text, ending, 0, 0, 0};
+	size_t whole, n;
+	bool good = tls_outcome(&reply, SIZE_MAX, SIZE_MAX) == HTTP_DONE;
+
+	whole = net.peers[0].taken - net.peers[0].tls->answer;
+	for (n = 0; n < whole && good; n++)
+		good = tls_outcome(&reply, SIZE_MAX, n) == HTTP_BROKEN;
+	check(good && whole > strlen(text), "cut off after any of its %lu bytes it is not whole: %s",
+	      (unsigned long)whole, name);
+	for (n = 0, good = true; n < HANDSHAKE && good; n += STRIDE)
+		good = tls_outcome(&reply, n, SIZE_MAX) == HTTP_UNREACHABLE && !net.requests;
+	check(good, "cut off in the handshake there is no answer: %s", name);
+}
+
+static void test_tls_end(void)
+{
+	static const char open_end[] = "HTTP/1.1 200 OK\r\n\r\nhello";
+	static const struct {
+		const char *name;
+		enum ending ending;
+		enum http_outcome outcome;
+	} cases[] = {{"close_notify completes a body without length", ENDS, HTTP_DONE},
+		     {"the bare end of the connection does not", RESETS, HTTP_BROKEN}};
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		struct reply reply = {open_end, cases[i].ending, 0, 0, 0};
+		check(tls_outcome(&reply, SIZE_MAX, SIZE_MAX) == cases[i].outcome, "%s", cases[i].name);
+	}
+}
+
+static void test_tls_pieces(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}, {ok, ENDS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.base_url = "https://localhost";
+	o.attempts = 1;
+	h = tls_open(&o, pem_ca);
+	net.send_most = 1;
+	http_start(h, "/1", V1, 1);
+	http_start(h, "/2", V1, 1);
+	check(http_response(http_next(h))->status == 200 && http_response(http_next(h))->status == 200,
+	      "sent byte by byte");
+	http_start(h, "/3", V1, 1);
+	check(http_response(http_next(h))->status == 200,
+	      "a connection that was closed with close_notify is not used again");
+	http_close(h);
+}
+
+/* ---- Cancelling, stopping, no memory ---- */
+
+static void test_cancel(void)
+{
+	static const struct reply replies[] = {{NULL, STAYS, 0, 0, 0}, {ok, STAYS, 10, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r, *s;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	h = test_open(&o);
+	r = http_start(h, "/1", V1, 1);
+	http_start(h, "/2", V1, 2);
+	s = http_next(h);
+	http_release(h, s);
+	http_release(h, r);
+	check(!http_next(h) && net.open == 1, "a request under way is cancelled with its connection");
+	r = http_start(h, "/3", V1, 3);
+	http_release(h, r);
+	check(!http_next(h) && net.requests == 2, "one that waits is never sent");
+	http_release(h, NULL);
+	http_start(h, "/4", V1, 4);
+	http_close(h);
+	check(net.open == 0, "http_close releases the rest");
+}
+
+static void test_probe_cancelled(void)
+{
+	static const struct reply replies[] = {
+		{"HTTP/1.1 429 \r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0},
+		{NULL, STAYS, 0, 0, 0},
+		{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *probe;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.connections = 1;
+	h = test_open(&o);
+	probe = http_start(h, "/1", V1, 1);
+	net.stop_at = 1000000 + 6000;
+	check(!http_next(h) && net.requests == 2, "the stop flag ends http_next within 500 ms");
+	check(net.now <= net.stop_at + GLANCE_MS, "no later");
+	net.stop_at = INT64_MAX;
+	net.stop = 0;
+	http_release(h, probe);
+	http_start(h, "/2", V1, 2);
+	check(http_response(http_next(h))->status == 200, "after a cancelled probe another request goes");
+	http_close(h);
+}
+
+static void test_stop(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 5000, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1);
+	net.stop_at = 1000000 + 1700;
+	check(!http_next(h) && net.now == 1000000 + 2000, "stopped");
+	net.stop_at = INT64_MAX;
+	net.stop = 0;
+	check(http_response(http_next(h))->attempts == 1 && net.now == 1000000 + 5000, "nothing is lost by it");
+	http_close(h);
+}
+
+/* The n-th allocation and all after it fail, for every n that matters. */
+static void test_no_memory(void)
+{
+	static const struct reply replies[] = {{"HTTP/1.1 200 OK\r\n\r\n", ENDS, 0, 0, 50000}};
+	struct http_options o = test_options();
+	char error[HTTP_ERROR_SIZE];
+	long n;
+	bool whole = false, good = true;
+
+	for (n = 0; !whole && n < 100; n++) {
+		struct http *h;
+		struct http_request *r;
+		net_reset(replies, COUNT(replies));
+		allocations_left = n;
+		h = http_open(&o, error);
+		r = h ? http_start(h, "/1", V1, 1) : NULL;
+		if (!h)
+			good = good && strstr(error, "no memory");
+		if (r && http_next(h) == r) {
+			const struct http_response *a = http_response(r);
+			whole = a->outcome == HTTP_DONE;
+			good = good && (whole ? a->length == 50000 : a->outcome == HTTP_NO_MEMORY && a->length == 0);
+		}
+		allocations_left = -1;
+		http_close(h);
+		good = good && net.open == 0;
+	}
+	check(good && whole && n > 5, "each of the first %ld allocations may fail", n);
+}
+
+/* ---- Options ---- */
+
+static void test_refused(void)
+{
+	static const struct {
+		const char *base_url, *token, *user_agent, *ca_file, *proxy, *error;
+	} cases[] = {
+		{NULL, "t", "u", NULL, "", "base_url: must begin with https:// or http://"},
+		{"https://", "t", "u", NULL, "", "base_url: has no host"},
+		{"https://a:0", "t", "u", NULL, "", "base_url: has a malformed port; 1 to 65535 is expected"},
+		{"https://a\n", "t", "u", NULL, "", "base_url: holds a control character or a byte that is not ASCII"},
+		{"https://\xc3\xa9", "t", "u", NULL, "",
+		 "base_url: holds a control character or a byte that is not ASCII"},
+		{"https://u:p@a", "t", "u", NULL, "", "base_url: must not hold a user name or password"},
+		{"https://a/?x", "t", "u", NULL, "", "base_url: must not hold a query, fragment or blank"},
+		{"https://a/#x", "t", "u", NULL, "", "base_url: must not hold a query, fragment or blank"},
+		{"http://10.0.0.1", "t", "u", NULL, "",
+		 "base_url: plain http:// is for this machine only; use https://"},
+		{"http://[2001:db8::1]", "t", "u", NULL, "",
+		 "base_url: plain http:// is for this machine only; use https://"},
+		{"http://[::ffff:10.0.0.1]", "t", "u", NULL, "",
+		 "base_url: plain http:// is for this machine only; use https://"},
+		{"https://a", "t\r\nX: y", "u", NULL, "",
+		 "api_token: holds a control character or a byte that is not ASCII"},
+		{"https://a", "t\x7f", "u", NULL, "",
+		 "api_token: holds a control character or a byte that is not ASCII"},
+		{"https://a", "t", "u\n", NULL, "",
+		 "user_agent: holds a control character or a byte that is not ASCII"},
+		{"https://a", "t", "u", NULL, "http://p\t",
+		 "proxy: holds a control character or a byte that is not ASCII"},
+		{"https://a", "t", "u", NULL, "https://u:secret@p",
+		 "proxy: only http:// proxies are supported, not https:// or SOCKS ones"},
+		{"https://a", "t", "u", NULL, "socks5://p:1080",
+		 "proxy: only http:// proxies are supported, not https:// or SOCKS ones"},
+		{"https://a", "t", "u", NULL, "http://u:secret@p:x",
+		 "proxy: has a malformed port; 1 to 65535 is expected"},
+		{"https://a", "t", "u", NULL, "http://u:secret@", "proxy: has no host"},
+		{"https://a", "t", "u", NULL, "http://p/path", "proxy: must end after host and port"},
+		{"https://a", "t", "u", "/nonexistent", "", "ca_file: /nonexistent: No such file or directory"},
+		{"https://a", "t", "u", "/", "", "ca_file: /: Is a directory"},
+		{"https://a", "t", "u", "/dev/null", "",
+		 "ca_file: /dev/null: no usable certificate among 0; a PEM file is expected"},
+		{"http://127.0.0.1", "t", "u", "/nonexistent", "", "ca_file: /nonexistent: No such file or directory"},
+	};
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		struct http_options o = test_options();
+		char error[HTTP_ERROR_SIZE];
+		struct http *h;
+		o.base_url = cases[i].base_url;
+		o.token = cases[i].token;
+		o.user_agent = cases[i].user_agent;
+		o.ca_file = cases[i].ca_file;
+		o.proxy = cases[i].proxy;
+		h = http_open(&o, error);
+		check(!h, "refused: %s", cases[i].error);
+		check_text(error, cases[i].error, "and the error says why");
+		http_close(h);
+	}
+}
+
+static void test_ranges(void)
+{
+	struct http_options o = test_options();
+	char error[HTTP_ERROR_SIZE];
+
+	o.connections = 33;
+	check(!http_open(&o, error), "33 connections are refused");
+	check_text(error, "max_connections: must be 1 to 32", "and the error says the range");
+	o.connections = 4;
+	o.attempts = 0;
+	check(!http_open(&o, error), "no attempt is refused");
+	o.attempts = 1;
+	o.timeout_ms = 0;
+	check(!http_open(&o, error), "no time is refused");
+}
+
+static void test_environment(void)
+{
+	static const struct {
+		const char *https_proxy, *no_proxy, *option, *tunnel;
+	} cases[] = {
+		{"http://p:3128", NULL, NULL, "p:3128"},
+		{"p:3128", NULL, NULL, "p:3128"},
+		{"http://[::1]:3128/", NULL, NULL, "[::1]:3128"},
+		{"http://p:3128", "example.com", NULL, NULL},
+		{"http://p:3128", "example.com", "http://q:1", "q:1"},
+		{"http://p:3128", NULL, "", NULL},
+		{NULL, NULL, NULL, NULL},
+	};
+	struct http_options o = test_options();
+	char error[HTTP_ERROR_SIZE];
+	size_t i;
+
+	o.base_url = "https://api.example.com";
+	for (i = 0; i < COUNT(cases); i++) {
+		struct http *h;
+		unsetenv("https_proxy");
+		unsetenv("HTTPS_PROXY");
+		unsetenv("no_proxy");
+		if (cases[i].https_proxy)
+			setenv(i % 2 ? "https_proxy" : "HTTPS_PROXY", cases[i].https_proxy, 1);
+		if (cases[i].no_proxy)
+			setenv("no_proxy", cases[i].no_proxy, 1);
+		o.proxy = cases[i].option;
+		o.ca_file = bundle;
+		h = http_open(&o, error);
+		check(h && (cases[i].tunnel ? h->tunnel && strcmp(h->proxy.name, cases[i].tunnel) == 0 : !h->tunnel),
+		      "https_proxy %s, no_proxy %s, proxy %s", cases[i].https_proxy, cases[i].no_proxy,
+		      cases[i].option);
+		http_close(h);
+	}
+	setenv("https_proxy", "socks5://user:secret@p", 1);
+	o.proxy = NULL;
+	check(!http_open(&o, error), "a SOCKS proxy is refused");
+	check_text(error, "https_proxy: only http:// proxies are supported, not https:// or SOCKS ones",
+		   "and the error names the variable");
+	unsetenv("https_proxy");
+}
+
+/* Up to the TLS handshake, which nobody here answers. */
+static void test_proxy(void)
+{
+	static const struct {
+		const char *text, *error;
+		enum http_outcome outcome;
+	} cases[] = {
+		{"HTTP/1.1 407 Who?\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 407; it wants a user and password: "
+		 "http://user:password@host:port",
+		 HTTP_UNREACHABLE},
+		{"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno",
+		 "proxy 127.0.0.1:3128: refused the connection with status 403", HTTP_UNREACHABLE},
+		{"HTTP/1.1 502 No\r\n\r\n", "proxy 127.0.0.1:3128: refused the connection with status 502 (2 attempts)",
+		 HTTP_UNREACHABLE},
+		{"SSH-2.0\r\n", "proxy 127.0.0.1:3128: malformed answer: this is no HTTP answer (2 attempts)",
+		 HTTP_UNREACHABLE},
+		{"HTTP/1.1 200 OK\r\n\r\nx",
+		 "proxy 127.0.0.1:3128: sent data before the tunnel was in use (2 attempts)", HTTP_UNREACHABLE},
+		{"", "proxy 127.0.0.1:3128: closed the connection (2 attempts)", HTTP_UNREACHABLE},
+		{NULL, "proxy 127.0.0.1:3128: no answer to CONNECT in time (2 attempts)", HTTP_UNREACHABLE},
+		{"HTTP/1.1 200 OK\r\n\r\n", "api.example.com: the TLS handshake did not end in time (2 attempts)",
+		 HTTP_UNREACHABLE},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "https://api.example.com";
+	o.proxy = "http://user:password@127.0.0.1:3128";
+	o.ca_file = bundle;
+	o.attempts = 2;
+	for (i = 0; i < COUNT(cases); i++) {
+		struct reply reply = {cases[i].text, cases[i].text && !*cases[i].text ? ENDS : STAYS, 0, 0, 0};
+		const struct http_response *a;
+		struct http *h;
+		net_reset(&reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1);
+		a = http_response(http_next(h));
+		check(a->outcome == cases[i].outcome, "proxy: %s", cases[i].error);
+		check_text(a->error, cases[i].error, "and the error says so");
+		check(strncmp(net.first, "CONNECT api.example.com:443 HTTP/1.1\r\n", 38) == 0 &&
+			      !strstr(net.first, "s3cret"),
+		      "the token does not reach the proxy");
+		http_close(h);
+	}
+}
+
+int main(void)
+{
+	unsetenv("https_proxy");
+	unsetenv("HTTPS_PROXY");
+	unsetenv("SSL_CERT_FILE");
+	fence_make();
+	test_framing();
+	test_body_limit();
+	test_dates();
+	test_calendar();
+	test_urls();
+	test_no_proxy();
+	test_tunnel();
+	test_bundle();
+	test_built_in();
+	test_der();
+	test_rsa();
+	test_pem();
+	test_request();
+	test_statuses();
+	test_parallel();
+	test_equal_ranks();
+	test_pieces();
+	test_retries();
+	test_recovery();
+	test_over();
+	test_timeouts();
+	test_outside();
+	test_addresses();
+	test_localhost();
+	test_stale();
+	test_fresh_close();
+	test_no_reuse();
+	test_limit_forms();
+	test_herd();
+	test_patience();
+	test_patience_overflow();
+	test_patience_late();
+	test_used_up();
+	test_tls();
+	test_tls_trust();
+	test_tls_cut(ok, STAYS, "with a length");
+	test_tls_cut("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", STAYS, "with chunks");
+	test_tls_cut("HTTP/1.1 200 OK\r\n\r\nhello", ENDS, "until close_notify");
+	test_tls_end();
+	test_tls_pieces();
+	test_cancel();
+	test_probe_cancelled();
+	test_stop();
+	test_no_memory();
+	test_refused();
+	test_ranges();
+	test_environment();
+	test_proxy();
+	net_reset(NULL, 0);
+	return check_done();
+}

@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Sweeps: one small sync, again and again, and each time one thing goes wrong in another place.
+
+    test/sweep.py              all four parts; PART=test-kill, test-faults, test-calls, test-clock: one of them
+
+TAP must be the fault build (test/tap-fault), whose libc calls can be made to fail and whose clock can be set; see
+test/fault.c.  Whatever goes wrong, a target must be able to go on: what it has read is a prefix of the faultless
+output, and the rows before its last STATE with those of a run resumed from there are all rows.
+"""
+
+import sys
+
+sys.dont_write_bytecode = True
+
+import concurrent.futures
+import itertools
+import json
+import os
+from pathlib import Path
+
+import e2e
+import segment
+import singer
+from e2e import Checks, World, check_sync, rows_of
+from segment import DAY, Client, Model, Options, Server, instant, stamp
+from singer import plain_catalog
+
+JOBS = int(os.environ.get("JOBS", "4"))
+SPEED = {"FAULT_SPEED": "50"}  # a pause of a second before a retry becomes one of 20 ms
+SMALL = ["sources", "source_connected_warehouses", "usage_mtu_workspace_daily", "audit_events", "iam_users"]
+STEP = 12 if singer.WRAPPED else 1  # not every place where each run takes seconds
+PARTS = {}
+
+
+def part(name):
+    """Registers a part under the name of its make target."""
+
+    def register(function):
+        PARTS[name] = function
+        return function
+
+    return register
+
+
+def each(function, items):
+    """Calls the function for all items, some at a time; the complaints in their order."""
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        return [complaint for found in pool.map(function, items) for complaint in found]
+
+
+class Town:
+    """A small workspace, and what a sync of it writes if nothing goes wrong."""
+
+    def __init__(self, checks, server):
+        self.tap = checks.tap(server, start_date=stamp(segment.month(segment.STARTED, -1)), page_size=7)
+        self.files = {"catalog": plain_catalog(*SMALL)}
+        self.words = self.tap.arguments(**self.files)
+        self.whole = self.run()
+        self.rows = rows_of(self.whole.lines)
+
+    def run(self, **environment):
+        """A sync of the whole town."""
+        return self.tap.run(*self.words, env=SPEED | environment)
+
+    def resume(self, lines, number):
+        """A second sync that goes on from the last complete STATE among some lines; from nothing if there is none."""
+        states = [line for line in lines if line.startswith('{"type":"STATE"')]
+        state = self.tap.file(f"state-{number}.json", states[-1] if states else "{}")
+        return self.tap.run(*self.words, "--state", state, env=SPEED)
+
+    def complaints_of_resume(self, lines, number):
+        """What a target that read these lines lacks after a second sync."""
+        last = max((i for i, line in enumerate(lines) if line.startswith('{"type":"STATE"')), default=0)
+        second = self.resume(lines, number)
+        missing = self.rows - rows_of(lines[:last]) - rows_of(second.lines)
+        if second.exit != 0:
+            yield f"resumed run: exit {second.exit}: {second.stderr[-300:]}"
+        if missing:
+            yield f"{len(missing)} rows are lost, such as {min(missing)[:200]}"
+
+
+def whole_lines(output):
+    """The lines that came with their end, as a target reads them."""
+    return output.decode("utf-8").split("\n")[:-1]
+
+
+# --- killed after each line
+
+
+@part("test-kill")
+def kill(checks):
+    """SIGKILL once the target has read its k-th line, for every k."""
+    with Server("--scale", "demo") as server:
+        town = Town(checks, server)
+        checks.equal(town.whole.exit, 0, "the faultless run", town.whole.stderr)
+        places = range(0, len(town.whole.lines), STEP)
+
+        def killed(k):
+            process = town.tap.start(*town.words, env=SPEED)
+            lines = [process.stdout.readline() for _ in range(k)]
+            process.kill()
+            town.tap.runs.remove(town.tap.finish(process))  # it died of a signal, as it was meant to
+            return [f"after line {k}: {c}" for c in town.complaints_of_resume(whole_lines(b"".join(lines)), k)]
+
+        checks.none(each(killed, places), f"nothing is lost, killed at any of {len(places)} lines")
+
+
+# --- each fault at each request
+
+
+ONCE = """reset-before-head reset-in-head reset-in-body cut cut-notify drip=20 500 503 429 bad-length bad-chunk bad-json
+    close close-keepalive""".split()
+
+
+@part("test-faults")
+def faults(checks):
+    """Each fault at each request shows nothing on standard output; at every request it is a clear error."""
+    with Server("--scale", "demo") as server:
+        town = Town(checks, server)
+        requests = len(server.requests())
+    places = range(1, requests + 1, STEP)
+    checks.ok(requests > 15, "there are some requests", requests)
+    for kind in ONCE:
+        complaints = each(lambda index: fault_at(checks, town, index, kind), places)
+        checks.none(complaints, f"{kind} at any of {len(places)} requests does not show")
+    for kind in ONCE:
+        if kind in ("close", "close-keepalive"):
+            continue
+        checks.none(fault_everywhere(checks, kind), f"{kind} at every request: a clear error, and an end")
+
+
+def fault_at(checks, town, index, kind):
+    """The complaints about one run with one fault."""
+    with Server("--scale", "demo", "--fault", f"{index}:{kind}") as server:
+        tap = checks.tap(server, **{key: town.tap.config[key] for key in ("start_date", "page_size")})
+        result = tap.sync(**town.files, env=SPEED, config={"request_timeout": 60})
+        met = any(line.split()[5] == kind.split("=")[0] for line in server.requests())
+    if not met:
+        yield f"request {index}: the fault did not take place"
+    if result.exit != 0 or result.timeless != town.whole.timeless:
+        yield f"request {index}: exit {result.exit}, other output: {result.stderr[-400:]}"
+
+
+def fault_everywhere(checks, kind):
+    """The complaints about one run in which nothing ever works."""
+    with Server("--scale", "demo", "--fault", f"*:{kind}") as server:
+        tap = checks.tap(server, max_attempts=2, request_timeout=60)
+        result = tap.sync(catalog=plain_catalog(*SMALL), env=SPEED)
+    if result.exit != 1:
+        yield f"exit {result.exit}"
+    if result.of_type("RECORD"):
+        yield "a record came out of it"
+    if not result.log("ERROR", "CRITICAL"):
+        yield "no error was told"
+    if not result.lines or json.loads(result.lines[-1])["type"] != "STATE":
+        yield "the last line is no STATE"
+
+
+# --- each call of libc that may fail
+
+
+CALLS = ["malloc", "calloc", "realloc", "read", "write", "send", "recv", "poll"]
+
+
+@part("test-calls")
+def calls(checks):
+    """The n-th call of each kind fails, once or from then on, for every n that a run reaches."""
+    with Server("--scale", "demo") as server:
+        town = Town(checks, server)
+        for call, ending in itertools.product(CALLS, ("", "+")):
+            tried, complaints = call_sweep(town, call, ending)
+            checks.ok(tried > 0, f"{call}{ending} is met", tried)
+            checks.none(complaints, f"{call}{ending} failing at any of {tried} places")
+
+
+def call_sweep(town, call, ending):
+    """How many places were tried, and the complaints; goes on until a run meets no fault."""
+    tried, complaints, n, step = 0, [], 1, JOBS
+    while step:
+        numbers = [n + i * max(1, n // 10) * STEP for i in range(step)]
+        with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+            results = list(pool.map(lambda k: call_fails(town, f"{call}:{k}{ending}"), numbers))
+        tried += sum(met for met, _ in results)
+        complaints += [c for _, found in results for c in found]
+        n = numbers[-1] + max(1, n // 10) * STEP
+        if not all(met for met, _ in results):
+            step = 0
+    return tried, complaints
+
+
+def call_fails(town, fault):
+    """Was the fault met, and what is wrong with the run."""
+    hit = Path(town.tap.folder) / f"hit-{fault}"
+    run = town.run(FAULT=fault, FAULT_HIT=str(hit))
+    return hit.exists(), [f"{fault}: {c}" for c in complaints_of_fault(town, run, fault)]
+
+
+def complaints_of_fault(town, run, fault):
+    """A fault may be got over, or end the run with an error; it may never lose a row in silence."""
+    if run.exit == 0:
+        if run.timeless != town.whole.timeless:
+            yield "exit 0, but another output"
+        return
+    if run.exit not in (1, 2):
+        yield f"exit {run.exit}: {run.stderr[-400:]}"
+    if not run.log("ERROR", "CRITICAL"):
+        yield f"no error was told: {run.stderr[-400:]}"
+    if run.exit == 2:
+        if run.stdout:
+            yield "exit 2, but something on standard output"
+        return
+    lines = whole_lines(run.stdout)
+    strange = rows_of(lines) - town.rows
+    if strange:
+        yield f"a row that is not in the workspace: {min(strange)[:200]}"
+    yield from town.complaints_of_resume(lines, fault)
+
+
+# --- the clock
+
+
+CLOCKS = [
+    # name, now, start_date
+    ("midnight to the second", "2026-03-10T00:00:00Z", "2026-01-15"),
+    ("a second before midnight", "2026-03-09T23:59:59Z", "2026-01-15"),
+    ("the first day of a month", "2026-03-01T00:05:00Z", "2026-01-31"),
+    ("the last second of a month", "2026-04-30T23:59:58Z", "2026-02-28"),
+    ("leap day", "2024-02-29T12:00:00Z", "2024-01-31"),
+    ("the day after leap day", "2024-03-01T00:00:01Z", "2024-02-29"),
+    ("the end of February in a common year", "2025-02-28T23:59:50Z", "2024-12-31T23:59:59Z"),
+    ("a new year", "2026-01-01T00:00:00Z", "2025-11-30T12:00:00Z"),
+    ("an hour after midnight, within the settle times", "2026-06-02T01:00:00Z", "2026-05-01"),
+    ("seven hours after midnight", "2026-06-02T07:00:00Z", "2026-05-01"),
+    ("thirty days of audit to the second", "2026-06-30T00:00:00Z", "2026-05-31"),
+    ("after 2038", "2040-02-29T06:00:00Z", "2040-01-15"),
+]
+TIMED = [stream.name for stream in segment.STREAMS if stream.incremental]
+
+
+@part("test-clock")
+def clock(checks):
+    """The windows of the incremental streams at days on which calendars go wrong, and resumed a day later."""
+    for name, now, start in CLOCKS:
+        at = instant(now)
+        bookmarks, state = None, {}
+        for label, clock_us in ((name, at), (f"{name}, resumed a day later", at + DAY)):
+            world = World("--scale", "demo", "--now", stamp(clock_us))
+            try:
+                run = at_time(checks.tap(world.open(), start_date=start), clock_us, state=state)
+                options = Options(instant(start), clock=clock_us)
+                check_clock(checks, run, options, world, f"{label}: ", bookmarks)
+            finally:
+                world.close()
+            state = run.states[-1]
+            bookmarks = {stream: instant(mark["timestamp"]) for stream, mark in state["bookmarks"].items()}
+
+
+def at_time(tap, now, **files):
+    """A sync of the incremental streams with the clock standing still."""
+    environment = {"FAULT_NOW": str(now // segment.SECOND)}
+    return tap.sync(catalog=plain_catalog(*TIMED), env=environment, **files)
+
+
+def check_clock(checks, run, options, world, label, bookmarks=None):
+    """Rows and bookmarks are the model's, and none of the workspace's rows is written twice."""
+    check_sync(checks, run, TIMED, options, label, bookmarks=bookmarks, world=world)
+    records = [line for line in run.lines if '"type":"RECORD"' in line]
+    checks.equal(len(rows_of(records)), len(records), f"{label}no row twice")
+
+
+def main():
+    """Runs the parts, prints their checks."""
+    wanted = os.environ.get("PART")
+    number = failed = 0
+    segment.certificates()
+    for name, function in PARTS.items():
+        if wanted not in (None, "", name):
+            continue
+        checks = e2e.run_case(name, function)
+        failed += checks.failed
+        for passed, text in checks.lines:
+            number += passed is not None
+            print(
+                f"{'' if passed else 'not '}ok {number} - {text}" if passed is not None else f"# {text}", flush=True
+            )
+    segment.remove_certificates()
+    print(f"1..{number}")
+    return 1 if failed or not number else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,736 @@
+/* tap_test.c - the program's own part: command line, configuration, files, signals.  Its modes are tested end to end. */
+#define main tap_main
+#include "../tap.c"
+#undef main
+
+#include "check.h"
+
+enum { TEXT_SIZE = 1024 };
+
+/* What a test compares: growing text that never overflows. */
+struct text {
+	char s[TEXT_SIZE];
+	size_t n;
+};
+
+static void add(struct text *t, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(t->s + t->n, sizeof t->s - t->n, format, args);
+	va_end(args);
+	if (n > 0)
+		t->n += (size_t)n < sizeof t->s - t->n ? (size_t)n : sizeof t->s - t->n - 1;
+}
+
+/* expected is the whole text; of an error, which begins with '!', the beginning is enough. */
+static void check_outcome(bool ok, const struct text *got, const struct error *error, const char *expected,
+			  const char *name)
+{
+	if (*expected != '!') {
+		check_text(ok ? got->s : error->text, expected, name);
+		return;
+	}
+	if (!check(!ok && strncmp(error->text, expected + 1, strlen(expected + 1)) == 0, "%s", name))
+		printf("# expected %s\n# got      %s %s\n", expected + 1, ok ? "no error:" : "",
+		       ok ? got->s : error->text);
+}
+
+static char *copy(const char *s)
+{
+	size_t size = strlen(s) + 1;
+	char *p = malloc(size);
+
+	if (!p) {
+		puts("Bail out! no memory");
+		exit(1);
+	}
+	return memcpy(p, s, size);
+}
+
+/* ---- Command line ---- */
+
+enum { WORDS = 8 };
+
+static const struct {
+	const char *name, *words[WORDS], *expected;
+} command_lines[] = {
+	{"no option", {NULL}, ""},
+	{"long, value apart", {"--config", "c"}, "config=c"},
+	{"long, value after =", {"--config=c"}, "config=c"},
+	{"long, value holds =", {"--config=a=b"}, "config=a=b"},
+	{"long, empty value after =", {"--state="}, "state="},
+	{"long, empty value apart", {"--state", ""}, "state="},
+	{"short, value apart", {"-c", "c"}, "config=c"},
+	{"short, value joined", {"-cfile"}, "config=file"},
+	{"short, value after =", {"-c=file"}, "config=file"},
+	{"short, value begins with a dash", {"-c-x"}, "config=-x"},
+	{"value is a dash", {"--state", "-"}, "state=-"},
+	{"every short option",
+	 {"-c", "1", "-d", "-p", "2", "-s", "3", "-h"},
+	 "config=1 discover properties=2 state=3 help"},
+	{"repeated --config keeps its order", {"-c", "1", "--config", "ENV", "-c2"}, "config=1 config=ENV config=2"},
+	{"any other repeated: the last", {"--state=1", "-s2"}, "state=2"},
+	{"prefix of one option", {"--disc", "--cat", "c", "--prop=p"}, "discover catalog=c properties=p"},
+	{"shortest prefixes",
+	 {"--co=1", "--di", "--ca=2", "--p=3", "--st=4", "--se=5"},
+	 "config=1 discover catalog=2 properties=3 state=4 select=5"},
+	{"shortest prefixes, the others",
+	 {"--t", "--a", "--f=json", "--l=info", "--v", "--h", "--de"},
+	 "test=all about format=json log-level=info version help dev"},
+	{"prefix of two options", {"--s=x"}, "!--s: ambiguous option"},
+	{"prefix of a hidden one too", {"--d"}, "!--d: ambiguous option"},
+	{"longer than any option", {"--discovery"}, "!--discovery: unknown option"},
+	{"upper case", {"--CONFIG=c"}, "!--CONFIG: unknown option"},
+	{"unknown long option, its value not shown", {"--token=secret"}, "!--token: unknown option; --help lists them"},
+	{"unknown short option", {"-x"}, "!-x: unknown option; --help lists them"},
+	{"short option of one without a letter", {"-a"}, "!-a: unknown option"},
+	{"a word that is no option", {"-d", "catalog.json"}, "!catalog.json: unexpected argument"},
+	{"an empty word", {""}, "!: unexpected argument"},
+	{"a dash alone", {"-"}, "!-: unexpected argument"},
+	{"value missing at the end", {"--config"}, "!--config: needs a value: FILE"},
+	{"value missing at the end, short", {"-s"}, "!--state: needs a value: FILE"},
+	{"value missing before an option", {"--state", "--discover"}, "!--state: needs a value: FILE"},
+	{"value missing before a short option", {"-s", "-d"}, "!--state: needs a value: FILE"},
+	{"value where none is taken", {"--discover=yes"}, "!--discover: takes no value"},
+	{"empty value where none is taken", {"--about="}, "!--about: takes no value"},
+	{"short, value where none is taken", {"-dyes"}, "!--discover: takes no value"},
+	{"--test alone", {"--test"}, "test=all"},
+	{"--test leaves the next word", {"--test", "--config", "c"}, "config=c test=all"},
+	{"--test=all", {"--test=all"}, "test=all"},
+	{"--test=schema", {"--test=schema"}, "test=schema"},
+	{"--test of something else", {"--test=some"}, "!--test: "},
+	{"--test of nothing", {"--test="}, "!--test: "},
+	{"choices in any case", {"--log-level=DEBUG", "--format", "Json"}, "format=json log-level=debug"},
+	{"no prefix of a choice", {"--log-level=warn"}, "!--log-level: "},
+	{"not a choice", {"--format", "xml"}, "!--format: "},
+	{"--dev is taken and does nothing", {"--dev"}, "dev"},
+};
+
+static void put_options(struct text *t, const struct options *options)
+{
+	size_t i, c;
+
+	for (i = 0; i < OPTIONS; i++) {
+		const struct option *o = &option_table[i];
+		const char *field = (const char *)options + o->at, *value, *blank = t->n ? " " : "";
+		switch (o->kind) {
+		case OPTION_FLAG:
+			if (*(const bool *)field)
+				add(t, "%s%s", blank, o->name);
+			break;
+		case OPTION_TEXT:
+			memcpy(&value, field, sizeof value);
+			if (value)
+				add(t, "%s%s=%s", blank, o->name, value);
+			break;
+		case OPTION_CONFIG:
+			for (c = 0; c < options->configs; c++)
+				add(t, "%s%s=%s", c ? " " : blank, o->name, options->config[c]);
+			break;
+		}
+	}
+}
+
+/* The words are copied to blocks of their exact size, so that a sanitizer sees a step beyond. */
+static void test_command_line(const char *const *words, const char *expected, const char *name)
+{
+	struct options options = {0};
+	struct error error = {""};
+	struct text got = {"", 0};
+	char *argv[WORDS + 2];
+	int argc = 0;
+	bool ok;
+
+	argv[argc++] = copy("tap-segment");
+	for (; argc <= WORDS && words[argc - 1]; argc++)
+		argv[argc] = copy(words[argc - 1]);
+	argv[argc] = NULL;
+	ok = options_read(&options, argc, argv, &error);
+	if (ok)
+		put_options(&got, &options);
+	check_outcome(ok, &got, &error, expected, name);
+	while (argc)
+		free(argv[--argc]);
+}
+
+static void test_command_lines(void)
+{
+	struct options options = {0};
+	struct error error = {""};
+	char *argv[CONFIG_FILES + 3] = {NULL};
+	size_t i;
+	bool ok;
+
+	for (i = 0; i < sizeof command_lines / sizeof *command_lines; i++)
+		test_command_line(command_lines[i].words, command_lines[i].expected, command_lines[i].name);
+	for (i = 0; i < CONFIG_FILES + 2; i++)
+		argv[i] = copy("-cx");
+	ok = options_read(&options, CONFIG_FILES + 1, argv, &error);
+	check(ok && options.configs == CONFIG_FILES, "as many --config as there is room for");
+	memset(&options, 0, sizeof options);
+	check(!options_read(&options, CONFIG_FILES + 2, argv, &error), "one --config more");
+	check(options_read(&options, 0, argv + CONFIG_FILES + 2, &error),
+	      "no word at all, not even the program's name");
+	for (i = 0; i < CONFIG_FILES + 2; i++)
+		free(argv[i]);
+}
+
+/* The choices of an option are named by its error, whatever the option is. */
+static void test_choices(void)
+{
+	size_t i, c;
+
+	for (i = 0; i < OPTIONS; i++) {
+		const struct option *o = &option_table[i];
+		struct options options = {0};
+		struct error error = {""};
+		if (!o->choices)
+			continue;
+		check(!option_apply(&options, o, "nonsense", &error), "--%s: no such choice", o->name);
+		for (c = 0; o->choices[c]; c++)
+			check(strstr(error.text, o->choices[c]) != NULL, "--%s: the error names %s", o->name,
+			      o->choices[c]);
+	}
+}
+
+/* ---- Configuration ---- */
+
+/* "key=text", with its number where that says more than the text, of all that is set. */
+static void put_config(struct text *t, const struct config *config)
+{
+	size_t i;
+
+	for (i = 0; i < KEYS; i++) {
+		const char *text = config->value[i].text, *blank = t->n ? " " : "";
+		long long number = (long long)config->value[i].number;
+		if (text && config_table[i].type >= TYPE_TIME && config_table[i].type <= TYPE_BOOL)
+			add(t, "%s%s=%lld", blank, config_table[i].name, number);
+		else if (text)
+			add(t, "%s%s=%s", blank, config_table[i].name, text);
+		else if (number)
+			add(t, "%s%s: a number without a text", blank, config_table[i].name);
+	}
+}
+
+static const struct {
+	const char *name, *json, *expected;
+} documents[] = {
+	{"nothing", "{}", ""},
+	{"a string", "{\"api_token\":\"abc\"}", "api_token=abc"},
+	{"a string with escapes", "{\"ca_file\":\"\\u00e9\\/\\\"\"}", "ca_file=\xc3\xa9/\""},
+	{"a key with escapes", "{\"regi\\u006fn\":\"eu\"}", "region=eu"},
+	{"alias", "{\"access_token\":\"abc\"}", "api_token=abc"},
+	{"unknown keys are left alone", "{\"page\":{\"size\":[1]},\"Region\":\"eu\"}", ""},
+	{"equal keys: the last", "{\"region\":\"us\",\"region\":\"eu\"}", "region=eu"},
+	{"null is not set", "{\"region\":null}", ""},
+	{"empty is not set", "{\"region\":\"\",\"page_size\":\"\",\"unique_keys\":\"\",\"end_date\":\"\"}", ""},
+	{"null takes back", "{\"page_size\":7,\"end_date\":\"2026-01-01\",\"page_size\":null,\"end_date\":\"\"}", ""},
+
+	{"Bearer is cut off", "{\"api_token\":\"Bearer abc\"}", "api_token=abc"},
+	{"bearer in any case, more blanks", "{\"api_token\":\"bEARER  abc\"}", "api_token=abc"},
+	{"a token that begins like Bearer", "{\"api_token\":\"Bearerabc\"}", "api_token=Bearerabc"},
+	{"Bearer and nothing else is not set", "{\"api_token\":\"Bearer \"}", ""},
+	{"Bearer is cut off tokens only", "{\"user_agent\":\"Bearer abc\"}", "user_agent=Bearer abc"},
+	{"control characters are http_open's to refuse", "{\"api_token\":\"a\\nb\"}", "api_token=a\nb"},
+
+	{"integer", "{\"page_size\":7}", "page_size=7"},
+	{"integer in a string", "{\"page_size\":\"7\"}", "page_size=7"},
+	{"least and most", "{\"page_size\":1,\"max_connections\":32,\"max_attempts\":20,\"request_timeout\":86400}",
+	 "request_timeout=86400 page_size=1 max_connections=32 max_attempts=20"},
+	{"below the least", "{\"page_size\":0}", "!c.json: page_size: expected an integer from 1 to 1000"},
+	{"above the most", "{\"page_size\":1001}", "!c.json: page_size: expected an integer from 1 to 1000"},
+	{"negative", "{\"max_attempts\":-1}", "!c.json: max_attempts: expected an integer from 1 to 20"},
+	{"beyond 64 bits", "{\"max_attempts\":99999999999999999999}", "!c.json: max_attempts: expected an integer"},
+	{"2^32 + 1", "{\"max_connections\":4294967297}", "!c.json: max_connections: expected an integer from 1 to 32"},
+	{"fraction", "{\"page_size\":7.0}", "!c.json: page_size: expected an integer"},
+	{"exponent", "{\"page_size\":1e2}", "!c.json: page_size: expected an integer"},
+	{"more after the number", "{\"page_size\":\"7 \"}", "!c.json: page_size: expected an integer"},
+	{"no number", "{\"page_size\":\"many\"}", "!c.json: page_size: expected an integer"},
+	{"boolean for an integer", "{\"page_size\":true}", "!c.json: page_size: expected an integer"},
+	{"0 seconds: the default", "{\"request_timeout\":0}", "request_timeout=300"},
+	{"0 seconds in a string", "{\"request_timeout\":\"0\"}", "request_timeout=300"},
+	{"one second too many", "{\"request_timeout\":86401}", "!c.json: request_timeout: expected an integer from 1"},
+
+	{"true", "{\"unique_keys\":true}", "unique_keys=1"},
+	{"false", "{\"unique_keys\":false}", "unique_keys=0"},
+	{"true in a string", "{\"unique_keys\":\"true\",\"fail_on_forbidden\":\"True\"}",
+	 "unique_keys=1 fail_on_forbidden=1"},
+	{"yes and on", "{\"unique_keys\":\"yes\",\"fail_on_forbidden\":\"ON\"}", "unique_keys=1 fail_on_forbidden=1"},
+	{"no and off", "{\"unique_keys\":\"no\",\"fail_on_forbidden\":\"Off\"}", "unique_keys=0 fail_on_forbidden=0"},
+	{"1 and 0 in strings", "{\"unique_keys\":\"1\",\"fail_on_forbidden\":\"0\"}",
+	 "unique_keys=1 fail_on_forbidden=0"},
+	{"any other word", "{\"unique_keys\":\"maybe\"}", "!c.json: unique_keys: expected true or false"},
+	{"number for a boolean", "{\"unique_keys\":1}", "!c.json: unique_keys: expected true or false"},
+
+	{"a date", "{\"start_date\":\"1970-01-02\"}", "start_date=86400000000"},
+	{"a date-time", "{\"start_date\":\"1970-01-01T00:00:01.5Z\"}", "start_date=1500000"},
+	{"with an offset, as Meltano writes it", "{\"start_date\":\"1970-01-01T01:00:00+00:00\"}",
+	 "start_date=3600000000"},
+	{"no date", "{\"start_date\":\"yesterday\"}", "!c.json: start_date: expected a date or date-time"},
+	{"no day", "{\"end_date\":\"2026-02-29\"}", "!c.json: end_date: expected a date or date-time"},
+	{"number for a date", "{\"start_date\":1704067200}", "!c.json: start_date: expected a date or date-time"},
+
+	{"regions", "{\"region\":\"us\"}", "region=us"},
+	{"no region", "{\"region\":\"mars\"}", "!c.json: region: expected us or eu"},
+	{"number for a string", "{\"user_agent\":1}", "!c.json: user_agent: expected a string"},
+	{"boolean for a string", "{\"user_agent\":true}", "!c.json: user_agent: expected a string"},
+	{"object for a string", "{\"proxy\":{}}", "!c.json: proxy: expected a string"},
+	{"array for a string", "{\"api_token\":[\"abc\"]}", "!c.json: api_token: expected a string"},
+	{"NUL in a string", "{\"api_token\":\"a\\u0000b\"}", "!c.json: api_token: holds a NUL"},
+	{"an array", "[]", "!c.json: expected a JSON object"},
+	{"a string alone", "\"api_token\"", "!c.json: expected a JSON object"},
+	{"null alone", "null", "!c.json: expected a JSON object"},
+};
+
+/* Takes a document into the configuration; the text outlives it. */
+static bool take(struct config *config, const char *json, struct arena *arena, struct error *error)
+{
+	struct json_error bad;
+	struct json root;
+
+	if (!json_parse(arena, json, strlen(json), &root, &bad))
+		return fail(error, "not JSON: %s", bad.what);
+	return config_from_json(config, root, "c.json", arena, error);
+}
+
+static void test_documents(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof documents / sizeof *documents; i++) {
+		struct arena arena = {0};
+		struct config config = {{{NULL, 0}}};
+		struct error error = {""};
+		struct text got = {"", 0};
+		bool ok = take(&config, documents[i].json, &arena, &error);
+		put_config(&got, &config);
+		check_outcome(ok, &got, &error, documents[i].expected, documents[i].name);
+		arena_free(&arena);
+	}
+}
+
+/* However little memory there is: an error that says so, and the right result in the end. */
+static void test_no_memory(void)
+{
+	static const char json[] = "{\"api_token\":\"Bearer a\\u0062c\",\"page_size\":\"7\",\"unique_keys\":true}";
+	struct error error = {""};
+	struct text got;
+	unsigned failed = 0, silent = 0;
+	bool ok = false;
+	size_t limit;
+
+	for (limit = 1; !ok && limit < 8192; limit++) {
+		struct arena arena = {.limit = limit};
+		struct config config = {{{NULL, 0}}};
+		error.text[0] = '\0';
+		ok = take(&config, json, &arena, &error);
+		failed += !ok;
+		silent += !ok && !strstr(error.text, "no memory");
+		memset(&got, 0, sizeof got);
+		put_config(&got, &config);
+		arena_free(&arena);
+	}
+	check(failed > 0 && silent == 0, "a configuration without memory: an error that says so");
+	check_outcome(ok, &got, &error, "api_token=abc page_size=7 unique_keys=1", "with enough memory");
+}
+
+static const struct {
+	const char *name, *first, *second, *expected;
+} pairs[] = {
+	{"other keys are added", "{\"page_size\":7}", "{\"region\":\"eu\"}", "region=eu page_size=7"},
+	{"the later file wins", "{\"page_size\":7,\"region\":\"eu\"}", "{\"page_size\":8}", "region=eu page_size=8"},
+	{"by the alias too", "{\"api_token\":\"a\"}", "{\"access_token\":\"b\"}", "api_token=b"},
+	{"null in the later file takes back", "{\"page_size\":7,\"end_date\":\"2026-01-01\"}",
+	 "{\"page_size\":null,\"end_date\":null}", ""},
+};
+
+static void test_pairs(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+		struct arena arena = {0};
+		struct config config = {{{NULL, 0}}};
+		struct error error = {""};
+		struct text got = {"", 0};
+		bool ok =
+			take(&config, pairs[i].first, &arena, &error) && take(&config, pairs[i].second, &arena, &error);
+		put_config(&got, &config);
+		check_outcome(ok, &got, &error, pairs[i].expected, pairs[i].name);
+		arena_free(&arena);
+	}
+}
+
+static const struct {
+	const char *name, *variables[4][2], *expected;
+} environments[] = {
+	{"nothing: the file's stay", {{NULL, NULL}}, "api_token=file page_size=7"},
+	{"beats the file", {{"TAP_SEGMENT_API_TOKEN", "abc"}}, "api_token=abc page_size=7"},
+	{"Bearer here too", {{"TAP_SEGMENT_API_TOKEN", "Bearer abc"}}, "api_token=abc page_size=7"},
+	{"alias", {{"TAP_SEGMENT_ACCESS_TOKEN", "abc"}}, "api_token=abc page_size=7"},
+	{"name before alias",
+	 {{"TAP_SEGMENT_ACCESS_TOKEN", "no"}, {"TAP_SEGMENT_API_TOKEN", "yes"}},
+	 "api_token=yes page_size=7"},
+	{"empty is not set",
+	 {{"TAP_SEGMENT_API_TOKEN", ""}, {"TAP_SEGMENT_PAGE_SIZE", ""}},
+	 "api_token=file page_size=7"},
+	{"empty name, alias",
+	 {{"TAP_SEGMENT_API_TOKEN", ""}, {"TAP_SEGMENT_ACCESS_TOKEN", "abc"}},
+	 "api_token=abc page_size=7"},
+	{"numbers and booleans",
+	 {{"TAP_SEGMENT_MAX_CONNECTIONS", "8"}, {"TAP_SEGMENT_UNIQUE_KEYS", "true"}},
+	 "api_token=file page_size=7 max_connections=8 unique_keys=1"},
+	{"names in upper case only", {{"tap_segment_page_size", "8"}}, "api_token=file page_size=7"},
+	{"wrong value", {{"TAP_SEGMENT_PAGE_SIZE", "many"}}, "!ENV: page_size: expected an integer from 1 to 1000"},
+};
+
+static void test_environments(void)
+{
+	size_t i, v;
+
+	for (i = 0; i < sizeof environments / sizeof *environments; i++) {
+		struct arena arena = {0};
+		struct config config = {{{NULL, 0}}};
+		struct error error = {""};
+		struct text got = {"", 0};
+		bool ok = take(&config, "{\"api_token\":\"file\",\"page_size\":7}", &arena, &error);
+		for (v = 0; v < 4 && environments[i].variables[v][0]; v++)
+			setenv(environments[i].variables[v][0], environments[i].variables[v][1], 1);
+		ok = ok && config_from_environment(&config, &error);
+		put_config(&got, &config);
+		check_outcome(ok, &got, &error, environments[i].expected, environments[i].name);
+		for (v = 0; v < 4 && environments[i].variables[v][0]; v++)
+			unsetenv(environments[i].variables[v][0]);
+		arena_free(&arena);
+	}
+}
+
+static const struct {
+	const char *name, *json, *expected;
+} completions[] = {
+	{"defaults", "{\"api_token\":\"abc\",\"start_date\":\"1970-01-02\"}",
+	 "api_token=abc start_date=86400000000 user_agent=tap-segment/" VERSION
+	 " request_timeout=300 region=us max_connections=4 max_attempts=8 unique_keys=0 fail_on_forbidden=0"},
+	{"what is set stays",
+	 "{\"api_token\":\"abc\",\"start_date\":\"1970-01-02\",\"user_agent\":\"me\",\"request_timeout\":1,"
+	 "\"region\":\"eu\",\"max_connections\":1,\"max_attempts\":1,\"unique_keys\":true,\"fail_on_forbidden\":true}",
+	 "api_token=abc start_date=86400000000 user_agent=me request_timeout=1 region=eu max_connections=1 "
+	 "max_attempts=1 "
+	 "unique_keys=1 fail_on_forbidden=1"},
+	{"no token", "{\"start_date\":\"2026-01-01\"}", "!c.json: api_token: required, but missing"},
+	{"an empty token", "{\"api_token\":\"\",\"start_date\":\"2026-01-01\"}",
+	 "!c.json: api_token: required, but missing"},
+	{"no token after Bearer", "{\"api_token\":\"Bearer \",\"start_date\":\"2026-01-01\"}",
+	 "!c.json: api_token: required, but missing"},
+	{"no start_date", "{\"api_token\":\"abc\"}", "!c.json: start_date: required, but missing"},
+};
+
+static void test_completions(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof completions / sizeof *completions; i++) {
+		struct arena arena = {0};
+		struct config config = {{{NULL, 0}}};
+		struct error error = {""};
+		struct text got = {"", 0};
+		bool ok = take(&config, completions[i].json, &arena, &error) &&
+			  config_complete(&config, "c.json", &error);
+		put_config(&got, &config);
+		check_outcome(ok, &got, &error, completions[i].expected, completions[i].name);
+		arena_free(&arena);
+	}
+}
+
+/* The table itself: what the code relies on. */
+static void test_config_table(void)
+{
+	size_t i;
+
+	for (i = 0; i < KEYS; i++) {
+		const struct config_key *k = &config_table[i];
+		struct config config = {{{NULL, 0}}};
+		struct error error = {""};
+		check(k->name && k->help, "%s: has a name and a help", k->name ? k->name : "?");
+		check((k->type == TYPE_INTEGER) == (k->most > 0), "%s: a range, if an integer", k->name);
+		check(!k->fallback || config_set(&config, (enum key)i, k->fallback, "default", &error),
+		      "%s: the default is valid", k->name);
+		check(!(k->required && k->fallback), "%s: not both required and defaulted", k->name);
+	}
+	check_text(region_url("us"), "https://api.segmentapis.com", "address of region us");
+	check_text(region_url("eu"), "https://eu1.api.segmentapis.com", "address of region eu");
+	check(!region_url("US"), "no address of any other region");
+}
+
+/* What the walk is given: what is not set must be what it takes for not set. */
+static void test_sync_options(void)
+{
+	static const char all[] = "{\"start_date\":\"1970-01-02\",\"end_date\":\"1970-01-03\",\"page_size\":7,"
+				  "\"max_connections\":8,\"fail_on_forbidden\":\"yes\"}";
+	struct arena arena = {0};
+	struct config config = {{{NULL, 0}}};
+	struct error error = {""};
+	struct sync_options options;
+	bool ok = take(&config, all, &arena, &error);
+
+	options = sync_options(&config);
+	check(ok && options.start_us == INT64_C(86400000000) && options.end_us == INT64_C(172800000000),
+	      "start and end of the sync");
+	check(options.page_rows == 7 && options.connections == 8 && options.hold == (size_t)8 << 20 &&
+		      options.fail_on_forbidden && options.stop == &stop_signal,
+	      "numbers of the sync");
+	check(options.now_us > INT64_C(1700000000000000), "the clock is read");
+	ok = take(&config, "{\"end_date\":null,\"page_size\":null,\"max_connections\":1}", &arena, &error);
+	options = sync_options(&config);
+	check(ok && options.end_us == INT64_MAX && options.page_rows == 0, "no end, and the streams' own page sizes");
+	check(options.hold == (size_t)4 << 20, "room for pages, however few connections");
+	arena_free(&arena);
+}
+
+/* ---- Files ---- */
+
+static char folder[] = "/tmp/tap_test.XXXXXX";
+static char path[sizeof folder + 16];
+
+static const char *file_write(const char *text, size_t n)
+{
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/file", folder);
+	file = fopen(path, "wb");
+	if (!file || fwrite(text, 1, n, file) != n || fclose(file) != 0) {
+		printf("Bail out! %s: %s\n", path, strerror(errno));
+		exit(1);
+	}
+	return path;
+}
+
+static const struct {
+	const char *name, *text, *expected; /* the document, compact; or !, then the error after the path */
+} state_files[] = {
+	{"one line", "{\"a\":1}\n", "{\"a\":1}"},
+	{"one line without its end", "{\"a\":1}", "{\"a\":1}"},
+	{"one document of many lines", "{\n  \"a\": {\n    \"b\": [\n1,\n2]\n  }\n}\n", "{\"a\":{\"b\":[1,2]}}"},
+	{"one document, blank lines about", "\n \r\n\t{\n\"a\": 1}\n\n\n", "{\"a\":1}"},
+	{"one document on a line, blank lines about", "\n\n{\"a\":1}\n\n", "{\"a\":1}"},
+	{"empty object", "{}", "{}"},
+	{"null", "null\n", "null"},
+	{"two lines: the last", "{\"a\":1}\n{\"a\":2}\n", "{\"a\":2}"},
+	{"two lines without the last end", "{\"a\":1}\n{\"a\":2}", "{\"a\":2}"},
+	{"many lines, CRLF, blank lines", "\r\n{\"a\":1}\r\n\r\n{\"a\":2}\r\n{\"a\":3}\r\n \r\n", "{\"a\":3}"},
+	{"lines in between are not read", "{\"a\":1}\n{\"a\":\nWARNING x\n{\"a\":3}\n", "{\"a\":3}"},
+	{"the last line has blanks before it", "{\"a\":1}\n  {\"a\":2}\n", "{\"a\":2}"},
+	{"empty file", "", "!: holds no state; leave --state out"},
+	{"blanks only", " \t\r\n\n", "!: holds no state; leave --state out"},
+	{"cut last line", "{\"a\":1}\n{\"a\":2}\n{\"a\":", "!:3:6: "},
+	{"cut last line, blank lines count", "\n{\"a\":1}\n\n{\"a\":2}\n\n{\"a\":", "!:6:6: "},
+	{"cut last line, blanks before it", "{\"a\":1}\n  {\"a\"", "!:2:7: "},
+	{"no JSON in the last line", "{\"a\":1}\nINFO done\n", "!:2:1: "},
+	{"cut document of one line", "{\"a\":", "!:1:6: "},
+	{"cut document of many lines", "{\n\"a\":1,\n", "!:3:1: "},
+	{"wrong in a document of many lines", "\n{\n\"a\": x\n}\n", "!:3:6: "},
+	{"no JSON in the first line", "INFO begun\n{\"a\":1}\n", "!:1:1: "},
+	{"a line longer than the first", "{}\n{\"a\":\"0123456789\"}\n{\"b\":2}\n", "{\"b\":2}"},
+};
+
+static void test_state_file(const char *text, size_t n, const char *expected, const char *name)
+{
+	struct arena arena = {0};
+	struct json document = {NULL, NULL};
+	struct json_out out = {0};
+	struct error error = {""};
+	struct text got = {"", 0};
+	const char *file = file_write(text, n);
+	bool ok = state_document(&arena, file, &document, &error);
+
+	if (ok)
+		json_put_value(&out, document, 0);
+	add(&got, "%.*s", (int)out.length, out.bytes ? out.bytes : "");
+	if (!ok && check(strncmp(error.text, file, strlen(file)) == 0, "%s: the error names the file", name))
+		memmove(error.text, error.text + strlen(file), strlen(error.text) - strlen(file) + 1);
+	check_outcome(ok, &got, &error, expected, name);
+	json_out_free(&out);
+	arena_free(&arena);
+}
+
+static void test_state_files(void)
+{
+	static const char nul[] = "{\"a\":1}\n{\"a\":2}\0";
+	struct arena arena = {0};
+	struct json document = {NULL, NULL};
+	struct error error;
+	size_t i;
+
+	for (i = 0; i < sizeof state_files / sizeof *state_files; i++)
+		test_state_file(state_files[i].text, strlen(state_files[i].text), state_files[i].expected,
+				state_files[i].name);
+	test_state_file(nul, sizeof nul - 1, "!:2:8: ", "NUL after the last line");
+	test_state_file("\0", 1, "!:1:1: ", "NUL alone");
+	check(state_document(&arena, NULL, &document, &error) && json_type(document) == JSON_ABSENT,
+	      "no state file: no document");
+	check(document_read(&arena, NULL, &document, &error) && json_type(document) == JSON_ABSENT,
+	      "no catalog file: no document");
+	arena_free(&arena);
+}
+
+static const struct {
+	const char *name, *file, *expected;
+} unreadable[] = {
+	{"no such file", "/no/such/file", "!/no/such/file: can't be opened: "},
+	{"no name", "", "!: can't be opened: "},
+	{"a folder", "/", "!/: can't be read: "},
+};
+
+static void test_files(void)
+{
+	static const char bytes[] = "a\0b\n";
+	struct text none = {"", 0};
+	struct str text = {NULL, 0};
+	size_t i;
+
+	for (i = 0; i < sizeof unreadable / sizeof *unreadable; i++) {
+		struct arena arena = {0};
+		struct error error = {""};
+		bool ok = file_read(&arena, unreadable[i].file, &text, &error);
+		check_outcome(ok, &none, &error, unreadable[i].expected, unreadable[i].name);
+		arena_free(&arena);
+	}
+	for (i = 0; i < 5; i++) {
+		struct arena arena = {0};
+		struct error error = {""};
+		bool ok = file_read(&arena, file_write(bytes, i), &text, &error);
+		check(ok && text.n == i && memcmp(text.s, bytes, i) == 0 && text.s[i] == '\0', "a file of %zu bytes",
+		      i);
+		arena_free(&arena);
+	}
+}
+
+/* A file without blocks on the disk is as good as a full one. */
+static void test_file_limit(void)
+{
+	static const struct {
+		const char *name;
+		off_t size;
+		const char *expected;
+	} sizes[] = {{"a file at the limit", FILE_LIMIT, ""}, {"a file over the limit", FILE_LIMIT + 1, "!"}};
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		struct arena arena = {0};
+		struct error error = {""};
+		struct text none = {"", 0};
+		struct str text = {NULL, 0};
+		const char *file = file_write("", 0);
+		bool ok = truncate(file, sizes[i].size) == 0 && file_read(&arena, file, &text, &error);
+		check_outcome(ok, &none, &error, sizes[i].expected, sizes[i].name);
+		if (ok)
+			check(text.n == (size_t)sizes[i].size, "%s is read whole", sizes[i].name);
+		else
+			check(strstr(error.text, "larger than 64 MiB") != NULL, "%s: the error says so", sizes[i].name);
+		arena_free(&arena);
+	}
+}
+
+static void test_file_without_memory(void)
+{
+	struct arena arena = {.limit = 1};
+	struct error error = {""};
+	struct text none = {"", 0};
+	struct str text = {NULL, 0};
+	bool ok = file_read(&arena, file_write("0123456789", 10), &text, &error);
+
+	check_outcome(ok, &none, &error, "!/tmp/tap_test.", "a file without memory: the error names it");
+	check(strstr(error.text, "no memory") != NULL, "a file without memory: the error says so");
+	arena_free(&arena);
+}
+
+static void test_file_holds(void)
+{
+	const char *file = file_write("{\"()\": \"x.StructuredFormatter\"}", 31);
+
+	check(file_holds(file, "StructuredFormatter"), "a file holds a word");
+	check(!file_holds(file, "StructuredFormatters"), "a file doesn't hold a word");
+	check(!file_holds("/no/such/file", ""), "a missing file holds nothing");
+	check(!file_holds(NULL, ""), "no file holds nothing");
+}
+
+/* ---- Signals and exit status ---- */
+
+static void test_signals(void)
+{
+	static const struct {
+		enum sync_result result;
+		int status;
+	} statuses[] = {{SYNC_DONE, 0}, {SYNC_PARTLY, 1}, {SYNC_ENDED, 1}, {SYNC_STOPPED, 128 + SIGTERM}};
+	size_t i;
+
+	stop_signal = 0;
+	on_stop(SIGTERM);
+	check(stop_signal == SIGTERM && alarm(0) > 0, "a signal is kept, and the alarm set");
+	on_stop(SIGINT);
+	check(stop_signal == SIGTERM, "the first signal counts");
+	check(alarm(0) == 0, "a second signal does not put the alarm off");
+	for (i = 0; i < sizeof statuses / sizeof *statuses; i++)
+		check(exit_status(statuses[i].result) == statuses[i].status, "exit status %d", statuses[i].status);
+	stop_signal = 0;
+}
+
+static const struct {
+	int status;
+	const char *word;
+} access_words[] = {{200, "yes"}, {401, "no"}, {403, "no"}, {404, "error"}, {500, "error"}, {0, "not tried"}};
+
+static void test_access_words(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof access_words / sizeof *access_words; i++)
+		check_text(access_word(access_words[i].status), access_words[i].word, access_words[i].word);
+}
+
+/* Whatever the machine's own settings say, a test must not depend on it. */
+static void environment_clear(void)
+{
+	char name[64];
+	size_t i, n;
+
+	for (i = 0; i < KEYS; i++) {
+		snprintf(name, sizeof name, "TAP_SEGMENT_%s", config_table[i].name);
+		for (n = 0; name[n]; n++)
+			if (name[n] >= 'a' && name[n] <= 'z')
+				name[n] = (char)(name[n] - 'a' + 'A');
+		unsetenv(name);
+	}
+	unsetenv("TAP_SEGMENT_ACCESS_TOKEN");
+}
+
+int main(void)
+{
+	environment_clear();
+	if (!mkdtemp(folder)) {
+		printf("Bail out! %s: %s\n", folder, strerror(errno));
+		return 1;
+	}
+	test_command_lines();
+	test_choices();
+	test_documents();
+	test_no_memory();
+	test_pairs();
+	test_environments();
+	test_completions();
+	test_config_table();
+	test_sync_options();
+	test_state_files();
+	test_files();
+	test_file_limit();
+	test_file_without_memory();
+	test_file_holds();
+	test_signals();
+	test_access_words();
+	unlink(path);
+	rmdir(folder);
+	return check_done();
+}
