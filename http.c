@@ -1507,7 +1507,7 @@ enum request_state { WAITING, ACTIVE, FINISHED, RETURNED };
 struct http_request {
 	struct http_request *next; /* oldest first */
 	enum request_state state;
-	uint64_t rank, finished; /* finished: the how manieth */
+	uint64_t rank, finished; /* finished: its place among the finished */
 	char *text, *path;       /* the request as sent; its path for messages */
 	size_t length;
 	int64_t ready_at;       /* not to be sent before */
@@ -1677,8 +1677,8 @@ static void tls_keep_session(struct http *h, struct conn *c)
 	h->session_state = now.session_id_len ? SESSION_KEPT : SESSION_NONE;
 }
 
-/* BearSSL's codes in words; what makes no sense to try again is marked.  Codes from 256 on are alerts of the server
- * (RFC 5246 section 7.2). */
+/* BearSSL's codes in words, and whether another attempt could go better.  Codes from 256 on are alerts of the server (RFC
+ * 5246 section 7.2). */
 static const struct tls_text {
 	int code;
 	enum failure failure;

@@ -1,6 +1,19 @@
 /* http.h - GET from one origin over HTTP/1.1 and TLS 1.2: connections, deadlines, retry, rate limit.
  * One thread.  Only http_next ever blocks.  Nothing moves while the caller is elsewhere, so no deadline runs then either.
- * Knows nothing of JSON, Singer or Segment; prints nothing. */
+ * Knows nothing of JSON, Singer or Segment; prints nothing.
+ *
+ * Attempts.  What may go better next time is tried again, up to `attempts` times: no connection, an answer that is cut
+ * off, malformed (RFC 9112) or late, and the statuses 408, 425 and 5xx.  The pauses between are backoff_ms times 1, 2, 4,
+ * 8, 16, 32, 60, half of each by chance.  Redirects are not followed.  Not counted are an attempt on a kept-alive
+ * connection that the server had closed, one that failed after more than 10 s outside http_next, and a 429.
+ * Rate limit.  After a 429 nothing is sent for as long as it asks: by Retry-After, else pause_ms, else X-RateLimit-Reset,
+ * else a backoff.  A 2xx with X-RateLimit-Remaining: 0 holds the next requests back until X-RateLimit-Reset.  Dates count
+ * by the server's own clock.  Then one request goes, and the others when it has passed.
+ * Deadlines.  10 s to connect to one address; min(30 s, timeout_ms) for all until the request can be sent; timeout_ms
+ * for the request.
+ * TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, host name checked, SHA-1 and RSA below 2048 bits refused; the
+ * first connection shakes hands in full, the others resume its session.
+ * Environment: SSL_CERT_FILE; https_proxy, HTTPS_PROXY, no_proxy, NO_PROXY. */
 #ifndef HTTP_H
 #define HTTP_H
 
@@ -19,6 +32,8 @@ enum {
 	HTTP_ERROR_SIZE = 256
 };
 
+/* HTTP_RETRY: an attempt failed, the next follows after the pause.  HTTP_RATE_LIMIT: requests are held back, this one first.
+ * The texts live during the call, which must not call back into http. */
 enum http_event { HTTP_RETRY, HTTP_RATE_LIMIT };
 struct http_notice {
 	enum http_event event;
@@ -27,7 +42,7 @@ struct http_notice {
 	int64_t wait_ms;
 };
 
-/* All strings are copied by http_open.  A string with a control character is refused. */
+/* All strings are copied by http_open.  One with a control character or a byte beyond ASCII is refused. */
 struct http_options {
 	const char *base_url; /* https://host[:port][/prefix]; http:// only if every address of host is loopback */
 	const char *token;    /* Authorization: Bearer; sent to this origin alone, never to a proxy */
@@ -49,7 +64,7 @@ size_t http_roots(void); /* how many trust roots are built in */
 
 enum http_outcome {
 	HTTP_DONE,   /* a whole answer that will not be tried again: 2xx, 3xx, 4xx, or 5xx after the last attempt */
-	HTTP_BROKEN, /* a connection, but no whole answer in all attempts; or one over a limit: not tried again */
+	HTTP_BROKEN, /* a connection, but no whole answer in all attempts; or one over a limit; or patience_ms is over */
 	HTTP_UNREACHABLE, /* no connection in all attempts: other requests would fare no better */
 	HTTP_UNTRUSTED,   /* certificate or TLS refused; not tried again */
 	HTTP_NO_MEMORY
@@ -58,18 +73,22 @@ enum http_outcome {
 /* What became of a request.  Pointers live until http_release of the request. */
 struct http_response {
 	enum http_outcome outcome;
-	int status;
+	int status; /* of HTTP_DONE, else 0 */
 	const char *body;
 	size_t length;
 	int64_t received_us; /* when its last byte came, microseconds since 1970 */
-	int64_t elapsed_ms;  /* of the last attempt */
-	unsigned attempts;
-	const char *error; /* one line naming path and cause, "" for HTTP_DONE; never holds the token */
+	int64_t elapsed_ms;  /* of the last attempt, without the time outside http_next */
+	unsigned attempts;   /* that count */
+	const char *
+		error; /* one line: path or host, cause, way out; never the token.  HTTP_DONE: "", but a 3xx's target */
 };
 
 struct http_stats {
-	uint64_t requests, retries, bytes, handshakes;
-	int64_t rate_limit_ms;
+	uint64_t requests;     /* sent, repeated ones too */
+	uint64_t retries;      /* as many as HTTP_RETRY notices */
+	uint64_t bytes;        /* received: heads and bodies, without what TLS adds */
+	uint64_t handshakes;   /* full ones; resumed sessions are not counted */
+	int64_t rate_limit_ms; /* that requests were held back */
 };
 
 /* Checks the options and reads the trust anchors; no network.  NULL: a wrong option, or no memory; see error. */

@@ -173,14 +173,17 @@ enum {
 	LOG_LINE = 2048,         /* bytes of a plain line, its end included */
 	LOG_TEXT = 2 * LOG_LINE, /* formatted before striking out, which makes it shorter */
 	SECRET_SHORT = 6,        /* a shorter secret is a part of too many words */
-	SPELLING = 6             /* the longest spelling of one character: \u0041 */
+	SPELLING = 6,            /* the longest spelling of one character: \u0041 */
+	PROGRESS_WIDTH = 79
 };
 
 static struct {
 	enum log_level least;
 	bool structured;
+	bool terminal; /* standard error is one */
+	bool progress; /* ... and shows how far the run is */
 	const char *secret;
-} logger = {LOG_INFO, false, ""};
+} logger = {LOG_INFO, false, false, false, ""};
 
 static const char *const level_upper[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
 static const char *const level_lower[] = {"debug", "info", "warning", "error", "critical"};
@@ -199,6 +202,7 @@ void log_setup(enum log_level least, bool structured)
 {
 	logger.least = least;
 	logger.structured = structured;
+	logger.terminal = !structured && isatty(STDERR_FILENO);
 }
 
 void log_secret(const char *secret)
@@ -296,6 +300,16 @@ static void line_write(const char *line, size_t length)
 	}
 }
 
+/* A line of the log takes the place of the progress shown. */
+static void progress_clear(void)
+{
+	static const char erase[] = "\r\033[K"; /* ECMA-48: to the line's begin, and erase it */
+
+	if (logger.progress)
+		line_write(erase, sizeof erase - 1);
+	logger.progress = false;
+}
+
 /* The members that Meltano asks of a structured line.  message: text for a string; metric: JSON, or NULL. */
 static void line_structured(enum log_level level, const char *stream, const char *message, const char *metric)
 {
@@ -323,6 +337,7 @@ static void line_plain(enum log_level level, const char *message)
 	char line[LOG_LINE + 1];
 	int n = snprintf(line, sizeof line, "%s %s\n", level_upper[level], message);
 
+	progress_clear();
 	line_write(line, (size_t)n);
 }
 
@@ -345,6 +360,25 @@ void log_line(enum log_level level, const char *format, ...)
 	else
 		line_plain(level, text);
 	errno = saved;
+}
+
+void log_progress(const char *format, ...)
+{
+	char text[LOG_TEXT];
+	va_list args;
+	int n;
+
+	if (!logger.terminal || LOG_INFO < logger.least)
+		return;
+	va_start(args, format);
+	n = vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	make_printable(text);
+	strike_out(text, n >= LOG_TEXT);
+	text[PROGRESS_WIDTH] = '\0';
+	progress_clear();
+	line_write(text, strlen(text));
+	logger.progress = true;
 }
 
 /* metric: JSON, behind "METRIC: ", which the structured form does not show.  It is made of numbers and of the tap's own
@@ -399,8 +433,8 @@ enum {
 
 /* A node of a schema.  The fields of one object lie side by side, in the schema's order. */
 struct field {
-	struct str name; /* unescaped; none for the schema itself and for the items of an array */
-	unsigned types;
+	struct str name;       /* unescaped; none for the schema itself and for the items of an array */
+	unsigned types, index; /* index: among the fields of its object */
 	bool date_time;
 	bool selected;
 	bool required;          /* a field of the key or the replication field: never missing, never null */
@@ -573,8 +607,10 @@ static bool field_children(const struct maker *m, struct field *f, struct json p
 		if (!json_string(it.key, m->arena, &name))
 			return no_memory(m);
 		child = field_named(f, name);
-		if (!child)
-			child = &f->children[f->count++];
+		if (!child) {
+			child = &f->children[f->count];
+			child->index = (unsigned)f->count++;
+		}
 		child->name = name;
 		child->after = child;
 		child->parent = f;
@@ -1359,7 +1395,7 @@ static void span_end(struct projector *p)
 	p->from = p->to = NULL;
 }
 
-static void copy(struct projector *p, const char *from, const char *to)
+static void copy_range(struct projector *p, const char *from, const char *to)
 {
 	if (from != p->to) {
 		span_end(p);
@@ -1410,14 +1446,14 @@ static void copy_escaped(struct projector *p, const char *from, const char *end)
 			escape += 12;
 		} else if (high || is_surrogate(escape, false)) {
 			if (escape > from)
-				copy(p, from, escape);
+				copy_range(p, from, escape);
 			put_text(p, replacement);
 			escape = from = escape + 6;
 		} else {
 			escape += 2;
 		}
 	}
-	copy(p, from, end);
+	copy_range(p, from, end);
 }
 
 static void copy_token(struct projector *p, const struct json_node *node)
@@ -1427,7 +1463,7 @@ static void copy_token(struct projector *p, const struct json_node *node)
 	if (*from == '"' && json_has_escape(node))
 		copy_escaped(p, from, end);
 	else
-		copy(p, from, end);
+		copy_range(p, from, end);
 }
 
 static bool is_blank(char c)
@@ -1450,7 +1486,7 @@ static void copy_value(struct projector *p, const struct json_node *node)
 			if (is_blank(*c))
 				continue;
 			depth -= *c == '}' || *c == ']';
-			copy(p, c, c + 1);
+			copy_range(p, c, c + 1);
 		}
 	}
 }
@@ -1653,7 +1689,7 @@ static void put_name(struct projector *p, const struct field *f, const struct js
 	if (json_has_escape(key)) {
 		put_new_name(p, f, first);
 	} else {
-		copy(p, after_comma(p, from, first), json_token_end(p->text, key));
+		copy_range(p, after_comma(p, from, first), json_token_end(p->text, key));
 		put_byte(p, ':');
 	}
 }
@@ -1667,7 +1703,7 @@ static inline bool copy_leaf(struct projector *p, const struct field *f, const c
 
 	if (!(type & f->leaves) || (type == TYPE(JSON_STRING) && json_has_escape(node)))
 		return false;
-	copy(p, from, value + (type == TYPE(JSON_STRING) ? node->size / 2 + 2 : node->size));
+	copy_range(p, from, value + (type == TYPE(JSON_STRING) ? node->size / 2 + 2 : node->size));
 	return true;
 }
 
@@ -1718,10 +1754,10 @@ struct members {
 	const struct json_node *key, *end; /* the next member of the text */
 	struct field **hint, *first_hint;  /* the field that is tried before any other */
 	bool noted;
-	bool strayed;       /* not in the schema's order after all */
-	struct field *next; /* the next field that may be met, or is to be written */
-	size_t required;    /* how many of these were met */
-	size_t length;      /* how to take it all back */
+	bool strayed;    /* not in the schema's order after all */
+	size_t next;     /* index of the first field that may be met, or is to be written */
+	size_t required; /* how many of these were met */
+	size_t length;   /* how to take it all back */
 	const char *from, *to;
 	const struct json_node *values[SINGER_FIELDS];
 };
@@ -1762,8 +1798,7 @@ static void members_begin(struct projector *p, struct members *m, struct field *
 	m->noted = object->shuffled || (!object->parent && p->extras);
 	m->strayed = false;
 	m->extra = NULL;
-	m->next = object->children;
-	m->required = 0;
+	m->next = m->required = 0;
 	m->length = p->out->length;
 	m->from = p->from;
 	m->to = p->to;
@@ -1773,16 +1808,16 @@ static void members_begin(struct projector *p, struct members *m, struct field *
 	for (; m->key < m->end; m->key = json_node_after(p->text, m->key + 1)) {
 		const struct field *f = member_field(p, m);
 		if (f)
-			m->values[f - object->children] = m->key + 1;
+			m->values[f->index] = m->key + 1;
 	}
 }
 
 /* The next member that is to be written; of required fields also what is missing, without a value. */
 static bool noted_next(struct projector *p, struct members *m)
 {
-	while (m->next < m->object->children + m->object->count) {
-		m->field = m->next++;
-		m->value = m->values[m->field - m->object->children];
+	while (m->next < m->object->count) {
+		m->field = &m->object->children[m->next];
+		m->value = m->values[m->next++];
 		m->extra = m->object->parent ? NULL : extra_of(p, m->field);
 		if (m->extra)
 			m->value = NULL;
@@ -1804,8 +1839,8 @@ static inline bool member_next(struct projector *p, struct members *m)
 		if (!f)
 			continue;
 		m->field = f;
-		m->strayed = f < m->next;
-		m->next = f + 1;
+		m->strayed = f->index < m->next;
+		m->next = f->index + 1;
 		m->required += f->required;
 		if (f->selected || m->strayed)
 			return !m->strayed;
@@ -1840,12 +1875,12 @@ static bool put_value(struct projector *p, struct field *f, const struct json_no
 		return put_time_of(p, f, node);
 	if (type == TYPE(JSON_ARRAY) && f->items) {
 		const struct json_node *end = node + node->size;
-		copy(p, from, from + 1);
+		copy_range(p, from, from + 1);
 		for (first = true, node++; ok && node < end; node = json_node_after(p->text, node), first = false) {
 			from = after_comma(p, p->text + node->at, first);
 			if (copy_leaf(p, f->items, from, node))
 				continue;
-			copy(p, from, p->text + node->at);
+			copy_range(p, from, p->text + node->at);
 			ok = put_value(p, f->items, node);
 		}
 		put_byte(p, ']');
@@ -1853,7 +1888,7 @@ static bool put_value(struct projector *p, struct field *f, const struct json_no
 		struct members m;
 		do {
 			members_begin(p, &m, f, node);
-			copy(p, from, from + 1);
+			copy_range(p, from, from + 1);
 			for (first = true; ok && member_next(p, &m); first = false) {
 				if (!m.value) {
 					ok = put_added(p, m.field, m.extra, first);
@@ -2245,7 +2280,7 @@ bool state_raise(struct state *st, const struct singer_stream *stream, int64_t u
 {
 	struct state_mark *mark = state_mark_of(st, stream), **end = &st->mark;
 	int64_t old = INT64_MIN;
-	struct error ignored;
+	struct error ignored = {""};
 
 	if (state_get(st, stream, &old, &ignored) && us <= old)
 		return true;

@@ -41,6 +41,10 @@ void log_setup(enum log_level least, bool structured);
 void log_secret(const char *);
 void log_line(enum log_level, const char *format, ...);
 
+/* For a person who watches: where standard error is a terminal, text that stays until the next one or the next line.
+ * Nowhere else, and not at a level above LOG_INFO. */
+void log_progress(const char *format, ...);
+
 /* Metrics in the form of singer-python's metrics.py; stream is one of the tap's own names. */
 void log_records(const char *stream, uint64_t more);          /* record_count: since the last such line */
 void log_request(const char *stream, int64_t ms, int status); /* http_request_duration; status 0: no answer */

@@ -974,6 +974,15 @@ static struct sync_options sync_options(const struct config *c)
 	return options;
 }
 
+static void on_progress(void *ctx, const char *stream, uint64_t records)
+{
+	struct http_stats stats;
+
+	http_stats(ctx, &stats);
+	log_progress("%s: %llu rows, %llu requests, %lld s waited", stream, (unsigned long long)records,
+		     (unsigned long long)stats.requests, (long long)(stats.rate_limit_ms / 1000));
+}
+
 static const struct {
 	enum log_level level;
 	const char *text;
@@ -1124,6 +1133,8 @@ static int mode_sync(struct tap *tap)
 		return usage_error(tap);
 	options = sync_options(&tap->config);
 	options.totals = &totals;
+	options.progress = on_progress;
+	options.ctx = http;
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
 	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
 	log_summary(tap, http, result, &totals, clock_us(CLOCK_MONOTONIC) - begin);

@@ -123,6 +123,14 @@ def run(command, folder):
     return Cost(cpu_us / 1e6, wall_us / 1e6, peak_kib * 1024 / 1e6)
 
 
+def bench(*arguments):
+    """What test/bench prints."""
+    done = subprocess.run([BENCH, *arguments], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(done.stderr.strip() or f"{BENCH} ended with {done.returncode}")
+    return done.stdout
+
+
 def median(costs, field):
     """Of one field of several costs."""
     return statistics.median(getattr(cost, field) for cost in costs)
@@ -218,8 +226,7 @@ def beside(table, speed, others):
 def measure_json(table, folder):
     """Parse, and parse + projection + RECORD."""
     table.heading("JSON, pages in memory (CPU time)")
-    output = subprocess.run([BENCH, "pages", str(folder)], check=True, capture_output=True, text=True).stdout
-    for line in output.splitlines():
+    for line in bench("pages", str(folder)).splitlines():
         name, size, *nanoseconds = line.split()
         copy, parse, record = (int(size) / int(ns) * 1e9 for ns in nanoseconds)
         page = folder / f"{name}.json"
@@ -328,8 +335,7 @@ def measure_start(table, folder):
     if not Path(ROOTS).exists():
         table.not_measured(what, f"there is no {ROOTS}")
         return
-    output = subprocess.run([BENCH, "roots", ROOTS], check=True, capture_output=True, text=True).stdout
-    table.at_most(what, int(output) / 1e6, ROOTS_MS, "ms")
+    table.at_most(what, int(bench("roots", ROOTS)) / 1e6, ROOTS_MS, "ms")
 
 
 # --- wall time where each answer takes a while
@@ -383,7 +389,7 @@ def main():
         for part in parts:
             try:
                 part(table, folder)
-            except Failed as failure:
+            except (Failed, RuntimeError) as failure:
                 table.not_measured("the rest of this part", str(failure))
     finally:
         shutil.rmtree(folder)

@@ -13,16 +13,19 @@ import sys
 sys.dont_write_bytecode = True
 
 import concurrent.futures
+import contextlib
 import functools
 import json
 import os
+import pty
 import re
+import select
 import signal
+import subprocess
 import threading
 import time
 import traceback
 import urllib.parse
-from pathlib import Path
 
 import jsonschema
 
@@ -31,7 +34,6 @@ import singer
 from segment import DAY, STREAM, STREAMS, TOKEN, Client, Model, Options, Server, difference, instant, midnight, stamp
 from singer import NAMES, Tap, plain_catalog
 
-ROOT = Path(__file__).resolve().parent.parent
 START = stamp(segment.month(segment.now(), -3))
 INCREMENTAL = [stream.name for stream in STREAMS if stream.incremental]
 
@@ -104,10 +106,21 @@ def run_case(title, function):
     return checks
 
 
+def wait_for_midnight(seconds):
+    """The model and the tap look at the same clock, but not at once: a run must not go over the end of a UTC day."""
+    left = (DAY - segment.now() % DAY) / segment.SECOND
+    if left < seconds:
+        print(f"# waiting {left:.0f} s for midnight UTC", flush=True)
+        time.sleep(left)
+        segment.STARTED = segment.now()
+
+
 def main(words):
     """Runs the cases side by side, prints them in order."""
     chosen = [c for c in CASES if not words or any(word in c[0] for word in words)]
     number = failed = 0
+    sys.stdout.reconfigure(errors="backslashreplace")
+    wait_for_midnight(1200 if singer.WRAPPED else 90)
     segment.certificates()
     try:
         with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "8"))) as pool:
@@ -505,6 +518,7 @@ def sync(t):
         tap = t.tap(world.open(), start_date=START, page_size=page_size)
         first, *others = [tap.sync(config={"max_connections": number}) for number in numbers]
         label = f"{world.options[-1]}, page_size {page_size}, {numbers[0]} connections: "
+        t.equal([name for name in NAMES if not first.records(name)], [], f"{label}no stream is empty")
         check_sync(t, first, NAMES, Options(instant(START)), label, world=world)
         check_summary(t, first, label)
         for number, run in zip(numbers[1:], others):
@@ -667,6 +681,25 @@ def logs(t):
     t.ok(all(isinstance(line["ts"], float) and line["level"].islower() for line in lines), "structured: ts and level")
 
 
+@case("progress")
+def progress(t):
+    """On a terminal, and only there, a line shows how far the run is; the next line of the log takes its place."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    t.ok("\r" not in tap.sync().stderr, "none in a file")
+    main, side = pty.openpty()
+    words = tap.arguments("--select", "sources,audit_events")
+    process = subprocess.Popen(singer.COMMAND + words, stdout=subprocess.DEVNULL, stderr=side)
+    os.close(side)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux's way to say that the other side was closed
+        while piece := os.read(main, 4096):
+            shown += piece
+    os.close(main)
+    t.equal(process.wait(), 0, "exit status", shown[-500:])
+    t.ok(re.search(rb"\naudit_events: \d+ rows, \d+ requests, 0 s waited\r\x1b\[KINFO ", shown), "one on a terminal", shown)
+    t.ok(b"INFO Sync done" in shown.splitlines()[-1], "the summary is the last line", shown[-500:])
+
+
 SUITES = [
     # segmentd's options, is it accepted, what the error says
     (["--tls", "1.2"], True, ""),
@@ -746,7 +779,7 @@ def proxy(t):
 @case("slow target")
 def slow_target(t):
     """A target that takes its time costs nothing: no deadline runs while the tap can't write."""
-    with Server(*DEMO, "--idle", "500") as server:
+    with Server(*DEMO, "--idle", 500 * singer.PATIENCE) as server:
         tap = t.tap(server, start_date=START, request_timeout=singer.PATIENCE, page_size=50)
         quick = tap.sync()
         with tap.start(*tap.arguments()) as process:
@@ -1484,7 +1517,8 @@ def stuck_target(t):
     for number, status in SIGNALS:
         tap = t.tap(HAMLET.open(), start_date=START)
         with tap.start(*tap.arguments()) as process:
-            time.sleep(0.5)
+            select.select([process.stdout], [], [])
+            time.sleep(singer.PATIENCE)
             t.equal(process.poll(), None, f"{number.name}: it waits for the reader")
             process.send_signal(number)
             exit_status = process.wait(singer.TIMEOUT)

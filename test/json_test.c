@@ -881,11 +881,11 @@ static void test_get(void)
 	static const struct {
 		const char *key, *token; /* NULL: absent */
 	} cases[] = {
-		{"a", "4"},   {"b", "x"},  {"", "empty"}, {"caf\xc3\xa9", "6"}, {"n\nl", "7"},
+		{"a", "4"},   {"b", "x"},  {"", "empty"}, {"caf\xc3\xa9", "6"}, {"t\tb", "7"},
 		{"ab", NULL}, {"A", NULL}, {"x", NULL},   {"inner", NULL},      {"\xf0\x9f\x98\x80", "8"},
 	};
 	struct parsed p = parse(str_of("{\"a\":1,\"b\":\"x\",\"o\":{\"a\":2,\"inner\":3},\"\\u0061\":4,\"\":\"empty\","
-				       "\"caf\\u00E9\":6,\"n\\nl\":7,\"\\ud83d\\uDE00\":8}"));
+				       "\"caf\\u00E9\":6,\"t\\tb\":7,\"\\ud83d\\uDE00\":8}"));
 	size_t i;
 
 	for (i = 0; i < COUNT(cases); i++) {
@@ -1190,7 +1190,7 @@ static void test_put_indented(void)
 		{"[1,2]", "[\n 1,\n 2\n]", 1},
 		{"{\"a\":1,\"b\":[]}", "{\n  \"a\": 1,\n  \"b\": []\n}", 2},
 		{"{ \"a\" :{\"b\":[ 1,{}]}}", "{\n  \"a\": {\n    \"b\": [\n      1,\n      {}\n    ]\n  }\n}", 2},
-		{"[[1],\n\n[2]]", "[\n    [\n        1\n    ],\n    [\n        2\n    ]\n]", 4},
+		{"[[1],\t\t[2]]", "[\n    [\n        1\n    ],\n    [\n        2\n    ]\n]", 4},
 	};
 	size_t i;
 
@@ -1210,7 +1210,7 @@ static void test_put_inner(void)
 {
 	static const char *const values[] = {"1", "\"s\"", "[]", "{}", "[1,[2,{}]]", "{\"a\":{\"b\":[{}]}}", "null"};
 	static const char *const frames[] = {"{\"k\":%s}", "{\"k\": %s }", "{\"k\":%s,\"l\":[]}",
-					     "{\"j\":[[1]],\"k\":%s\n}"};
+					     "{\"j\":[[1]],\"k\":%s\t}"};
 	size_t i, j;
 
 	for (i = 0; i < COUNT(values); i++)

@@ -1,6 +1,6 @@
 /* jsoncheck [-d DEPTH] FILE - parses FILE with the project's parser and writes the value back with its writer.
  * Exit 0: valid, one compact line on standard output.  1: refused, FILE:LINE:COLUMN: reason on standard output.
- * 2: wrong usage, or FILE can't be read. */
+ * 2: wrong usage, FILE can't be read, or the result can't be written. */
 #include "../json.c"
 
 #include <errno.h>
@@ -39,25 +39,28 @@ static bool read_all(const char *name, struct json_out *bytes)
 	return ok;
 }
 
-static int check_text(const char *name, const struct json_out *bytes, unsigned depth)
+static int check(const char *name, const struct json_out *bytes, unsigned depth)
 {
 	struct arena arena = {0};
 	struct json_out out = {0};
 	struct json_error error;
 	struct json root;
-	int status = 1;
+	bool valid = parse_within(&arena, bytes->bytes, bytes->length, depth, &root, &error);
+	bool written;
 
-	if (!parse_within(&arena, bytes->length ? bytes->bytes : "", bytes->length, depth, &root, &error)) {
-		printf("%s:%zu:%zu: %s\n", name, error.line, error.column, error.what);
-	} else {
+	if (valid) {
 		json_put_value(&out, root, 0);
 		put_char(&out, '\n');
-		if (!out.failed && fwrite(out.bytes, 1, out.length, stdout) == out.length)
-			status = 0;
+		written = !out.failed && fwrite(out.bytes, 1, out.length, stdout) == out.length;
+	} else {
+		written = printf("%s:%zu:%zu: %s\n", name, error.line, error.column, error.what) > 0;
 	}
+	written = fflush(stdout) == 0 && written;
 	json_out_free(&out);
 	arena_free(&arena);
-	return fflush(stdout) == 0 ? status : 2;
+	if (!written)
+		fputs("jsoncheck: standard output or memory failed\n", stderr);
+	return !written ? 2 : !valid;
 }
 
 int main(int argc, char **argv)
@@ -74,7 +77,7 @@ int main(int argc, char **argv)
 	if (argc - i != 1 || argv[i][0] == '-')
 		return usage();
 	if (read_all(argv[i], &bytes))
-		status = check_text(argv[i], &bytes, depth);
+		status = check(argv[i], &bytes, depth);
 	else
 		fprintf(stderr, "jsoncheck: %s: cannot be read\n", argv[i]);
 	json_out_free(&bytes);

@@ -357,8 +357,11 @@ class Proxy(Babbler):
 
     def _serve(self, client):
         head = b""
-        while b"\r\n\r\n" not in head:
-            more = client.recv(4096)
+        while not head.endswith(b"\r\n\r\n"):
+            try:
+                more = client.recv(4096)
+            except OSError:  # the block has ended
+                more = b""
             if not more:
                 return
             head += more

@@ -107,6 +107,10 @@ static const struct {
 	{"2016-12-31T23:59:60+01:00", NULL},
 	{"2021-02-01T12:34:56", NULL},
 	{"2021-02-01T12:34Z", NULL},
+	{"2021-02-01T12-34:56Z", NULL},
+	{"2021-02-01T12:34-56Z", NULL},
+	{"2021-02-01x12:34:56Z", NULL},
+	{"2021-02-01T12:34:56+01-00", NULL},
 	{"2021-02-01T12:34:56.Z", NULL},
 	{"2021-02-01T12:34:56,5Z", NULL},
 	{"2021-02-01T12:34:56+0100", NULL},
@@ -220,8 +224,10 @@ static const struct {
 	{"a secret percent-encoded", "ab/c+d=e", "?t=ab%2Fc%2bd%3De&x", "INFO ?t=***&x\n"},
 	{"a secret escaped for JSON", "ab\"c\\d/e", "'ab\\\"c\\\\d\\/e'", "INFO '***'\n"},
 	{"a secret in \\u escapes", "abcdef", "'\\u0061b\\u0063def'", "INFO '***'\n"},
-	{"a short secret is a word of its own", "tok", "token tok, tokens (tok)", "INFO token ***, tokens (***)\n"},
+	{"a short secret is a word of its own", "tok", "token tok, Atok tokZ 9tok tok0 ztok (tok)",
+	 "INFO token ***, Atok tokZ 9tok tok0 ztok (***)\n"},
 	{"a secret of one character", "e", "e here %65", "INFO * here ***\n"},
+	{"percent codes of other characters", "abcdef", "%51bcdef %62bcdef", "INFO %51bcdef %62bcdef\n"},
 	{"another case is not the secret", "Secret1", "secret1", "INFO secret1\n"},
 	{"controls and bytes that are not ASCII", NULL, "a\nb\tc\x7f\xc3\xa9~", "INFO a?b?c???~\n"},
 	{"a percent sign at the end", "abcdefg", "abcdef%", "INFO abcdef%\n"},
@@ -372,7 +378,7 @@ static void test_log_structured(void)
 
 static void test_fail(void)
 {
-	struct error error;
+	struct error error = {""};
 	char text[2 * ERROR_SIZE];
 
 	check(!fail(&error, "%s: %d", "where", 7), "fail is false");
@@ -410,12 +416,12 @@ static struct singer_stream test_streams[TEST_STREAMS] = {
 
 static void test_streams_init(void)
 {
-	static const char *const schemas[TEST_STREAMS] = {USERS, EVENTS, MEMBERS};
+	static const char *const texts[TEST_STREAMS] = {USERS, EVENTS, MEMBERS};
 	size_t i;
 
 	for (i = 0; i < TEST_STREAMS; i++) {
-		test_streams[i].schema = (unsigned char *)json_text(schemas[i]);
-		test_streams[i].schema_length = strlen(schemas[i]);
+		test_streams[i].schema = (unsigned char *)json_text(texts[i]);
+		test_streams[i].schema_length = strlen(texts[i]);
 	}
 }
 
@@ -677,6 +683,10 @@ static const struct {
 	 NULL, false, "users(name) name address{street city} tags[key value] settings\n", ""},
 	{"FULL_TABLE", WITH("events", ROOT("'selected':true,'replication-method':'FULL_TABLE'")), NULL, false,
 	 "events(id) id timestamp n\n", ""},
+	{"FULL_TABLE on the entry, null in the metadata",
+	 CATALOG(ENTRY("events", "'replication_method':'FULL_TABLE','metadata':[" ROOT(
+					 "'selected':true,'replication-method':null") "]")),
+	 NULL, false, "events(id) id timestamp n\n", ""},
 	{"FULL_TABLE on the entry", CATALOG(ENTRY("events", "'replication_method':'FULL_TABLE'")), NULL, false,
 	 "events(id) id timestamp n\n", ""},
 	{"INCREMENTAL by its own key",
@@ -868,7 +878,7 @@ static void test_key_warning(void)
 {
 	struct selection sel[TEST_STREAMS];
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 
 	select_streams(sel, &arena, NULL, NULL, false, &error);
 	selection_warn_keys(sel, TEST_STREAMS);
@@ -1194,7 +1204,7 @@ static void test_row_orders(void)
 	struct singer_stream stream = {0};
 	struct selection sel = {0};
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 	unsigned order, wrong = 0, left, at;
 	char *copy = json_text(schema), row[128];
 
@@ -1233,7 +1243,7 @@ static void test_left_out(void)
 	struct singer_stream stream = {0};
 	struct selection sel = {0};
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 	char row[256];
 	int i;
 
@@ -1263,7 +1273,7 @@ static void test_left_out_lengths(void)
 	struct singer_stream stream = {0};
 	struct selection sel = {0};
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 
 	select_row_stream(&sel, &stream, schema, &arena, &error);
 	snprintf(row, sizeof row, "{\"k\":1,\"%064d\":1,\"%065d\":1}", 0, 0);
@@ -1283,7 +1293,7 @@ static void test_unselected(void)
 	struct singer s = singer_to_file();
 	struct selection sel[TEST_STREAMS];
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 
 	select_streams(sel, &arena, catalog, NULL, false, &error);
 	sel[0].started = true;
@@ -1389,7 +1399,7 @@ static void test_whole_lines(void)
 	struct selection sel = {0};
 	struct arena arena = {0};
 	struct singer s = {0};
-	struct error error;
+	struct error error = {""};
 	int ends[2], i, wrong = 0, small = 0;
 	uint64_t bytes = 0;
 	ssize_t n;
@@ -1430,7 +1440,7 @@ static void test_broken_pipe(void)
 	struct selection sel[TEST_STREAMS];
 	struct arena arena = {0};
 	struct state st;
-	struct error error;
+	struct error error = {""};
 	struct singer s = {0};
 	struct json none = {NULL, NULL};
 	int ends[2];
@@ -1460,7 +1470,7 @@ static void test_broken_pipe(void)
 static void test_bad_descriptor(void)
 {
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 	struct state st;
 	struct singer s = {.fd = -1};
 	struct json none = {NULL, NULL};
@@ -1478,7 +1488,7 @@ static void test_non_blocking(void)
 	struct selection sel[TEST_STREAMS];
 	struct arena arena = {0};
 	struct singer s = {0};
-	struct error error;
+	struct error error = {""};
 	struct json row;
 	int ends[2], i, status = -1;
 	pid_t child;
@@ -1517,7 +1527,7 @@ static void test_no_memory_in_line(void)
 	struct selection sel[TEST_STREAMS];
 	struct arena arena = {0};
 	struct singer s = singer_to_file();
-	struct error error;
+	struct error error = {""};
 
 	select_streams(sel, &arena, NULL, NULL, false, &error);
 	singer_schema(&s, &sel[2]);
@@ -1705,7 +1715,7 @@ static void test_state_moves(void)
 	struct json none = {NULL, NULL};
 	struct json_out got = {0};
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 	struct state st;
 
 	state_read(&st, none, &arena, &error);
@@ -1732,7 +1742,7 @@ static void test_state_no_memory(void)
 {
 	struct json none = {NULL, NULL};
 	struct arena arena = {.limit = 1};
-	struct error error;
+	struct error error = {""};
 	struct state st;
 
 	check(state_read(&st, none, &arena, &error), "no state needs no memory");
@@ -1809,7 +1819,7 @@ static void discover(struct arena *arena, size_t first, const char *rules, char 
 {
 	struct selection sel[TEST_STREAMS];
 	struct singer s = singer_to_file();
-	struct error error;
+	struct error error = {""};
 
 	select_streams(sel, arena, NULL, rules, true, &error);
 	singer_catalog(&s, sel + first, TEST_STREAMS - first);
@@ -1839,7 +1849,7 @@ static void test_catalog(void)
 	struct selection sel[TEST_STREAMS];
 	struct json_out got = {0};
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 	char *expected;
 
 	discover(&arena, 2, NULL, text, sizeof text);
@@ -1884,7 +1894,7 @@ static void test_catalog_rules(void)
 	struct selection sel[TEST_STREAMS];
 	struct json_out direct = {0}, through = {0};
 	struct arena arena = {0};
-	struct error error;
+	struct error error = {""};
 
 	discover(&arena, 0, "users.name,events,!events.n", text, sizeof text);
 	select_streams(sel, &arena, NULL, "users.name,events,!events.n", false, &error);

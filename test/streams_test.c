@@ -69,6 +69,9 @@ static struct http fake;
 static volatile sig_atomic_t stop;
 static struct arena arena; /* of one scenario */
 static struct selection pristine[STREAMS], selection[STREAMS];
+static int out_file, log_file; /* standard output's and standard error's during a run */
+static bool output_fails;
+static unsigned progress_calls;
 
 static void add(char *to, size_t size, const char *format, ...)
 {
@@ -197,6 +200,22 @@ static void read_log(struct outcome *o, int fd)
 	free(text);
 }
 
+static int saved_err;
+
+static void log_catch(void)
+{
+	fflush(stdout);
+	saved_err = dup(2);
+	dup2(log_file, 2);
+}
+
+static void log_caught(struct outcome *o)
+{
+	dup2(saved_err, 2);
+	close(saved_err);
+	read_log(o, log_file);
+}
+
 static int64_t instant(const char *text, const char *otherwise)
 {
 	int64_t us = 0;
@@ -204,6 +223,13 @@ static int64_t instant(const char *text, const char *otherwise)
 	if (!time_parse(str_of(text ? text : otherwise), &us))
 		abort();
 	return us;
+}
+
+static void progress(void *ctx, const char *stream, uint64_t records)
+{
+	(void)stream;
+	(void)records;
+	++*(unsigned *)ctx;
 }
 
 static struct sync_options options_of(const struct scenario *s, struct outcome *o)
@@ -218,6 +244,8 @@ static struct sync_options options_of(const struct scenario *s, struct outcome *
 		.fail_on_forbidden = s->forbid,
 		.stop = &stop,
 		.totals = &o->totals,
+		.progress = progress,
+		.ctx = &progress_calls,
 	};
 
 	return options;
@@ -243,36 +271,32 @@ static void prepare(const struct scenario *s)
 		pristine[i].full_table = s->full_table;
 }
 
-static void run(const struct scenario *s, const char *state_text, struct outcome *o)
+/* Of a scenario; in the text ' stands for ".  NULL: absent. */
+static struct json parse_state(const char *text)
 {
-	static int out = -1, err = -1;
-	struct singer singer = {.fd = 1};
-	struct state state = {.arena = &arena};
-	struct sync_options options = options_of(s, o);
 	struct json document = {NULL, NULL};
 	struct json_error bad;
-	struct error error;
-	int saved_err = dup(2);
-	char *p;
+	char *copy = text ? arena_string(&arena, str_of(text)) : NULL, *p;
 
-	if (out < 0) {
-		out = scratch_file();
-		err = scratch_file();
-	}
-	if (state_text) {
-		char *text = arena_string(&arena, str_of(state_text));
-		for (p = text; *p; p++)
-			if (*p == '\'')
-				*p = '"';
-		if (!json_parse(&arena, text, strlen(text), &document, &bad))
-			abort();
-	}
-	dup2(err, 2);
-	if (!state_read(&state, document, &arena, &error))
+	for (p = copy; p && *p; p++)
+		if (*p == '\'')
+			*p = '"';
+	if (copy && !json_parse(&arena, copy, strlen(copy), &document, &bad))
 		abort();
+	return document;
+}
+
+/* A run of streams_sync from this state.  What the fake client is asked of otherwise is the caller's to set. */
+static void run(const struct scenario *s, const char *state_text, struct outcome *o)
+{
+	struct singer singer = {.fd = output_fails ? -1 : out_file};
+	struct state state = {.arena = &arena};
+	struct sync_options options = options_of(s, o);
+	struct error error;
+
 	memcpy(selection, pristine, sizeof selection);
-	singer.fd = out;
 	stop = 0;
+	progress_calls = 0;
 	fake.answers = s->answers;
 	fake.make = s->make;
 	fake.stop = &stop;
@@ -280,12 +304,13 @@ static void run(const struct scenario *s, const char *state_text, struct outcome
 		fake.stop_after = s->stop_after;
 	fake.received_us = s->received ? instant(s->received, NULL) : options.now_us;
 	fake_reset(&fake);
+	log_catch();
+	if (!state_read(&state, parse_state(state_text), &arena, &error))
+		abort();
 	o->result = streams_sync(&fake, &singer, &state, selection, &options);
-	dup2(saved_err, 2);
-	close(saved_err);
+	log_caught(o);
 	json_out_free(&singer.out);
-	read_messages(o, out);
-	read_log(o, err);
+	read_messages(o, out_file);
 }
 
 /* ---- Scenarios: the table ---- */
@@ -496,6 +521,16 @@ static const struct scenario scenarios[] = {
 			"SCHEMA iam_users\n"
 			"STATE null\n",
 		.log = "",
+	},
+	{
+		.name = "a bookmark that can't be read ends the run before anything is written",
+		.select = "audit_events",
+		.state = "{'bookmarks':{'audit_events':{'timestamp':'soon'}}}",
+		.result = SYNC_ENDED,
+		.messages = "",
+		.log =
+			"CRITICAL state: the bookmark of stream audit_events is not an RFC 3339 time; expected {\"timestamp\": \"2021-02-01T00:00:00Z\"}, without it the stream starts at start_date\n",
+		.asked = "",
 	},
 	/* Failures of a list. */
 	{
@@ -1912,7 +1947,7 @@ static void test_parallel(void)
 {
 	static const struct scenario cases[] = {
 		{.name = "child lists", .select = "source_connected_warehouses", .make = uneven},
-		{.name = "months", .select = "usage_api_calls_workspace_daily", .start = "2018-01-01", .make = uneven},
+		{.name = "months", .select = DAILY, .start = "2010-01-01", .end = "2021-01-01", .make = uneven},
 	};
 	static struct outcome o;
 	size_t i;
@@ -1967,6 +2002,45 @@ static void test_log(void)
 		   "\"tags\": {\"endpoint\": \"iam_groups\"}}\n"
 		   "INFO FINISHED Syncing: iam_groups, total_records: 5\n",
 		   "a stream's log: start, records every 60 s and at the end, end");
+	check(progress_calls == 5, "progress after each page");
+}
+
+static void test_notice(void)
+{
+	static const struct http_notice notices[] = {
+		{HTTP_RETRY, "/users?" COUNT, "status 503", 2, 4000},
+		{HTTP_RATE_LIMIT, "/sources/a/connected-warehouses?" COUNT, "Retry-After", 1, 60000},
+		{HTTP_RETRY, "/", "timeout", 1, 1000},
+	};
+	static struct outcome o;
+	size_t i;
+
+	log_catch();
+	for (i = 0; i < sizeof notices / sizeof *notices; i++)
+		streams_notice(NULL, &notices[i]);
+	log_caught(&o);
+	check_text(o.log,
+		   "WARNING iam_users: /users?" COUNT ": status 503: attempt 2 failed, next one in 4000 ms\n"
+		   "WARNING source_connected_warehouses: /sources/a/connected-warehouses?" COUNT
+		   ": rate limit (Retry-After): waiting 60000 ms\n"
+		   "WARNING workspace: /: timeout: attempt 1 failed, next one in 1000 ms\n",
+		   "notices of the client name the stream");
+}
+
+/* ---- Output that fails ---- */
+
+static void test_output(void)
+{
+	static const struct scenario s = {.select = "sources,iam_users", .make = workspace};
+	static struct outcome o;
+
+	prepare(&s);
+	fake.connections = 2;
+	output_fails = true;
+	run(&s, NULL, &o);
+	output_fails = false;
+	check(o.result == SYNC_ENDED && fake.started == fake.released && !o.warnings[0],
+	      "a failed standard output ends the run; the caller has the word");
 }
 
 /* ---- Plan ---- */
@@ -2282,10 +2356,9 @@ static const struct probe_case probe_cases[] = {
 static void probe(const struct probe_case *c, struct outcome *o, char *table, size_t size)
 {
 	struct scenario s = {.select = c->select, .start = c->start};
-	struct singer singer = {.fd = scratch_file()};
+	struct singer singer = {.fd = out_file};
 	struct sync_options options = options_of(&s, o);
 	struct probe probes[STREAMS];
-	int err = scratch_file(), saved_err = dup(2);
 	size_t i;
 
 	prepare(&s);
@@ -2294,16 +2367,12 @@ static void probe(const struct probe_case *c, struct outcome *o, char *table, si
 	fake.make = NULL;
 	fake.received_us = options.now_us;
 	fake_reset(&fake);
-	dup2(err, 2);
+	log_catch();
 	o->result = streams_probe(&fake, &singer, selection, probes, &options);
-	dup2(saved_err, 2);
-	close(saved_err);
+	log_caught(o);
 	singer_flush(&singer);
 	json_out_free(&singer.out);
-	read_messages(o, singer.fd);
-	read_log(o, err);
-	close(singer.fd);
-	close(err);
+	read_messages(o, out_file);
 	*table = '\0';
 	for (i = 0; i < STREAMS; i++)
 		if (pristine[i].selected)
@@ -2335,6 +2404,8 @@ int main(void)
 {
 	size_t i;
 
+	out_file = scratch_file();
+	log_file = scratch_file();
 	for (i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
 		test_scenario(&scenarios[i]);
 	test_workspace();
@@ -2345,6 +2416,8 @@ int main(void)
 	test_connections();
 	test_parallel();
 	test_log();
+	test_notice();
+	test_output();
 	for (i = 0; i < sizeof plan_cases / sizeof *plan_cases; i++)
 		test_plan(&plan_cases[i]);
 	test_time();
