@@ -193,10 +193,10 @@ cross:
 	done
 
 test-cross: $(SEGMENTD)
-	for arch in $(CROSS); do \
+	status=0; for arch in $(CROSS); do \
 		$(MAKE) ARCH=$$arch S=build/cross/$$arch/ STATIC_GOAL=test-emulated \
-			WRAP="$$(contrib/toolchain run $$arch)" SEGMENTD="$(SEGMENTD)" static || exit 1; \
-	done
+			WRAP="$$(contrib/toolchain run $$arch)" SEGMENTD="$(SEGMENTD)" static || status=1; \
+	done; exit $$status
 
 test-emulated: all $(UNIT_TESTS)
 	WRAP="$(WRAP)" TAP="$(WRAP) ./$(B)tap-segment" SEGMENTD="$(SEGMENTD)" test/run $(UNIT_TESTS) test/e2e.py

@@ -8,9 +8,9 @@
  *     CLOSED -> CONNECTING -> [PROXY ->] [HANDSHAKE ->] BUSY -> IDLE -> BUSY ...
  *                   `------------`------------`----------`--------`--> CLOSED
  *
- * A connection is opened for a request and belongs to it until it is IDLE; so whatever goes wrong on the way is a failed
- * attempt of that one request.  Steps know nothing of retry and rate limits; the queue, further down, knows nothing of
- * sockets.
+ * A connection is opened for a request and belongs to it until it is IDLE; so whatever goes wrong on the way is a
+ * failed attempt of that one request.  Steps know nothing of retry and rate limits; the queue, further down, knows
+ * nothing of sockets.
  *
  * Time.  h->now is the monotonic clock.  Deadlines are kept on the clock inside(h), which stands still while the caller
  * is elsewhere and while the resolver blocks; pauses (backoff, rate limit) are kept on h->now, for they pass anyway.
@@ -784,8 +784,8 @@ static enum verdict answer_over(struct answer *a, const char *why)
 	return ANSWER_OVER;
 }
 
-/* Room for `more` bytes behind body and line.  It doubles, but not beyond a length that was announced: what is announced
- * costs nothing until it comes. */
+/* Room for `more` bytes behind body and line.  It doubles, but not beyond a length that was announced: what is
+ * announced costs nothing until it comes. */
 static bool answer_reserve(struct answer *a, size_t more)
 {
 	size_t need = a->length + a->line + more;
@@ -1463,6 +1463,7 @@ static bool trust_open(struct trust *t, const char *ca_file, bool tls, char *err
 
 /* ---- What a client holds ---- */
 
+/* In the order in which they are passed: below BUSY a connection is not open yet. */
 enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_PROXY, CONN_HANDSHAKE, CONN_BUSY, CONN_IDLE };
 
 enum failure {
@@ -1602,7 +1603,8 @@ static void tls_suites(br_ssl_engine_context *engine)
 				 sizeof aes_first / sizeof *aes_first);
 }
 
-/* By hand what br_ssl_client_init_full does, without what we refuse: older versions, CBC, RSA key exchange, MD5, SHA-1. */
+/* By hand what br_ssl_client_init_full does, without what we refuse: older versions, CBC, RSA key exchange, MD5,
+ * SHA-1. */
 static void tls_profile(struct tls *t, const struct trust *trust)
 {
 	static const struct {
@@ -1677,8 +1679,8 @@ static void tls_keep_session(struct http *h, struct conn *c)
 	h->session_state = now.session_id_len ? SESSION_KEPT : SESSION_NONE;
 }
 
-/* BearSSL's codes in words, and whether another attempt could go better.  Codes from 256 on are alerts of the server (RFC
- * 5246 section 7.2). */
+/* BearSSL's codes in words, and whether another attempt could go better.  Codes from 256 on are alerts of the
+ * server (RFC 5246 section 7.2). */
 static const struct tls_text {
 	int code;
 	enum failure failure;

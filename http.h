@@ -1,19 +1,19 @@
 /* http.h - GET from one origin over HTTP/1.1 and TLS 1.2: connections, deadlines, retry, rate limit.
- * One thread.  Only http_next ever blocks.  Nothing moves while the caller is elsewhere, so no deadline runs then either.
+ * One thread.  Only http_next ever blocks.  Nothing moves while the caller is elsewhere, so no deadline runs then.
  * Knows nothing of JSON, Singer or Segment; prints nothing.
  *
- * Attempts.  What may go better next time is tried again, up to `attempts` times: no connection, an answer that is cut
- * off, malformed (RFC 9112) or late, and the statuses 408, 425 and 5xx.  The pauses between are backoff_ms times 1, 2, 4,
- * 8, 16, 32, 60, half of each by chance.  Redirects are not followed.  Not counted are an attempt on a kept-alive
- * connection that the server had closed, one that failed after more than 10 s outside http_next, and a 429.
- * Rate limit.  After a 429 nothing is sent for as long as it asks: by Retry-After, else pause_ms, else X-RateLimit-Reset,
- * else a backoff.  A 2xx with X-RateLimit-Remaining: 0 holds the next requests back until X-RateLimit-Reset.  Dates count
- * by the server's own clock.  Then one request goes, and the others when it has passed.
- * Deadlines.  10 s to connect to one address; min(30 s, timeout_ms) for all until the request can be sent; timeout_ms
- * for the request.
- * TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, host name checked, SHA-1 and RSA below 2048 bits refused; the
- * first connection shakes hands in full, the others resume its session.
- * Environment: SSL_CERT_FILE; https_proxy, HTTPS_PROXY, no_proxy, NO_PROXY. */
+ * Attempts.  What may go better next time is tried again, up to `attempts` times: no connection, an answer that is
+ *   cut off, malformed (RFC 9112) or late, and the statuses 408, 425 and 5xx.  The pauses between are backoff_ms times
+ *   1, 2, 4, 8, 16, 32, 60, half of each by chance.  Not counted are an attempt on a kept-alive connection that the
+ *   server had closed, one that failed after more than 10 s outside http_next, and a 429.  No redirect is followed.
+ * Rate limit.  After a 429 nothing is sent for as long as it asks: by Retry-After, else pause_ms, else
+ *   X-RateLimit-Reset, else a backoff.  A 2xx with X-RateLimit-Remaining: 0 holds requests back until
+ *   X-RateLimit-Reset.  Dates count by the server's own clock.  Then one request goes, and the others once it passed.
+ * Deadlines.  10 s to connect to one address; min(30 s, timeout_ms) for all that comes before the request; timeout_ms
+ *   for the request.
+ * TLS.  1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305; the host name is checked; SHA-1 and RSA below 2048 bits are
+ *   refused.  The first connection shakes hands in full, the others resume its session.
+ * Environment.  SSL_CERT_FILE; https_proxy, HTTPS_PROXY, no_proxy, NO_PROXY. */
 #ifndef HTTP_H
 #define HTTP_H
 
@@ -32,8 +32,8 @@ enum {
 	HTTP_ERROR_SIZE = 256
 };
 
-/* HTTP_RETRY: an attempt failed, the next follows after the pause.  HTTP_RATE_LIMIT: requests are held back, this one first.
- * The texts live during the call, which must not call back into http. */
+/* HTTP_RETRY: an attempt failed, the next follows after the pause.  HTTP_RATE_LIMIT: requests are held back, this
+ * one first. The texts live during the call, which must not call back into http. */
 enum http_event { HTTP_RETRY, HTTP_RATE_LIMIT };
 struct http_notice {
 	enum http_event event;
@@ -60,8 +60,6 @@ struct http_options {
 	void *ctx;
 };
 
-size_t http_roots(void); /* how many trust roots are built in */
-
 enum http_outcome {
 	HTTP_DONE,   /* a whole answer that will not be tried again: 2xx, 3xx, 4xx, or 5xx after the last attempt */
 	HTTP_BROKEN, /* a connection, but no whole answer in all attempts; or one over a limit; or patience_ms is over */
@@ -79,8 +77,8 @@ struct http_response {
 	int64_t received_us; /* when its last byte came, microseconds since 1970 */
 	int64_t elapsed_ms;  /* of the last attempt, without the time outside http_next */
 	unsigned attempts;   /* that count */
-	const char *
-		error; /* one line: path or host, cause, way out; never the token.  HTTP_DONE: "", but a 3xx's target */
+	/* One line: path or host, cause, way out; never the token.  Of HTTP_DONE "", but a 3xx names its target. */
+	const char *error;
 };
 
 struct http_stats {
@@ -106,6 +104,7 @@ const struct http_response *http_response(const struct http_request *); /* of a 
 
 void http_release(struct http *, struct http_request *); /* an unfinished one is cancelled; NULL: nothing */
 void http_stats(const struct http *, struct http_stats *);
+size_t http_roots(void);        /* how many trust roots are built in */
 void http_close(struct http *); /* releases every request as well */
 
 #endif

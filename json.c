@@ -316,13 +316,14 @@ static const char *scan_number(const char *p, const char *end, const char **bad)
 }
 
 /* ---- Parse to tape ----
- * Nodes: a container's node is added at its bracket, before its size is known.  Until it closes, size holds the index of
- * the container around it, so the open ones form a chain and no stack is needed; at the closing bracket size becomes the
- * number of nodes added since.  An object's node sequence is key, value, key, value; a key's node is that of any string.
+ * Implementation notes: nodes.
+ * A container's node is added at its bracket, before its size is known.  Until it closes, size holds the index of the
+ * container around it, so the open ones form a chain and no stack is needed; at the closing bracket size becomes the
+ * number of nodes added since.  An object's node sequence is key, value, key, value; a key is a string like any other.
  *
- * The place in the text is an argument and a result, never a member, so that it stays in a register: each parse_ function
- * takes where its part begins and returns where the next one does, or NULL after refuse.  The small ones that run for
- * every token say inline because compilers would not do it unasked at -O2; it is worth a third of the speed. */
+ * The place in the text is an argument and a result, never a member, so that it stays in a register: each parse_
+ * function takes where its part begins and returns where the next one does, or NULL after refuse.  The small ones that
+ * run for every token say inline because compilers would not do it unasked at -O2; it is worth a third of the speed. */
 
 struct parser {
 	struct arena *arena;
@@ -654,8 +655,8 @@ static size_t utf8_encode(unsigned long code, char out[4])
 	return 4;
 }
 
-/* The character of \uXXXX at *p, a surrogate pair's both escapes, or U+FFFD for a surrogate alone.  The string is a parsed
- * one: what looks like an escape is a whole one, and a quote stands behind the last. */
+/* The character of \uXXXX at *p, a surrogate pair's both escapes, or U+FFFD for a surrogate alone.  The string is a
+ * parsed one: what looks like an escape is a whole one, and a quote stands behind the last. */
 static unsigned long unescape_unicode(const char **p)
 {
 	unsigned long code = four_hex(*p + 2), low;
@@ -906,9 +907,9 @@ static bool closes(char c)
 	return c == '}' || c == ']';
 }
 
-/* Between two tokens of a valid text stand only brackets, commas, colons and white space.  So a value is written in one
- * pass over its nodes, without recursion: each token, then what stands before the next one.  What has no white space to
- * be left out is put in one piece. */
+/* Between two tokens of a valid text stand only brackets, commas, colons and white space.  So a value is written in
+ * one pass over its nodes, without recursion: each token, then what stands before the next one.  What has no white
+ * space to be left out is put in one piece. */
 static void put_compact(struct json_out *out, struct json v, void (*put)(struct json_out *, const char *s, size_t n))
 {
 	const struct json_node *node = v.node, *end = json_node_after(v.text, node);
@@ -982,8 +983,8 @@ void json_put_value(struct json_out *out, struct json v, unsigned indent)
 }
 
 /* Compact JSON text as part of a string: it holds no control character, only quotes and backslashes need an escape.
- * Every byte gets a backslash before it, which the byte itself overwrites where it needs none: in text as full of quotes
- * as this is, no branch could be foreseen. */
+ * Every byte gets a backslash before it, which the byte itself overwrites where it needs none: in text as full of
+ * quotes as this is, no branch could be foreseen. */
 static void put_escaped(struct json_out *out, const char *s, size_t n)
 {
 	char *to;

@@ -22,7 +22,8 @@ struct arena {
 	size_t held, limit;
 };
 
-/* Zeroed, aligned for long long, double and pointers.  NULL when the limit or memory is exhausted, or count * size does not fit a size_t. */
+/* Zeroed, aligned for long long, double and pointers.  NULL when the limit or memory is exhausted, or count * size does
+ * not fit a size_t. */
 void *arena_alloc(struct arena *, size_t count, size_t size);
 char *arena_string(struct arena *, struct str); /* a copy with an ending NUL; NULL likewise */
 void arena_reset(struct arena *); /* every pointer into it dies; the largest block stays for the next use */
@@ -95,7 +96,8 @@ bool json_string(struct json, struct arena *, struct str *);
 bool json_int64(struct json, int64_t *); /* an integer literal that fits, or false: never rounded */
 bool json_bool(struct json, bool *);
 
-/* for (it = json_each(v); json_next(&it);) visits members or elements; it.key is absent in arrays; no round for scalars. */
+/* for (it = json_each(v); json_next(&it);) visits members or elements; it.key is absent in arrays; scalars and absent
+ * values give no round. */
 struct json_each {
 	struct json key, value;
 	const struct json_node *next, *end;

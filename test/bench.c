@@ -12,7 +12,7 @@
  *
  *	bench run REPORT COMMAND [ARGUMENT...]
  * Runs a command and writes to the file REPORT: CPU and wall time in microseconds, peak of resident memory in KiB.
- * That has to be done by a small program: a child's peak begins with the memory of the process that it was forked from. */
+ * That takes a small program: a child's peak begins with the memory of the process that it was forked from. */
 #include "../http.h"
 #include "../json.h"
 #include "../singer.h"
@@ -30,66 +30,56 @@
 #include <unistd.h>
 
 /* ---- Pages ----
- * Rows are made from templates.  In a template ^ stands for an id of 22 characters, # for a number, & for one below 30, % for a day of a
- * month, ~ for a sentence. */
+ * Rows are made from patterns.  In a pattern ' stands for a quote, ^ for an id of 22 characters, # for a number, & for
+ * one below 30, % for a day of a month, ~ for a sentence. */
 
-static const char usage_row[] = "{\"sourceId\":\"^\",\"apiCalls\":\"#\",\"timestamp\":\"2021-02-%T00:00:00.000Z\"}";
+static const char usage_row[] = "{'sourceId':'^','apiCalls':'#','timestamp':'2021-02-%T00:00:00.000Z'}";
 
 static const char audit_row[] =
-	"{\"id\":\"events/#\",\"timestamp\":\"2022-03-%T21:29:22.250Z\",\"type\":\"Source Function Modified\","
-	"\"actor\":\"users/"
-	"^\",\"actorEmail\":\"first.last@example.com\",\"resourceId\":\"^\",\"resourceType\":\"function\","
-	"\"resourceName\":\"Web \xe2\x80\x93 \xc3\xa9t\xc3\xa9 #\"}";
+	"{'id':'events/#','timestamp':'2022-03-%T21:29:22.250Z','type':'Source Function Modified','actor':'users/^',"
+	"'actorEmail':'first.last@example.com','resourceId':'^','resourceType':'function',"
+	"'resourceName':'Web \xe2\x80\x93 \xc3\xa9t\xc3\xa9 #'}";
 
 static const char catalog_head[] =
-	"{\"id\":\"^\",\"name\":\"Example "
-	"(Actions)\",\"description\":\"~\",\"slug\":\"actions-example-#\",\"logos\":{\"default\":"
-	"\"https://cdn.example.com/logos/^-default.svg\",\"mark\":\"https://cdn.example.com/logos/"
-	"^-mark.svg\",\"alt\":null},"
-	"\"status\":\"PUBLIC_BETA\",\"previousNames\":[\"Example\",\"Example "
-	"(Actions)\"],\"categories\":[\"Analytics\","
-	"\"Raw "
-	"Data\"],\"website\":\"https://www.example.com/products/^\",\"components\":[{\"type\":\"SERVER\",\"code\":"
-	"\"https://github.com/example/action-destinations\",\"owner\":\"SEGMENT\"},{\"type\":\"BROWSER\",\"code\":"
-	"\"https://github.com/example/action-destinations\",\"owner\":\"PARTNER\"}],\"supportedFeatures\":{"
-	"\"cloudModeInstances\":\"MULTIPLE\",\"deviceModeInstances\":\"SINGLE\",\"replay\":false,\"browserUnbundling\":"
-	"true,"
-	"\"browserUnbundlingPublic\":false},\"supportedMethods\":{\"pageview\":true,\"identify\":true,\"alias\":false,"
-	"\"track\":true,\"group\":true},\"supportedPlatforms\":{\"browser\":true,\"server\":true,\"mobile\":true,"
-	"\"warehouse\":true,\"cloudAppObject\":false,\"linkedAudiences\":true},\"options\":[";
-static const char catalog_option[] = "{\"name\":\"endpoint#\",\"type\":\"select\",\"defaultValue\":\"north_america\","
-				     "\"description\":\"~\",\"required\":false,"
-				     "\"label\":\"Endpoint region\"}";
+	"{'id':'^','name':'Example (Actions)','description':'~','slug':'actions-example-#',"
+	"'logos':{'default':'https://cdn.example.com/logos/^-default.svg',"
+	"'mark':'https://cdn.example.com/logos/^-mark.svg','alt':null},"
+	"'status':'PUBLIC_BETA','previousNames':['Example','Example (Actions)'],"
+	"'categories':['Analytics','Raw Data'],'website':'https://www.example.com/products/^',"
+	"'components':[{'type':'SERVER','code':'https://github.com/example/action-destinations','owner':'SEGMENT'},"
+	"{'type':'BROWSER','code':'https://github.com/example/action-destinations','owner':'PARTNER'}],"
+	"'supportedFeatures':{'cloudModeInstances':'MULTIPLE','deviceModeInstances':'SINGLE','replay':false,"
+	"'browserUnbundling':true,'browserUnbundlingPublic':false},"
+	"'supportedMethods':{'pageview':true,'identify':true,'alias':false,'track':true,'group':true},"
+	"'supportedPlatforms':{'browser':true,'server':true,'mobile':true,'warehouse':true,'cloudAppObject':false,"
+	"'linkedAudiences':true},'options':[";
+static const char catalog_option[] =
+	"{'name':'endpoint#','type':'select','defaultValue':'north_america','description':'~','required':false,"
+	"'label':'Endpoint region'}";
 static const char catalog_action[] =
-	"{\"id\":\"^\",\"slug\":\"trackEvent\",\"name\":\"Track "
-	"Event\",\"description\":\"~\",\"platform\":\"CLOUD\",\"hidden\":"
-	"false,\"defaultTrigger\":\"type = \\\"track\\\" and event = \\\"Order Completed\\\"\",\"fields\":[";
-#define FIELD \
-	"{\"id\":\"^\",\"sortOrder\":&,\"fieldKey\":\"eventName#\",\"label\":\"Event Name\",\"description\":\"~\","
+	"{'id':'^','slug':'trackEvent','name':'Track Event','description':'~','platform':'CLOUD','hidden':false,"
+	"'defaultTrigger':'type = \\'track\\' and event = \\'Order Completed\\'','fields':[";
+
+#define FIELD "{'id':'^','sortOrder':&,'fieldKey':'eventName#','label':'Event Name','description':'~',"
 static const char *const catalog_fields[] = {
-	FIELD "\"type\":\"STRING\",\"placeholder\":\"\",\"defaultValue\":{\"@path\":\"$.properties.eventName\"},"
-	      "\"required\":true,"
-	      "\"multiple\":false,\"choices\":null,\"dynamic\":false,\"allowNull\":false,\"hidden\":false}",
-	FIELD "\"type\":\"OBJECT\",\"defaultValue\":{\"@arrayPath\":[\"$.properties.products\",{\"sku\":{\"@path\":\"$."
-	      "sku\"}}]},"
-	      "\"required\":false,\"multiple\":true,\"dynamic\":false,\"allowNull\":true}",
-	FIELD "\"type\":\"BOOLEAN\",\"defaultValue\":true,\"required\":false,\"multiple\":false,\"choices\":[{"
-	      "\"label\":\"Yes\","
-	      "\"value\":true},{\"label\":\"No\",\"value\":false}],\"dynamic\":false,\"allowNull\":false}",
-	FIELD
-	"\"type\":\"INTEGER\",\"defaultValue\":null,\"required\":false,\"multiple\":false,\"choices\":[\"10\",\"100\"],"
-	"\"dynamic\":true,\"allowNull\":false}",
+	FIELD "'type':'STRING','placeholder':'','defaultValue':{'@path':'$.properties.eventName'},'required':true,"
+	      "'multiple':false,'choices':null,'dynamic':false,'allowNull':false,'hidden':false}",
+	FIELD "'type':'OBJECT','defaultValue':{'@arrayPath':['$.properties.products',{'sku':{'@path':'$.sku'}}]},"
+	      "'required':false,'multiple':true,'dynamic':false,'allowNull':true}",
+	FIELD "'type':'BOOLEAN','defaultValue':true,'required':false,'multiple':false,'choices':[{'label':'Yes',"
+	      "'value':true},{'label':'No','value':false}],'dynamic':false,'allowNull':false}",
+	FIELD "'type':'INTEGER','defaultValue':null,'required':false,'multiple':false,'choices':['10','100'],"
+	      "'dynamic':true,'allowNull':false}",
 };
-static const char catalog_preset[] = "{\"actionId\":\"^\",\"name\":\"Track "
-				     "Calls\",\"fields\":{\"userId\":{\"@if\":{\"exists\":{\"@path\":\"$.userId\"},"
-				     "\"then\":{\"@path\":\"$.userId\"},\"else\":{\"@path\":\"$.anonymousId\"}}},"
-				     "\"batch\":true,\"limit\":#},\"trigger\":"
-				     "\"type = \\\"track\\\"\"}";
+
+static const char catalog_preset[] =
+	"{'actionId':'^','name':'Track Calls','fields':{'userId':{'@if':{'exists':{'@path':'$.userId'},"
+	"'then':{'@path':'$.userId'},'else':{'@path':'$.anonymousId'}}},'batch':true,'limit':#},"
+	"'trigger':'type = \\'track\\''}";
 static const char catalog_tail[] =
-	"],\"contacts\":[{\"name\":\"First Last\",\"email\":\"first.last@example.com\",\"role\":\"VP of engineering\","
-	"\"isPrimary\":true}],\"partnerOwned\":true,\"supportedRegions\":[\"us-west-2\",\"eu-west-1\"],"
-	"\"regionEndpoints\":["
-	"\"US\",\"EU\"],\"multiInstanceSupportedVersion\":\"2\"}";
+	"],'contacts':[{'name':'First Last','email':'first.last@example.com','role':'VP of engineering',"
+	"'isPrimary':true}],'partnerOwned':true,'supportedRegions':['us-west-2','eu-west-1'],"
+	"'regionEndpoints':['US','EU'],'multiInstanceSupportedVersion':'2'}";
 
 struct maker {
 	struct json_out out;
@@ -135,25 +125,26 @@ static void put_sentence(struct maker *m)
 	}
 }
 
-static void put_template(struct maker *m, const char *template)
+static void put_pattern(struct maker *m, const char *pattern)
 {
 	char day[3];
 
-	for (;; template ++) {
-		size_t plain = strcspn(template, "^#&%~");
-		struct str text = {template, plain};
-		json_put(&m->out, text);
-		template += plain;
-		switch (*template) {
+	for (;; pattern++) {
+		struct str plain = {pattern, strcspn(pattern, "'^#&%~")};
+
+		json_put(&m->out, plain);
+		pattern += plain.n;
+		switch (*pattern) {
 		case '\0': return;
+		case '\'': put_text(m, "\""); break;
 		case '^': put_id(m); break;
 		case '#': json_put_int64(&m->out, random_below(m, UINT32_C(1) << random_below(m, 31))); break;
 		case '&': json_put_int64(&m->out, random_below(m, 30)); break;
+		case '~': put_sentence(m); break;
 		case '%':
 			snprintf(day, sizeof day, "%02u", (unsigned)random_below(m, 28) + 1);
 			put_text(m, day);
 			break;
-		case '~': put_sentence(m); break;
 		}
 	}
 }
@@ -168,45 +159,45 @@ static void put_list(struct maker *m, unsigned n, void (*put_one)(struct maker *
 
 static void put_usage(struct maker *m)
 {
-	put_template(m, usage_row);
+	put_pattern(m, usage_row);
 }
 
 static void put_audit(struct maker *m)
 {
-	put_template(m, audit_row);
+	put_pattern(m, audit_row);
 }
 
 static void put_option(struct maker *m)
 {
-	put_template(m, catalog_option);
+	put_pattern(m, catalog_option);
 }
 
 static void put_field(struct maker *m)
 {
-	put_template(m, catalog_fields[random_below(m, sizeof catalog_fields / sizeof *catalog_fields)]);
+	put_pattern(m, catalog_fields[random_below(m, sizeof catalog_fields / sizeof *catalog_fields)]);
 }
 
 static void put_action(struct maker *m)
 {
-	put_template(m, catalog_action);
+	put_pattern(m, catalog_action);
 	put_list(m, 5 + random_below(m, 12), put_field);
 	put_text(m, "]}");
 }
 
 static void put_preset(struct maker *m)
 {
-	put_template(m, catalog_preset);
+	put_pattern(m, catalog_preset);
 }
 
 static void put_catalog(struct maker *m)
 {
-	put_template(m, catalog_head);
+	put_pattern(m, catalog_head);
 	put_list(m, 3 + random_below(m, 8), put_option);
 	put_text(m, "],\"actions\":[");
 	put_list(m, 2 + random_below(m, 5), put_action);
 	put_text(m, "],\"presets\":[");
 	put_list(m, 1 + random_below(m, 6), put_preset);
-	put_template(m, catalog_tail);
+	put_pattern(m, catalog_tail);
 }
 
 struct page {
@@ -308,6 +299,7 @@ struct work {
 static bool work_copy(void *context)
 {
 	struct work *w = context;
+
 	memcpy(w->copy, w->text->bytes, w->text->length);
 	return w->copy[w->text->length / 2] != '\0'; /* somebody has to look at it, or it may be left out */
 }

@@ -242,8 +242,8 @@ static bool vector_agrees(const struct vector *v, const struct text *got)
 	return got->n >= v->gives.n && (!whole || got->n == v->gives.n) && memcmp(got->s, v->gives.s, v->gives.n) == 0;
 }
 
-/* No part of it may count as a whole answer, unless the end of the connection is what ends it; nor may a part be refused
- * of what is whole. */
+/* No part of it may count as a whole answer, unless the end of the connection is what ends it; nor may a part be
+ * refused of what is whole. */
 static bool vector_cuts(const struct vector *v)
 {
 	struct text out = {0};
@@ -840,7 +840,8 @@ enum address_kind { ACCEPTS = 1, REFUSES, SILENT };
 
 enum ending { STAYS, ENDS, RESETS };
 
-/* What the server does upon a request.  The n-th request gets the n-th of the replies, those after the last the last. */
+/* What the server does upon a request.  The n-th request gets the n-th of the replies, those after the last the
+ * last. */
 struct reply {
 	const char *text; /* NULL: nothing ever comes */
 	enum ending ending;
@@ -1801,7 +1802,8 @@ static void answer_text(char *to, int status, const char *fields, const char *bo
 		 (unsigned)strlen(body), body);
 }
 
-/* What a 429 holds, and the pause until the next request; 2026-11-24 22:00 is our time.  -1: half to all of backoff_ms. */
+/* What a 429 holds, and the pause until the next request; 2026-11-24 22:00 is our time.  -1: half to all of
+ * backoff_ms. */
 static void test_limit_forms(void)
 {
 	static const struct {

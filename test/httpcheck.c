@@ -1,6 +1,7 @@
 /* httpcheck.c - the HTTP client's reading of an answer, to be judged from outside.
- * The file's bytes are what a server sent in answer to a GET before its connection ended.  They go through http.c's own
- * functions in the order of a real exchange: answer_feed for what comes, answer_end if the answer is not decided then. */
+ * The file's bytes are what a server sent in answer to a GET before its connection ended.  They go through
+ * http.c's own functions in the order of a real exchange: answer_feed for what comes, answer_end if the answer is
+ * not decided then. */
 #include "../http.c"
 
 static const char usage[] = "usage: httpcheck [-1] [-c|-e] FILE\n"

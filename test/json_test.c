@@ -1,6 +1,6 @@
 /* json_test.c - unit tests of json.c: arena, parser, access, output.
- * Every text is parsed where it ends right before an unreadable page, whole and cut at each byte, so that a parser which
- * looks one byte too far dies. */
+ * Every text is parsed where it ends right before an unreadable page, whole and cut at each byte, so that a parser
+ * which looks one byte too far dies. */
 #include <stdbool.h>
 #include <stdlib.h>
 

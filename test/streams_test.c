@@ -84,7 +84,7 @@ static void add(char *to, size_t size, const char *format, ...)
 	va_end(args);
 }
 
-enum { BRIEF = 300 }; /* longest record shown */
+enum { BRIEF = 300, MEMBERS = 8 }; /* longest value shown; most members of a test's record */
 
 static void add_value(char *to, size_t size, struct json v)
 {
@@ -97,6 +97,32 @@ static void add_value(char *to, size_t size, struct json v)
 			out.bytes[i] = '\'';
 	add(to, size, "%.*s", cut((struct str){out.bytes, out.length}, BRIEF), out.bytes);
 	json_out_free(&out);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	struct str x = json_token(((const struct json_each *)a)->key),
+		   y = json_token(((const struct json_each *)b)->key);
+	int order = memcmp(x.s, y.s, x.n < y.n ? x.n : y.n);
+
+	return order ? order : (x.n > y.n) - (x.n < y.n);
+}
+
+/* In the order of the names: that of the schema is not the subject here. */
+static void add_record(char *to, size_t size, struct json record)
+{
+	struct json_each it = json_each(record), members[MEMBERS];
+	size_t n = 0, i;
+
+	while (n < MEMBERS && json_next(&it))
+		members[n++] = it;
+	qsort(members, n, sizeof *members, by_key);
+	for (i = 0; i < n; i++) {
+		struct str key = json_token(members[i].key);
+		add(to, size, "%s'%.*s':", i ? "," : "{", (int)key.n, key.s);
+		add_value(to, size, members[i].value);
+	}
+	add(to, size, "}");
 }
 
 static void brief_state(char *to, size_t size, struct json state)
@@ -135,7 +161,7 @@ static void brief(char *to, size_t size, const char *line, size_t length)
 		add(to, size, "SCHEMA %.*s\n", (int)stream.n, stream.s);
 	} else {
 		add(to, size, "%.*s ", (int)stream.n, stream.s);
-		add_value(to, size, record);
+		add_record(to, size, record);
 		add(to, size, "\n");
 	}
 	arena_free(&tape);
@@ -415,9 +441,9 @@ static const struct scenario scenarios[] = {
 			"sources {'id':'x/ \\u00e9'}\n"
 			"STATE source_connected_warehouses\n"
 			"SCHEMA source_connected_warehouses\n"
-			"source_connected_warehouses {'sourceId':'a','id':'w1'}\n"
-			"source_connected_warehouses {'sourceId':'a','id':'w2'}\n"
-			"source_connected_warehouses {'sourceId':'x/ \xc3\xa9','id':'w3'}\n"
+			"source_connected_warehouses {'id':'w1','sourceId':'a'}\n"
+			"source_connected_warehouses {'id':'w2','sourceId':'a'}\n"
+			"source_connected_warehouses {'id':'w3','sourceId':'x/ \xc3\xa9'}\n"
 			"STATE null\n",
 		.log = "",
 	},
@@ -435,13 +461,13 @@ static const struct scenario scenarios[] = {
 			"STATE null\n"
 			"STATE source_connected_destinations\n"
 			"SCHEMA source_connected_destinations\n"
-			"source_connected_destinations {'sourceId':'a','id':'d'}\n"
+			"source_connected_destinations {'id':'d','sourceId':'a'}\n"
 			"STATE source_connected_warehouses\n"
 			"SCHEMA source_connected_warehouses\n"
-			"source_connected_warehouses {'sourceId':'a','id':'w'}\n"
+			"source_connected_warehouses {'id':'w','sourceId':'a'}\n"
 			"STATE destination_subscriptions\n"
 			"SCHEMA destination_subscriptions\n"
-			"destination_subscriptions {'id':'s','destinationId':'d'}\n"
+			"destination_subscriptions {'destinationId':'d','id':'s'}\n"
 			"STATE null\n",
 		.log = "",
 		.asked =
@@ -497,7 +523,7 @@ static const struct scenario scenarios[] = {
 			"sources {'id':'a'}\n"
 			"STATE source_connected_warehouses\n"
 			"SCHEMA source_connected_warehouses\n"
-			"source_connected_warehouses {'sourceId':'a','id':'w'}\n"
+			"source_connected_warehouses {'id':'w','sourceId':'a'}\n"
 			"STATE iam_users\n"
 			"SCHEMA iam_users\n"
 			"iam_users {'id':'u'}\n"
@@ -734,8 +760,8 @@ static const struct scenario scenarios[] = {
 			"STATE null\n"
 			"STATE source_connected_warehouses\n"
 			"SCHEMA source_connected_warehouses\n"
-			"source_connected_warehouses {'sourceId':'c','id':'w'}\n"
-			"source_connected_warehouses {'sourceId':'f','id':'w'}\n"
+			"source_connected_warehouses {'id':'w','sourceId':'c'}\n"
+			"source_connected_warehouses {'id':'w','sourceId':'f'}\n"
 			"STATE null\n",
 		.log =
 			"WARNING source_connected_warehouses: left out for single sources: 3 forbidden (403), 1 not found (404) or without sourceId, first a\n",
@@ -806,7 +832,7 @@ static const struct scenario scenarios[] = {
 			"STATE null\n"
 			"STATE source_connected_warehouses\n"
 			"SCHEMA source_connected_warehouses\n"
-			"source_connected_warehouses {'sourceId':'a','id':'w'}\n"
+			"source_connected_warehouses {'id':'w','sourceId':'a'}\n"
 			"STATE iam_users\n"
 			"SCHEMA iam_users\n"
 			"STATE null\n",
@@ -1203,10 +1229,10 @@ static const struct scenario scenarios[] = {
 			"STATE null\n"
 			"STATE " METRICS "\n"
 			"SCHEMA " METRICS "\n"
-			METRICS " {'destinationId':'d','sourceId':'s','timestamp':'2021-03-09T00:00:00.000000Z','destinationMetadataId':'m'}\n"
-			METRICS " {'destinationId':'f','sourceId':'t','timestamp':'2021-03-09T00:00:00.000000Z','destinationMetadataId':'m'}\n"
+			METRICS " {'destinationId':'d','destinationMetadataId':'m','sourceId':'s','timestamp':'2021-03-09T00:00:00.000000Z'}\n"
+			METRICS " {'destinationId':'f','destinationMetadataId':'m','sourceId':'t','timestamp':'2021-03-09T00:00:00.000000Z'}\n"
 			"STATE " METRICS ", " METRICS " 2021-03-09T00:00:00.000000Z\n"
-			METRICS " {'destinationId':'d','sourceId':'s','timestamp':'2021-03-10T00:00:00.000000Z','destinationMetadataId':'m'}\n"
+			METRICS " {'destinationId':'d','destinationMetadataId':'m','sourceId':'s','timestamp':'2021-03-10T00:00:00.000000Z'}\n"
 			"STATE " METRICS ", " METRICS " 2021-03-10T00:00:00.000000Z\n"
 			"STATE null, " METRICS " 2021-03-10T00:00:00.000000Z\n",
 		.log =
@@ -1231,9 +1257,9 @@ static const struct scenario scenarios[] = {
 			"STATE null, " METRICS " 2021-03-09T08:00:00Z\n"
 			"STATE " METRICS ", " METRICS " 2021-03-09T08:00:00Z\n"
 			"SCHEMA " METRICS "\n"
-			METRICS " {'destinationId':'d','sourceId':'s','timestamp':'2021-03-09T00:00:00.000000Z','destinationMetadataId':'m'}\n"
+			METRICS " {'destinationId':'d','destinationMetadataId':'m','sourceId':'s','timestamp':'2021-03-09T00:00:00.000000Z'}\n"
 			"STATE " METRICS ", " METRICS " 2021-03-09T08:00:00Z\n"
-			METRICS " {'destinationId':'d','sourceId':'s','timestamp':'2021-03-10T00:00:00.000000Z','destinationMetadataId':'m'}\n"
+			METRICS " {'destinationId':'d','destinationMetadataId':'m','sourceId':'s','timestamp':'2021-03-10T00:00:00.000000Z'}\n"
 			"STATE " METRICS ", " METRICS " 2021-03-09T08:00:00Z\n"
 			"STATE null, " METRICS " 2021-03-09T08:00:00Z\n",
 		.log = "",
@@ -1253,8 +1279,8 @@ static const struct scenario scenarios[] = {
 			"STATE null\n"
 			"STATE " METRICS "\n"
 			"SCHEMA " METRICS "\n"
-			METRICS " {'destinationId':'d','sourceId':'s','timestamp':'2021-02-26T00:00:00.000000Z','destinationMetadataId':'m'}\n"
-			METRICS " {'destinationId':'e','sourceId':'s','timestamp':'2021-02-26T00:00:00.000000Z','destinationMetadataId':'m'}\n"
+			METRICS " {'destinationId':'d','destinationMetadataId':'m','sourceId':'s','timestamp':'2021-02-26T00:00:00.000000Z'}\n"
+			METRICS " {'destinationId':'e','destinationMetadataId':'m','sourceId':'s','timestamp':'2021-02-26T00:00:00.000000Z'}\n"
 			"STATE " METRICS ", " METRICS " 2021-02-26T00:00:00.000000Z\n"
 			"STATE null, " METRICS " 2021-02-26T00:00:00.000000Z\n",
 		.log =
@@ -1304,7 +1330,7 @@ static const struct scenario scenarios[] = {
 			"STATE null\n"
 			"STATE " METRICS "\n"
 			"SCHEMA " METRICS "\n"
-			METRICS " {'destinationId':'d','sourceId':'s','timestamp':'2021-03-10T00:00:00.000000Z','destinationMetadataId':'m'}\n"
+			METRICS " {'destinationId':'d','destinationMetadataId':'m','sourceId':'s','timestamp':'2021-03-10T00:00:00.000000Z'}\n"
 			"STATE " METRICS ", " METRICS " 2021-03-10T00:00:00.000000Z\n"
 			"STATE null, " METRICS " 2021-03-10T00:00:00.000000Z\n",
 		.log =
@@ -2305,11 +2331,11 @@ static const struct probe_case probe_cases[] = {
 	 .messages = "SCHEMA sources\n"
 		     "sources {'id':'a'}\n"
 		     "SCHEMA source_connected_warehouses\n"
-		     "source_connected_warehouses {'sourceId':'a','id':'w'}\n"
+		     "source_connected_warehouses {'id':'w','sourceId':'a'}\n"
 		     "SCHEMA usage_mtu_workspace_daily\n"
 		     "SCHEMA destination_delivery_metrics_summary\n"
-		     "destination_delivery_metrics_summary {'destinationId':'d','sourceId':'s',"
-		     "'timestamp':'2021-03-09T00:00:00.000000Z','destinationMetadataId':'m'}\n"
+		     "destination_delivery_metrics_summary {'destinationId':'d','destinationMetadataId':'m',"
+		     "'sourceId':'s','timestamp':'2021-03-09T00:00:00.000000Z'}\n"
 		     "SCHEMA audit_events\n"
 		     "SCHEMA transformations\n",
 	 .log = ""},
