@@ -63,8 +63,7 @@ schemas/schemas.h: $(SCHEMAS)
 	for f in $(SCHEMAS); do \
 		n=$${f##*/}; echo "static const unsigned char schema_$${n%.json}[] = {"; \
 		sed 's/^ *//' $$f | tr -d '\n' | od -An -v -t x1 | sed 's/[0-9a-f][0-9a-f]/0x&,/g'; echo '};'; \
-	done > $@.part
-	mv $@.part $@
+	done > $@.$$$$.part && mv $@.$$$$.part $@
 
 # Looked at in every build, written only if it would be another: CA_BUNDLE may name another file than last time.
 contrib/roots.h: FORCE
@@ -187,12 +186,12 @@ test-static: static $(SEGMENTD)
 # ---- The same for other processors; their tests run in an emulator, the fake API on this one ----
 CROSS = $$(contrib/toolchain list)
 
-cross:
+cross: $(BEARSSL_SRC)/inc/bearssl.h
 	for arch in $(CROSS); do \
 		$(MAKE) ARCH=$$arch S=build/cross/$$arch/ static || exit 1; \
 	done
 
-test-cross: $(SEGMENTD)
+test-cross: $(SEGMENTD) $(BEARSSL_SRC)/inc/bearssl.h
 	status=0; for arch in $(CROSS); do \
 		$(MAKE) ARCH=$$arch S=build/cross/$$arch/ STATIC_GOAL=test-emulated \
 			WRAP="$$(contrib/toolchain run $$arch)" SEGMENTD="$(SEGMENTD)" static || status=1; \

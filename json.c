@@ -154,9 +154,10 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+/* Most bytes asked about are none, and one comparison tells. */
 static bool is_space(char c)
 {
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
 }
 
 static int hex_value(char c)

@@ -855,6 +855,7 @@ struct tls_peer {
 	unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
 	struct text wire; /* what it sends */
 	size_t answer;    /* where its answer begins there */
+	bool closing;     /* it sent close_notify, and is deaf */
 };
 
 struct peer {
@@ -1137,7 +1138,7 @@ static void tls_peer_work(struct peer *p)
 				p->sent = 0;
 				p->tls->answer = p->tls->wire.n;
 			}
-		} else if (state & BR_SSL_SENDAPP && p->reply && p->sent < strlen(p->reply->text)) {
+		} else if (state & BR_SSL_SENDAPP && p->reply && p->reply->text && p->sent < strlen(p->reply->text)) {
 			bytes = br_ssl_engine_sendapp_buf(engine, &n);
 			if (n > strlen(p->reply->text) - p->sent)
 				n = strlen(p->reply->text) - p->sent;
@@ -1147,6 +1148,7 @@ static void tls_peer_work(struct peer *p)
 			br_ssl_engine_flush(engine, 0);
 		} else if (state & BR_SSL_SENDAPP && p->reply && p->reply->ending == ENDS) {
 			br_ssl_engine_close(engine);
+			p->tls->closing = true;
 		} else {
 			p->ended = state == BR_SSL_CLOSED || (p->reply && p->reply->ending == RESETS);
 			return;
@@ -1177,7 +1179,7 @@ static ssize_t net_send(int fd, const void *bytes, size_t length, int flags)
 	struct peer *p = peer_of(fd);
 
 	(void)flags;
-	if (p->reset) {
+	if (p->reset || (p->tls && p->tls->closing)) {
 		errno = EPIPE;
 		return -1;
 	}
@@ -2037,10 +2039,48 @@ static void test_tls(void)
 	}
 	http_stats(h, &stats);
 	check(good == 6 && stats.requests == 6, "six requests over TLS");
-	check(net.opened <= 3 && stats.handshakes == 1, "one full handshake, the other connections resume its session");
+	check(net.opened <= 3 && stats.handshakes == 1, "one handshake");
 	check(strstr(net.first, "Authorization: Bearer s3cret\r\n") != NULL, "the token comes with the request");
 	http_close(h);
 	check(net.open == 0, "every connection is closed");
+}
+
+/* Two requests without an answer, so that the third needs a third connection. */
+static void test_tls_resumption(void)
+{
+	static const struct reply replies[] = {{NULL, STAYS, 0, 0, 0}, {NULL, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http_stats stats;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.base_url = "https://localhost";
+	h = tls_open(&o, pem_ca);
+	http_start(h, "/1", V1, 1);
+	http_start(h, "/2", V1, 2);
+	http_start(h, "/3", V1, 3);
+	check(http_response(http_next(h))->status == 200 && net.opened == 3, "three connections");
+	http_stats(h, &stats);
+	check(stats.handshakes == 1, "one full handshake, the other two resume its session");
+	http_close(h);
+}
+
+/* As long as the first connection is not open, no other is begun: it could resume nothing. */
+static void test_tls_first_alone(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	net.resolves = "3";
+	net.stop_at = 1000000 + 5000;
+	o.base_url = "https://localtest";
+	h = tls_open(&o, pem_ca);
+	http_start(h, "/1", V1, 1);
+	http_start(h, "/2", V1, 2);
+	check(!http_next(h) && net.opened == 1, "the first TLS connection opens alone");
+	http_close(h);
 }
 
 static void test_tls_trust(void)
@@ -2460,6 +2500,8 @@ int main(void)
 	test_patience_late();
 	test_used_up();
 	test_tls();
+	test_tls_resumption();
+	test_tls_first_alone();
 	test_tls_trust();
 	test_tls_cut(ok, STAYS, "with a length");
 	test_tls_cut("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", STAYS, "with chunks");

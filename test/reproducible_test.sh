@@ -34,19 +34,18 @@ copy()
 	rm -rf "$1/test/__pycache__"
 }
 
-# What decides what is built, and nothing else of this environment.
-SOURCE_DATE_EPOCH=$(date -r CHANGELOG.md +%s)
-steps='cd "$0" && umask "$1" && make -j"$2" static && contrib/dist 1 source'
+# The tarball has a date in it, the binary must not have one.
+epoch=$(date -r CHANGELOG.md +%s)
+steps='cd "$0" && umask "$1" && make -j"$2" static && SOURCE_DATE_EPOCH=$3 contrib/dist 1 source'
 
 here()
 {
-	env -i PATH="$PATH" HOME=/nonexistent TZ=UTC LC_ALL=C SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" \
-		sh -c "$steps" "$dir/a" 022 1
+	env -i PATH="$PATH" HOME=/nonexistent TZ=UTC LC_ALL=C sh -c "$steps" "$dir/a" 022 1 "$epoch"
 }
 
 elsewhere()
 {
-	set -- sh -c "$steps" "$dir/elsewhere/deeper/down" 077 2
+	set -- sh -c "$steps" "$dir/elsewhere/deeper/down" 077 2 "$epoch"
 	if command -v faketime >/dev/null 2>&1; then
 		set -- faketime -f +550d "$@"
 	fi
@@ -54,8 +53,7 @@ elsewhere()
 		set -- setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
 		chown -R 65534:65534 "$dir/elsewhere"
 	fi
-	env -i PATH="$PATH" HOME="$dir" TMPDIR="$dir/elsewhere" TZ=Asia/Kathmandu LC_ALL=C.UTF-8 LANGUAGE=tr \
-		SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" "$@"
+	env -i PATH="$PATH" HOME="$dir" TMPDIR="$dir/elsewhere" TZ=Asia/Kathmandu LC_ALL=C.UTF-8 LANGUAGE=tr "$@"
 }
 
 copy "$dir/a"
