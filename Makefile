@@ -227,16 +227,17 @@ test-dist: dist
 
 STYLED = json.c http.c singer.c streams.c tap.c $(HEADERS) test/*.c test/*.h
 
-check-style: schemas/schemas.h contrib/roots.h
+# cppcheck reads the roots byte by byte, a minute long, so it gets none.
+check-style: schemas/schemas.h
 	clang-format --dry-run --Werror $(STYLED)
+	$(MAKE) CA_BUNDLE=/dev/null contrib/roots.h
 	cppcheck --quiet --std=c99 --error-exitcode=1 --enable=warning,portability,performance --inline-suppr \
-		--suppress=missingIncludeSystem -D_POSIX_C_SOURCE=200809L -DVERSION='"0"' -i test/bench.c \
-		json.c http.c singer.c streams.c tap.c
+		--suppress=missingIncludeSystem $(OUR_CPPFLAGS) json.c http.c singer.c streams.c tap.c
 	mkdir -p build/gcc/test build/clang/test
 	$(MAKE) B=build/gcc/ CC=gcc CFLAGS='-O2 -Werror' everything
 	$(MAKE) B=build/clang/ CC=clang CFLAGS='-O2 -Werror' everything
 
-everything: all $(UNIT_TESTS) $(DRIVERS) $(B)test/bench
+everything: all $(UNIT_TESTS) $(DRIVERS) $(B)test/bench $(B)test/tap-fault
 
 # ---- Installing, cleaning ----
 

@@ -1122,7 +1122,7 @@ static enum step row_take(struct run *r, const struct job *j, const struct page 
 {
 	struct selection *sel = &r->sel[j->stream];
 	struct tally *t = &r->tally[j->stream];
-	struct error why;
+	struct error why = {""};
 	int64_t us = 0;
 
 	if (sel->stream->replication_key) {
@@ -1711,7 +1711,7 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 {
 	struct run r = {.http = http, .singer = singer, .state = state, .sel = sel};
 	enum sync_result result = SYNC_ENDED;
-	struct error error;
+	struct error error = {""};
 
 	run_init(&r, opt);
 	if (!read_bookmarks(&r, &error)) {
@@ -1850,7 +1850,7 @@ static enum step probe_all(struct run *r)
 static void probe_row(struct run *r, const struct job *j, struct json row, struct text *what)
 {
 	struct extras x;
-	struct error why;
+	struct error why = {""};
 
 	if (json_type(row) != JSON_OBJECT) {
 		text_add(what, "no rows");

@@ -1197,7 +1197,7 @@ static bool descriptors_hold(void)
 static bool file_holds(const char *name, const char *word)
 {
 	struct arena arena = {.limit = 1 << 20};
-	struct error unused;
+	struct error unused = {""};
 	struct str text;
 	bool found = name && file_read(&arena, name, &text, &unused) && strstr(text.s, word);
 
