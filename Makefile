@@ -264,8 +264,8 @@ uninstall:
 # What contrib/deps fetched into build/deps stays; distclean takes it too.
 clean:
 	for f in build/*; do [ "$$f" = build/deps ] || rm -rf "$$f"; done
-	rm -f *.o tap-segment schemas/schemas.h contrib/roots.h contrib/*.part schemas/*.part
-	rm -f $(UNIT_TESTS) $(DRIVERS) test/bench
+	rm -f *.o test/*.o tap-segment schemas/schemas.h contrib/roots.h contrib/*.part schemas/*.part
+	rm -f $(UNIT_TESTS) $(DRIVERS) $(B)test/bench $(B)test/tap-fault
 
 distclean: clean
 	rm -rf build

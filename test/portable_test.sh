@@ -15,7 +15,7 @@ result()
 		echo "ok $number - $2"
 	else
 		echo "not ok $number - $2"
-		sed 's/^/# /' "$dir/log"
+		tail -n 20 "$dir/log" | sed 's/^/# /'
 		failed=1
 	fi
 }

@@ -1779,7 +1779,7 @@ static bool survives(const struct outcome *all, size_t *fail, size_t least)
 			return false;
 		}
 	}
-	printf("# %zu failures\n", *fail - 1);
+	printf("# %zu places made to fail\n", *fail - 1);
 	return *fail > least && same_outcome(&o, all);
 }
 
