@@ -1335,7 +1335,7 @@ static bool trust_built_in(struct trust *t)
 	t->anchors = calloc(ROOTS_COUNT + 1, sizeof *t->anchors);
 	if (!t->anchors)
 		return false;
-	while (t->count < ROOTS_COUNT && der_next(&in, DER_SEQUENCE, &subject, &skipped) &&
+	while (t->count != ROOTS_COUNT && der_next(&in, DER_SEQUENCE, &subject, &skipped) &&
 	       der_next(&in, DER_SEQUENCE, &key, &skipped)) {
 		if (anchor_set(&t->anchors[t->count], subject, key, true))
 			t->count++;
@@ -3048,8 +3048,9 @@ void http_stats(const struct http *h, struct http_stats *stats)
 		stats->bytes += h->conns[i].bytes;
 }
 
-size_t http_roots(void)
+size_t http_roots(const char **date)
 {
+	*date = ROOTS_DATE;
 	return ROOTS_COUNT;
 }
 

@@ -104,7 +104,8 @@ const struct http_response *http_response(const struct http_request *); /* of a 
 
 void http_release(struct http *, struct http_request *); /* an unfinished one is cancelled; NULL: nothing */
 void http_stats(const struct http *, struct http_stats *);
-size_t http_roots(void);        /* how many trust roots are built in */
+/* How many trust roots are built in; *date: the day of the bundle that they are from, YYYY-MM-DD, "" if not known. */
+size_t http_roots(const char **date);
 void http_close(struct http *); /* releases every request as well */
 
 #endif

@@ -115,7 +115,8 @@ struct json_out {
 	bool failed;
 };
 
-void json_put(struct json_out *, struct str);        /* as it is */
+void json_reserve(struct json_out *, size_t); /* room for so many more bytes at once, where it is known beforehand */
+void json_put(struct json_out *, struct str); /* as it is */
 void json_put_string(struct json_out *, struct str); /* UTF-8, quoted and escaped */
 void json_put_int64(struct json_out *, int64_t);
 /* Digits and escapes as sent, without the text's white space; indent: blanks a level, 0 for one compact line. */

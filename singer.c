@@ -180,10 +180,9 @@ enum {
 static struct {
 	enum log_level least;
 	bool structured;
-	bool terminal; /* standard error is one */
-	bool progress; /* ... and shows how far the run is */
+	bool progress; /* standard error, a terminal, shows how far the run is */
 	const char *secret;
-} logger = {LOG_INFO, false, false, false, ""};
+} logger = {LOG_INFO, false, false, ""};
 
 static const char *const level_upper[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
 static const char *const level_lower[] = {"debug", "info", "warning", "error", "critical"};
@@ -202,7 +201,6 @@ void log_setup(enum log_level least, bool structured)
 {
 	logger.least = least;
 	logger.structured = structured;
-	logger.terminal = !structured && isatty(STDERR_FILENO);
 }
 
 void log_secret(const char *secret)
@@ -368,7 +366,7 @@ void log_progress(const char *format, ...)
 	va_list args;
 	int n;
 
-	if (!logger.terminal || LOG_INFO < logger.least)
+	if (logger.structured || LOG_INFO < logger.least || !isatty(STDERR_FILENO))
 		return;
 	va_start(args, format);
 	n = vsnprintf(text, sizeof text, format, args);
@@ -458,6 +456,7 @@ struct maker {
 	struct rule *rule;   /* of --select */
 	size_t rules;
 	bool unique_keys;
+	struct json_out line; /* for what is put together, of one stream after the other */
 	/* of the stream at hand */
 	const char *stream;
 	struct json entry, metadata, root_metadata;
@@ -1282,22 +1281,23 @@ static bool stream_fields(const struct maker *m, struct selection *sel)
 }
 
 /* What the RECORD lines need beside the fields. */
-static bool stream_lines(const struct maker *m, struct selection *sel)
+static bool stream_lines(struct maker *m, struct selection *sel)
 {
-	struct json_out head = {0};
-	struct str text;
+	struct str head;
+	const char *copy = NULL;
 
-	json_put(&head, str_of("{\"type\":\"RECORD\",\"stream\":"));
-	json_put_string(&head, sel->name);
-	json_put(&head, str_of(",\"record\":"));
-	text.s = head.bytes;
-	text.n = head.length;
-	if (!head.failed)
-		sel->head.s = arena_string(m->arena, text);
-	sel->head.n = text.n;
-	json_out_free(&head);
+	m->line.length = 0;
+	json_put(&m->line, str_of("{\"type\":\"RECORD\",\"stream\":"));
+	json_put_string(&m->line, sel->name);
+	json_put(&m->line, str_of(",\"record\":"));
+	head.s = m->line.bytes;
+	head.n = m->line.length;
+	if (!m->line.failed)
+		copy = arena_string(m->arena, head);
+	sel->head.s = copy;
+	sel->head.n = head.n;
 	sel->left_out = arena_alloc(m->arena, 1, sizeof *sel->left_out);
-	return (sel->head.s && sel->left_out) || no_memory(m);
+	return (copy && sel->left_out) || no_memory(m);
 }
 
 /* Whether a stream is in, by rules or catalog, and what it is called. */
@@ -1345,27 +1345,36 @@ static void warn_nothing(const struct maker *m)
 			    "metadata with the breadcrumb [], or use --select");
 }
 
+static bool selection_fill(struct maker *m, struct selection sel[], size_t n, struct json catalog,
+			   const char *const *rules)
+{
+	bool any = false;
+	size_t i;
+
+	if (!catalog_open(m, catalog) || !rules_parse(m, rules))
+		return false;
+	catalog_warn(m, sel, n);
+	for (i = 0; i < n; i++) {
+		struct selection fresh = {.stream = sel[i].stream};
+		sel[i] = fresh;
+		if (!stream_make(m, &sel[i]))
+			return false;
+		any = any || sel[i].selected;
+	}
+	rules_warn(m);
+	if (!any)
+		warn_nothing(m);
+	return true;
+}
+
 bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *const *rules, bool unique_keys,
 		    struct arena *arena, struct error *error)
 {
 	struct maker m = {.arena = arena, .error = error, .unique_keys = unique_keys};
-	bool any = false;
-	size_t i;
+	bool ok = selection_fill(&m, sel, n, catalog, rules);
 
-	if (!catalog_open(&m, catalog) || !rules_parse(&m, rules))
-		return false;
-	catalog_warn(&m, sel, n);
-	for (i = 0; i < n; i++) {
-		struct selection fresh = {.stream = sel[i].stream};
-		sel[i] = fresh;
-		if (!stream_make(&m, &sel[i]))
-			return false;
-		any = any || sel[i].selected;
-	}
-	rules_warn(&m);
-	if (!any)
-		warn_nothing(&m);
-	return true;
+	json_out_free(&m.line);
+	return ok;
 }
 
 /* ---- Projection: copying ----
@@ -2523,6 +2532,8 @@ static void put_entry(struct json_out *out, const struct selection *sel)
 	put(out, "]}");
 }
 
+enum { CATALOG_SIZE = 1 << 18 }; /* bytes, about: with its indentation, which is half of it */
+
 void singer_catalog(struct singer *s, const struct selection sel[], size_t n)
 {
 	size_t mark = s->out.length, i;
@@ -2533,6 +2544,8 @@ void singer_catalog(struct singer *s, const struct selection sel[], size_t n)
 
 	if (s->write_errno)
 		return;
+	json_reserve(&compact, CATALOG_SIZE / 2);
+	json_reserve(&s->out, CATALOG_SIZE);
 	put(&compact, "{\"streams\":[");
 	for (i = 0; i < n; i++) {
 		put(&compact, i ? "," : "");

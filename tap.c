@@ -594,8 +594,12 @@ static int print_out(struct json_out *out)
 
 static int mode_version(struct tap *tap)
 {
+	const char *date;
+	size_t roots = http_roots(&date);
+
 	(void)tap;
-	printf("tap-segment v%s, TLS by BearSSL, %zu built-in trust roots\n", VERSION, http_roots());
+	printf("tap-segment v%s, BearSSL %s, %zu trust roots%s%s\n", VERSION, BEARSSL_VERSION, roots,
+	       *date ? " of " : "", date);
 	return print_status();
 }
 

@@ -655,10 +655,11 @@ static void test_bundle(void)
 static void test_built_in(void)
 {
 	struct trust t = {0}, b = {0};
+	const char *date;
 	size_t i;
 	bool equal = true;
 
-	check(trust_built_in(&t) && t.count == ROOTS_COUNT && http_roots() == ROOTS_COUNT,
+	check(trust_built_in(&t) && t.count == ROOTS_COUNT && http_roots(&date) == ROOTS_COUNT,
 	      "every built-in root is usable");
 	if (trust_file(&b, bundle) == 0 && b.count == t.count) {
 		for (i = 0; i < t.count; i++)
@@ -1652,7 +1653,8 @@ static void test_outside(void)
 static void test_addresses(void)
 {
 	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
-	static const struct {
+	char silent[HTTP_ERROR_SIZE]; /* the C libraries' words differ */
+	const struct {
 		const char *name, *resolves;
 		int64_t timeout, took;
 		enum http_outcome outcome;
@@ -1667,8 +1669,7 @@ static void test_addresses(void)
 		{"all refuse", "22", 300000, 1000 + 2000, HTTP_UNREACHABLE, 3, 3,
 		 "localtest: cannot connect: Connection refused (the last of several addresses); check network, "
 		 "base_url and proxy (3 attempts)"},
-		{"all are silent", "3", 300000, 3000 + 30000, HTTP_UNREACHABLE, 3, 3,
-		 "localtest: cannot connect: Connection timed out; check network, base_url and proxy (3 attempts)"},
+		{"all are silent", "3", 300000, 3000 + 30000, HTTP_UNREACHABLE, 3, 3, silent},
 		{"the resolver fails", "", 300000, 3000, HTTP_UNREACHABLE, 3, 3, NULL},
 		{"the name leads elsewhere", "19", 300000, 0, HTTP_UNTRUSTED, 1, 1,
 		 "localtest: plain http:// is for this machine only, and the name leads elsewhere; use https://"},
@@ -1676,6 +1677,8 @@ static void test_addresses(void)
 	struct http_options o = test_options();
 	size_t i;
 
+	snprintf(silent, sizeof silent, "localtest: cannot connect: %s; check network, base_url and proxy (3 attempts)",
+		 strerror(ETIMEDOUT));
 	o.base_url = "http://localtest";
 	o.attempts = 3;
 	for (i = 0; i < COUNT(cases); i++) {
