@@ -70,11 +70,13 @@ enum {
 	LOCATION_SIZE = 80, /* of a redirect's target, for the message */
 	ADDRESSES = 16,
 	READ_SIZE = 16 << 10,
+	BODY_FIRST = 64 << 10,   /* a body's room doubles up to this, then is what was announced */
 	READS = 32,              /* reads of one socket before the others have their turn */
 	ENTROPY = 32,            /* bytes */
 	ADDRESS_MS = 10 * 1000,  /* to connect to one address */
 	OPENING_MS = 30 * 1000,  /* to connect, pass the proxy and shake hands */
 	OUTSIDE_MS = 10 * 1000,  /* an attempt that fails after more than this outside http_next does not count */
+	IDLE_MS = 1000,          /* no server drops a client that is silent for less */
 	GLANCE_MS = 500,         /* longest sleep before the stop flag is looked at */
 	BACKOFF_MOST = 60,       /* longest pause before a retry, as a multiple of the first */
 	DATE_ROUNDING_MS = 1000, /* a date has whole seconds, so its moment may be almost one later */
@@ -547,7 +549,8 @@ struct head {
 	bool sized, too_wide; /* Content-Length was there; it does not fit 64 bits */
 	uint64_t length;
 	const char *bad_length; /* what is wrong with it, or NULL */
-	bool coded, chunked;    /* Transfer-Encoding was there; it is "chunked" and nothing else */
+	bool coded;             /* Transfer-Encoding was there */
+	bool named, chunked;    /* with a coding; that is "chunked", and nothing else */
 	bool encoded;           /* a Content-Encoding that was not asked for */
 	struct when date, retry_after, reset;
 	bool used_up; /* X-RateLimit-Remaining: 0 */
@@ -600,19 +603,18 @@ static void take_length(struct head *h, struct span list)
 	}
 }
 
-/* Empty items of a list are ignored (RFC 9110 section 5.6.1); "chunked" must be the only coding, once. */
+/* Empty items of a list are ignored (RFC 9110 section 5.6.1), and lines of none but such; "chunked" must be the only
+ * coding, once. */
 static void take_transfer(struct head *h, struct span list)
 {
 	struct span item;
 
-	if (!h->coded)
-		h->chunked = false;
+	h->coded = true;
 	while (span_item(&list, &item))
 		if (item.n) {
-			h->chunked = !h->coded && span_is(item, "chunked");
-			h->coded = true;
+			h->chunked = !h->named && span_is(item, "chunked");
+			h->named = true;
 		}
-	h->coded = true;
 }
 
 static void take_encoding(struct head *h, struct span list)
@@ -784,8 +786,8 @@ static enum verdict answer_over(struct answer *a, const char *why)
 	return ANSWER_OVER;
 }
 
-/* Room for `more` bytes behind body and line.  It doubles, but not beyond a length that was announced: what is
- * announced costs nothing until it comes. */
+/* Room for `more` bytes behind body and line.  It doubles, so that an announced length costs nothing until it comes;
+ * but once some of it came, there is room for the rest at once, and no large body is ever there twice. */
 static bool answer_reserve(struct answer *a, size_t more)
 {
 	size_t need = a->length + a->line + more;
@@ -794,7 +796,7 @@ static bool answer_reserve(struct answer *a, size_t more)
 
 	if (need <= a->capacity)
 		return true;
-	if (a->stage == AT_LENGTH && size > a->length + a->left)
+	if (a->stage == AT_LENGTH && (size > BODY_FIRST || size > a->length + a->left))
 		size = a->length + (size_t)a->left;
 	bytes = realloc(a->bytes, size > need ? size : need);
 	if (!bytes)
@@ -804,18 +806,36 @@ static bool answer_reserve(struct answer *a, size_t more)
 	return true;
 }
 
-/* Adds to the line what comes up to the next line feed, which is included.  ANSWER_WHOLE: the line is. */
+/* What is wrong with a line may show in its first n bytes, and then its end may never come. */
+static enum verdict answer_early(struct answer *a, size_t n)
+{
+	const char *line = a->bytes + a->length;
+
+	if (a->stage == AT_STATUS && memcmp(line, "HTTP/", n < 5 ? n : 5) != 0)
+		return answer_bad(a, "this is no HTTP answer");
+	if (a->stage == AT_CHUNK_END && n && (n > 1 || line[0] != '\r'))
+		return answer_bad(a, "a chunk longer than its size");
+	return ANSWER_MORE;
+}
+
+/* Adds to the line what comes up to the next line feed, which is included.  ANSWER_WHOLE: the line is.  In whatever
+ * pieces it comes, the same fault is found first. */
 static enum verdict answer_line(struct answer *a, struct span *in)
 {
-	const char *end = memchr(in->s, '\n', in->n);
-	size_t n = end ? (size_t)(end + 1 - in->s) : in->n;
+	size_t left = HTTP_HEAD_LIMIT - a->overhead - a->line, most = in->n < left ? in->n : left;
+	const char *end = memchr(in->s, '\n', most);
+	size_t n = end ? (size_t)(end + 1 - in->s) : most;
+	enum verdict v;
 
-	if (a->overhead + a->line + n > HTTP_HEAD_LIMIT)
-		return answer_over(a, "more than 64 KiB of headers");
 	if (!answer_reserve(a, n))
 		return ANSWER_NO_MEMORY;
 	memcpy(a->bytes + a->length + a->line, in->s, n);
 	a->line += n;
+	v = answer_early(a, end ? a->line - 1 : a->line);
+	if (v != ANSWER_MORE)
+		return v;
+	if (!end && n < in->n)
+		return answer_over(a, "more than 64 KiB of headers");
 	span_skip(in, n);
 	return end ? ANSWER_WHOLE : ANSWER_MORE;
 }
@@ -834,12 +854,15 @@ static enum verdict answer_data(struct answer *a, struct span *in, uint64_t most
 	return ANSWER_MORE;
 }
 
-/* Gives back what doubling took too much. */
+/* Gives back what doubling took too much.  A body in a coding that was not asked for cannot be read; its status can. */
 static enum verdict answer_whole(struct answer *a)
 {
-	char *bytes = a->length ? realloc(a->bytes, a->length) : NULL;
+	char *bytes;
 
 	a->stage = AT_END;
+	if (a->head.encoded)
+		a->length = 0;
+	bytes = a->length && a->length < a->capacity ? realloc(a->bytes, a->length) : NULL;
 	if (bytes) {
 		a->bytes = bytes;
 		a->capacity = a->length;
@@ -854,7 +877,7 @@ static enum verdict answer_sized(struct answer *a)
 	if (h->bad_length)
 		return answer_bad(a, h->bad_length);
 	if (h->too_wide || h->length > HTTP_BODY_LIMIT)
-		return answer_over(a, "a body of more than 64 MiB is announced");
+		return answer_over(a, "an announced body of more than 64 MiB");
 	a->stage = AT_LENGTH;
 	a->left = h->length;
 	return a->left ? ANSWER_MORE : answer_whole(a);
@@ -875,7 +898,7 @@ static enum verdict answer_body(struct answer *a)
 	}
 	if (a->tunnel || h->status == 204 || h->status == 304)
 		return answer_whole(a);
-	if (h->encoded)
+	if (h->encoded && h->status / 100 == 2)
 		return answer_bad(a, "a Content-Encoding that was not asked for");
 	if (h->coded && h->sized)
 		return answer_bad(a, "both Transfer-Encoding and Content-Length");
@@ -978,18 +1001,6 @@ static enum verdict answer_take_line(struct answer *a)
 	return a->why ? ANSWER_BAD : ANSWER_MORE;
 }
 
-/* What is wrong with a line may show before its end, and then its end may never come. */
-static enum verdict answer_early(struct answer *a)
-{
-	const char *line = a->bytes + a->length;
-
-	if (a->stage == AT_STATUS && memcmp(line, "HTTP/", a->line < 5 ? a->line : 5) != 0)
-		return answer_bad(a, "this is no HTTP answer");
-	if (a->stage == AT_CHUNK_END && (a->line > 1 || line[0] != '\r'))
-		return answer_bad(a, "a chunk longer than its size");
-	return ANSWER_MORE;
-}
-
 static enum verdict answer_step(struct answer *a, struct span *in)
 {
 	enum verdict v;
@@ -1002,8 +1013,8 @@ static enum verdict answer_step(struct answer *a, struct span *in)
 	case AT_TRAILERS:
 		v = answer_line(a, in);
 		if (v == ANSWER_WHOLE)
-			return answer_take_line(a);
-		return v == ANSWER_MORE ? answer_early(a) : v;
+			v = answer_take_line(a);
+		return v;
 	case AT_LENGTH:
 	case AT_CHUNK_DATA: {
 		size_t before = in->n;
@@ -1047,8 +1058,7 @@ static enum verdict answer_end(struct answer *a, bool clean)
 	case AT_CHUNK_DATA:
 	case AT_CHUNK_END: return answer_bad(a, "cut off: the last chunk is missing");
 	case AT_TRAILERS: return answer_bad(a, "cut off in its trailers");
-	case AT_CLOSE:
-		return clean ? answer_whole(a) : answer_bad(a, "cut off: the connection ended without close_notify");
+	case AT_CLOSE: return clean ? answer_whole(a) : answer_bad(a, "cut off in a body without Content-Length");
 	case AT_END: break;
 	}
 	return ANSWER_WHOLE;
@@ -1485,11 +1495,12 @@ struct conn {
 	enum conn_state state;
 	int fd; /* -1 when closed */
 	short events;
-	bool secure;            /* TLS is spoken from HANDSHAKE on */
-	bool reused;            /* has carried an answer before */
-	bool greeted;           /* the handshake is done */
-	bool received, not_tls; /* a byte has come; the first one was not TLS */
-	bool surplus;           /* bytes came after the answer */
+	bool secure;           /* TLS is spoken from HANDSHAKE on */
+	bool reused;           /* has carried an answer before */
+	bool greeted;          /* the handshake is done */
+	bool received;         /* a byte has come */
+	unsigned char opening; /* the first one: the type of a TLS record */
+	bool surplus;          /* bytes came after the answer */
 	struct http_request *request;
 	struct tls *tls;
 	int64_t deadline, open_by; /* on the clock inside() */
@@ -1708,9 +1719,6 @@ static const struct tls_text {
 	{BR_ERR_X509_NOT_CA, FAILED_TRUST, "its certificate was signed by one that is no authority"},
 	{BR_ERR_X509_FORBIDDEN_KEY_USAGE, FAILED_TRUST, "its certificate is not meant for this use"},
 	{BR_ERR_X509_WEAK_PUBLIC_KEY, FAILED_TRUST, "its certificate chain has an RSA key below 2048 bits"},
-	{BR_ERR_X509_NOT_TRUSTED, FAILED_TRUST,
-	 "its certificate leads to no known root, or an intermediate one is missing; name the root's PEM file in "
-	 "ca_file"},
 	{BR_ERR_RECV_FATAL_ALERT + BR_ALERT_HANDSHAKE_FAILURE, FAILED_TRUST,
 	 "the server has no cipher suite in common with us; TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is needed"},
 	{BR_ERR_RECV_FATAL_ALERT + BR_ALERT_PROTOCOL_VERSION, FAILED_TRUST,
@@ -1721,14 +1729,35 @@ static const struct tls_text {
 	 "the server does not know this name; check base_url"},
 };
 
+/* The root may be one of those that could not be read. */
+static enum step tls_no_root(const struct http *h, struct conn *c)
+{
+	unsigned long n = h->trust.left_out;
+	char note[80] = "";
+
+	if (n)
+		snprintf(note, sizeof note, " (%lu certificate%s of the trust file could not be used)", n,
+			 n > 1 ? "s" : "");
+	return conn_failed(c, FAILED_TRUST,
+			   "its certificate leads to no known root, or an intermediate one is missing; name the root's "
+			   "PEM file in ca_file%s",
+			   note);
+}
+
 static enum step tls_failed(const struct http *h, struct conn *c)
 {
 	int code = br_ssl_engine_last_error(&c->tls->client.eng);
 	size_t i;
 
-	if (c->not_tls && !c->greeted)
+	if (!c->greeted && c->received && c->opening != TLS_HANDSHAKE && c->opening != TLS_ALERT)
 		return conn_failed(c, FAILED_TRUST,
 				   "this port does not speak TLS; check base_url and its port, and the proxy");
+	/* BearSSL's own server, for one, writes 0.0 into an alert that comes before its choice of a version. */
+	if (!c->greeted && c->opening == TLS_ALERT &&
+	    (code == BR_ERR_UNSUPPORTED_VERSION || code == BR_ERR_BAD_VERSION))
+		return conn_failed(c, FAILED_AGAIN, "the server ended the TLS handshake with an alert");
+	if (code == BR_ERR_X509_NOT_TRUSTED)
+		return tls_no_root(h, c);
 	if (code == BR_ERR_X509_BAD_SERVER_NAME)
 		return conn_failed(c, FAILED_TRUST, "its certificate is for another name; %s",
 				   h->origin.family == AF_UNSPEC
@@ -1821,7 +1850,7 @@ static enum pump tls_receive(struct conn *c, struct flow *f)
 	if (n == 0)
 		return PUMP_CUT;
 	if (!c->received)
-		c->not_tls = bytes[0] != TLS_HANDSHAKE && bytes[0] != TLS_ALERT;
+		c->opening = bytes[0];
 	c->received = true;
 	br_ssl_engine_recvrec_ack(engine, (size_t)n);
 	return PUMP_ON;
@@ -2211,6 +2240,8 @@ static enum step proxy_step(struct http *h, struct conn *c)
 	case PUMP_ANSWERED:
 		if (c->verdict == ANSWER_NO_MEMORY)
 			return conn_failed(c, FAILED_NO_MEMORY, "no memory");
+		if (c->verdict == ANSWER_OVER)
+			return conn_failed(c, FAILED_HOST, "the answer has %s", a->why);
 		if (c->verdict != ANSWER_WHOLE)
 			return conn_failed(c, FAILED_AGAIN, "malformed answer: %s", a->why);
 		if (a->head.status / 100 != 2)
@@ -2409,6 +2440,16 @@ static void error_append(struct http_request *r, const char *text, unsigned long
 	snprintf(r->error + n, sizeof r->error - n, text, number);
 }
 
+/* Did the attempt fail because nobody was there?  The caller was away for long; or for most of the time, so that the
+ * server may have dropped a new connection before it served it.  The next attempt must find such a time of its own. */
+static bool attempt_was_left(const struct http *h, const struct http_request *r, const struct conn *c)
+{
+	int64_t away = h->outside - r->outside;
+	bool heard = c->state == CONN_BUSY && r->answer.heard;
+
+	return away > OUTSIDE_MS || (!heard && away >= IDLE_MS && away > inside(h) - r->began);
+}
+
 static void attempt_failed(struct http *h, struct http_request *r, const struct conn *c)
 {
 	const char *reason = failure_text(h, r, c);
@@ -2421,7 +2462,7 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 	case FAILED_NO_MEMORY: request_finish(h, r, HTTP_NO_MEMORY); return;
 	case FAILED_AGAIN: break;
 	}
-	if (h->outside - r->outside > OUTSIDE_MS) {
+	if (attempt_was_left(h, r, c)) {
 		request_repeat(h, r);
 	} else if (r->attempts < h->options.attempts) {
 		request_retry(h, r, reason);
@@ -2484,7 +2525,7 @@ static bool gate_lets(struct http *h, const struct http_request *r)
 	return !h->probe;
 }
 
-/* The probe's end; passed: its answer was no limit. */
+/* The probe's end; passed: it has an answer that is not tried again. */
 static void gate_report(struct http *h, const struct http_request *r, bool passed)
 {
 	if (h->probe != r)
@@ -2535,7 +2576,11 @@ static void request_done(struct http *h, struct http_request *r)
 	if (a->head.status / 100 == 2 && a->head.used_up && wait >= 0 && wait <= h->options.patience_ms)
 		hold(h, wait, "the rate limit is used up");
 	r->error[0] = '\0';
-	if (a->head.status / 100 == 3)
+	if (a->head.status == 304)
+		snprintf(r->error, sizeof r->error,
+			 "%.100s: status 304 answers a condition, but none was sent; check base_url and proxy",
+			 r->path);
+	else if (a->head.status / 100 == 3)
 		snprintf(r->error, sizeof r->error,
 			 "%.100s: status %d leads to %s, which is not followed; check base_url", r->path,
 			 a->head.status, *a->head.location ? a->head.location : "an unnamed place");
@@ -2546,12 +2591,13 @@ static void request_done(struct http *h, struct http_request *r)
 static void attempt_answered(struct http *h, struct http_request *r)
 {
 	int status = r->answer.head.status;
+	bool again = status == 408 || status == 425 || status >= 500;
 	char reason[32];
 
-	gate_report(h, r, status != 429);
+	gate_report(h, r, status != 429 && !again);
 	if (status == 429) {
 		request_limited(h, r);
-	} else if ((status == 408 || status == 425 || status >= 500) && r->attempts < h->options.attempts) {
+	} else if (again && r->attempts < h->options.attempts) {
 		snprintf(reason, sizeof reason, "status %d", status);
 		request_retry(h, r, reason);
 	} else {
@@ -2716,13 +2762,18 @@ static bool origin_open(struct http *h, const char *base_url, char *error)
 	return true;
 }
 
-/* Is the host this domain of no_proxy, or within it?  An address, with or without brackets, is within itself only. */
+/* Is the host this domain of no_proxy, or within it?  The domain may begin with "." or "*." and end with a dot.  An
+ * address, with or without brackets, is within itself only. */
 static bool host_within(const struct url *u, struct span domain)
 {
 	size_t n = strlen(u->host);
 
+	if (domain.n > 1 && domain.s[0] == '*' && domain.s[1] == '.')
+		span_skip(&domain, 1);
 	if (domain.n && *domain.s == '.')
 		span_skip(&domain, 1);
+	if (domain.n > 1 && domain.s[domain.n - 1] == '.')
+		domain.n--;
 	if (domain.n > 2 && *domain.s == '[') {
 		span_skip(&domain, 1);
 		domain.n--;
@@ -2778,6 +2829,26 @@ static size_t percent_decode(unsigned char *to, struct span s)
 	return n;
 }
 
+/* A user's name with a colon would end there (RFC 7617 section 2). */
+static bool user_has_colon(struct span user)
+{
+	for (; user.n && *user.s != ':'; span_skip(&user, 1))
+		if (user.n > 2 && user.s[0] == '%' && user.s[1] == '3' && lower(user.s[2]) == 'a')
+			return true;
+	return false;
+}
+
+/* user-id ":" password, without percent-encoding; the colon is there even if the password is not.  `to` has room for
+ * one byte more than the text. */
+static size_t user_pass(unsigned char *to, struct span user)
+{
+	size_t n = percent_decode(to, user);
+
+	if (!user.n || !memchr(user.s, ':', user.n))
+		to[n++] = ':';
+	return n;
+}
+
 /* The CONNECT request (RFC 9110 section 9.3.6), with the proxy's own credentials (RFC 7617) and never the token. */
 static char *tunnel_text(const struct url *origin, struct span user)
 {
@@ -2792,7 +2863,7 @@ static char *tunnel_text(const struct url *origin, struct span user)
 		n = (size_t)snprintf(text, size, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", authority, authority);
 		if (user.s) {
 			n += (size_t)snprintf(text + n, size - n, "Proxy-Authorization: Basic ");
-			n = (size_t)(base64_encode(text + n, plain, percent_decode(plain, user)) - text);
+			n = (size_t)(base64_encode(text + n, plain, user_pass(plain, user)) - text);
 			n += (size_t)snprintf(text + n, size - n, "\r\n");
 		}
 		snprintf(text + n, size - n, "\r\n");
@@ -2823,6 +2894,8 @@ static bool proxy_set(struct http *h, const char *option, const char *value, cha
 		wrong = "only http:// proxies are supported, not https:// or SOCKS ones";
 	else if (!wrong && *h->proxy.prefix && strcmp(h->proxy.prefix, "/") != 0)
 		wrong = "must end after host and port";
+	else if (!wrong && user_has_colon(h->proxy.user))
+		wrong = "must not hold a user name with a colon; the proxy would take its end for the password";
 	if (wrong) {
 		snprintf(error, HTTP_ERROR_SIZE, "%s: %s", option, wrong);
 		return false;

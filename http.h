@@ -5,10 +5,14 @@
  * Attempts.  What may go better next time is tried again, up to `attempts` times: no connection, an answer that is
  *   cut off, malformed (RFC 9112) or late, and the statuses 408, 425 and 5xx.  The pauses between are backoff_ms times
  *   1, 2, 4, 8, 16, 32, 60, half of each by chance.  Not counted are an attempt on a kept-alive connection that the
- *   server had closed, one that failed after more than 10 s outside http_next, and a 429.  No redirect is followed.
+ *   server had closed, a 429, and an attempt that failed after more than 10 s outside http_next, or after 1 s there if
+ *   that is most of its time and no answer had begun.  No redirect is followed.
  * Rate limit.  After a 429 nothing is sent for as long as it asks: by Retry-After, else pause_ms, else
  *   X-RateLimit-Reset, else a backoff.  A 2xx with X-RateLimit-Remaining: 0 holds requests back until
- *   X-RateLimit-Reset.  Dates count by the server's own clock.  Then one request goes, and the others once it passed.
+ *   X-RateLimit-Reset; if that is further away than patience_ms it is ignored, for the server may well still answer.
+ *   Dates count by the server's own clock.  Then one request goes, and the others once one has got an answer that is
+ *   not tried again.
+ * Codings.  None is asked for.  A 2xx with a Content-Encoding is malformed; any other status counts, without its body.
  * Deadlines.  10 s to connect to one address; min(30 s, timeout_ms) for all that comes before the request; timeout_ms
  *   for the request.
  * TLS.  1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305; the host name is checked; SHA-1 and RSA below 2048 bits are
@@ -77,7 +81,7 @@ struct http_response {
 	int64_t received_us; /* when its last byte came, microseconds since 1970 */
 	int64_t elapsed_ms;  /* of the last attempt, without the time outside http_next */
 	unsigned attempts;   /* that count */
-	/* One line: path or host, cause, way out; never the token.  Of HTTP_DONE "", but a 3xx names its target. */
+	/* One line: path or host, cause, way out; never the token.  Of HTTP_DONE "", but a 3xx says why it is of no use. */
 	const char *error;
 };
 

@@ -173,6 +173,7 @@ enum {
 	LOG_LINE = 2048,         /* bytes of a plain line, its end included */
 	LOG_TEXT = 2 * LOG_LINE, /* formatted before striking out, which makes it shorter */
 	SECRET_SHORT = 6,        /* a shorter secret is a part of too many words */
+	SECRET_BEGINNING = 8,    /* so many characters of a longer one are struck out as well */
 	SPELLING = 6,            /* the longest spelling of one character: \u0041 */
 	PROGRESS_WIDTH = 79
 };
@@ -181,8 +182,10 @@ static struct {
 	enum log_level least;
 	bool structured;
 	bool progress; /* standard error, a terminal, shows how far the run is */
+	bool holding;
+	struct json_out held; /* lines that wait */
 	const char *secret;
-} logger = {LOG_INFO, false, false, ""};
+} logger = {LOG_INFO, false, false, false, {NULL, 0, 0, false}, ""};
 
 static const char *const level_upper[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
 static const char *const level_lower[] = {"debug", "info", "warning", "error", "critical"};
@@ -201,6 +204,11 @@ void log_setup(enum log_level least, bool structured)
 {
 	logger.least = least;
 	logger.structured = structured;
+}
+
+void log_hold(void)
+{
+	logger.holding = true;
 }
 
 void log_secret(const char *secret)
@@ -237,7 +245,8 @@ static size_t spelling(const char *text, char c)
 	return 0;
 }
 
-/* Length of the secret at text, or 0.  cut: the text goes on behind its end, and so may the secret. */
+/* Length of the secret at text, or 0.  Its beginning counts as well, if it is long enough to tell something: what a
+ * message quotes may have been cut in the middle of the secret.  cut: so was this text, at its end. */
 static size_t secret_length(const char *text, bool cut)
 {
 	const char *p = text, *c;
@@ -247,7 +256,7 @@ static size_t secret_length(const char *text, bool cut)
 		if (n == 0 && cut && p > text && strlen(p) < SPELLING)
 			return (size_t)(p - text) + strlen(p);
 		if (n == 0)
-			return 0;
+			return c - logger.secret >= SECRET_BEGINNING ? (size_t)(p - text) : 0;
 		p += n;
 	}
 	return (size_t)(p - text);
@@ -287,6 +296,12 @@ static void make_printable(char *text)
 
 static void line_write(const char *line, size_t length)
 {
+	struct str text = {line, length};
+
+	if (logger.holding) {
+		json_put(&logger.held, text);
+		return;
+	}
 	while (length > 0) {
 		ssize_t n = write(STDERR_FILENO, line, length);
 		if (n < 0 && errno == EINTR)
@@ -296,6 +311,14 @@ static void line_write(const char *line, size_t length)
 		line += n;
 		length -= (size_t)n;
 	}
+}
+
+void log_release(bool write)
+{
+	logger.holding = false;
+	if (write)
+		line_write(logger.held.bytes, logger.held.length);
+	json_out_free(&logger.held);
 }
 
 /* A line of the log takes the place of the progress shown. */
@@ -755,8 +778,18 @@ static void rule_apply(struct rule *rule, bool *taken)
 	*taken = !rule->exclude;
 }
 
+static bool any_field_matches(struct str glob, const struct field *fields)
+{
+	size_t i;
+
+	for (i = 0; i < fields->count; i++)
+		if (glob_matches(glob, fields->children[i].name))
+			return true;
+	return false;
+}
+
 /* Do the rules take a stream?  The last one that matches wins; one that excludes a field says nothing about it. */
-static bool rules_take_stream(const struct maker *m, struct str stream)
+static bool rules_take_stream(const struct maker *m, struct str stream, const struct field *fields)
 {
 	bool taken = m->rule[0].exclude;
 	size_t i;
@@ -767,7 +800,7 @@ static bool rules_take_stream(const struct maker *m, struct str stream)
 			continue;
 		if (!rule->field.n)
 			rule_apply(rule, &taken);
-		else if (!rule->exclude)
+		else if (!rule->exclude && any_field_matches(rule->field, fields))
 			taken = true;
 	}
 	return taken;
@@ -926,6 +959,8 @@ static bool stream_selected(const struct maker *m, bool *selected)
 	    !choose(m, m->entry, "selected", &choice) || !choose(m, m->root_metadata, "selected-by-default", &choice))
 		return false;
 	*selected = choice == YES || (choice == UNSAID && m->entry.node && json_count(m->metadata) == 0);
+	if (json_equals(json_get(m->root_metadata, "inclusion"), str_of("unsupported")))
+		*selected = false;
 	return true;
 }
 
@@ -1300,7 +1335,7 @@ static bool stream_lines(struct maker *m, struct selection *sel)
 	return (copy && sel->left_out) || no_memory(m);
 }
 
-/* Whether a stream is in, by rules or catalog, and what it is called. */
+/* Whether a stream is in by the catalog, and what it is called.  Rules decide once its fields are known. */
 static bool stream_choose(const struct maker *m, struct selection *sel)
 {
 	struct json name = json_get(m->entry, "stream");
@@ -1311,7 +1346,7 @@ static bool stream_choose(const struct maker *m, struct selection *sel)
 	sel->by_rules = m->rules > 0;
 	if (!m->rules && m->streams.node)
 		return stream_selected(m, &sel->selected);
-	sel->selected = !m->rules || rules_take_stream(m, str_of(sel->stream->name));
+	sel->selected = true;
 	return true;
 }
 
@@ -1324,6 +1359,8 @@ static bool stream_make(struct maker *m, struct selection *sel)
 		return true;
 	if (!stream_fields(m, sel) || !stream_lines(m, sel))
 		return false;
+	if (m->rules)
+		sel->selected = rules_take_stream(m, str_of(sel->stream->name), sel->fields);
 	if (sel->selected) {
 		stream_method(m, sel);
 		if (!stream_key(m, sel) || !stream_require(m, sel))
@@ -1588,6 +1625,44 @@ static bool is_integer(struct str number)
 	return true;
 }
 
+static bool any_escape(const struct projector *p, const struct json_node *node)
+{
+	const struct json_node *end = json_node_after(p->text, node);
+
+	while (node < end && !(p->text[node->at] == '"' && json_has_escape(node)))
+		node++;
+	return node < end;
+}
+
+/* A surrogate without its other half, in JSON text that stands in a string: there each of its backslashes is two. */
+static void mend_quoted(char *p, const char *end)
+{
+	while ((p = memchr(p, '\\', (size_t)(end - p)))) {
+		bool escape = p[1] == '\\', high = escape && is_surrogate(p + 1, true);
+
+		if (!escape) {
+			p += 2;
+		} else if (high && p[7] == '\\' && is_surrogate(p + 8, false)) {
+			p += 14;
+		} else if (high || is_surrogate(p + 1, false)) {
+			memcpy(p + 3, "fffd", 4);
+			p += 7;
+		} else {
+			p += p[2] == '\\' ? 4 : 3;
+		}
+	}
+}
+
+/* Any value as its JSON text. */
+static void put_quoted(struct projector *p, struct json value)
+{
+	size_t mark = p->out->length;
+
+	json_put_quoted(p->out, value);
+	if (!p->out->failed && any_escape(p, value.node))
+		mend_quoted(p->out->bytes + mark, p->out->bytes + p->out->length);
+}
+
 /* A value whose JSON type is not in the field's list. */
 static bool put_other(struct projector *p, const struct field *f, const struct json_node *node)
 {
@@ -1602,7 +1677,7 @@ static bool put_other(struct projector *p, const struct field *f, const struct j
 		return misfit(p, f, type, NULL);
 	if (type == JSON_ARRAY || type == JSON_OBJECT) {
 		span_end(p);
-		json_put_quoted(p->out, value);
+		put_quoted(p, value);
 	} else {
 		put_byte(p, '"');
 		copy_token(p, node);

@@ -8,7 +8,7 @@
 #include "json.h"
 
 enum {
-	SINGER_KEYS = 4,    /* most names in a key */
+	SINGER_KEYS = 8,    /* most names in a key */
 	SINGER_FIELDS = 64, /* most fields of one object */
 	SINGER_TAIL = 49,   /* bytes of a RECORD line after the row */
 	TIME_SIZE = 28,
@@ -40,6 +40,10 @@ void log_setup(enum log_level least, bool structured);
  * less than six characters is struck out as a word of its own only, or it would take every line apart. */
 void log_secret(const char *);
 void log_line(enum log_level, const char *format, ...);
+
+/* Lines from here on wait, until it is known whether an error makes them needless: then they are written, or dropped. */
+void log_hold(void);
+void log_release(bool write);
 
 /* For a person who watches: where standard error is a terminal, text that stays until the next one or the next line.
  * Nowhere else, and not at a level above LOG_INFO. */

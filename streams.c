@@ -715,7 +715,8 @@ static void page_read(struct page *p, const struct stream *s)
 
 	p->tape.limit = PAGE_TAPE_LIMIT;
 	if (!json_parse(&p->tape, p->answer->body, p->answer->length, &root, &bad)) {
-		p->no_memory = strncmp(bad.what, "no memory", 9) == 0; /* which is no fault of the answer's */
+		/* No memory is no fault of the answer's, but a tape beyond its limit is. */
+		p->no_memory = strncmp(bad.what, "no memory", 9) == 0 && p->tape.held < PAGE_TAPE_LIMIT / 4;
 		snprintf(p->wrong, sizeof p->wrong, "no JSON, line %zu, column %zu: %s", bad.line, bad.column,
 			 bad.what);
 		return;
@@ -730,7 +731,7 @@ static void text_add_page(struct text *t, const struct page *p)
 {
 	const struct http_response *a = p->answer;
 
-	if (a->outcome != HTTP_DONE) {
+	if (*a->error) { /* of a redirect as well */
 		text_add(t, "%s", a->error);
 		return;
 	}
@@ -822,7 +823,7 @@ static const char *advice(const struct http_response *a)
 		const char *text;
 	} table[] = {
 		{200, 200, "it was asked three times; run again later"},
-		{300, 399, "redirects are not followed; check base_url and region"},
+		{300, 399, "check region as well"},
 		{404, 404, "check base_url and region"},
 		{400, 400, "check start_date, end_date and page_size"},
 		{422, 422, "check start_date, end_date and page_size"},
@@ -1216,6 +1217,8 @@ static enum step quiet_begin(struct run *r, const struct job *j)
 {
 	const struct entry *e = r->plan.order;
 
+	while (e->stream != j->stream)
+		e++;
 	while (parent_of(e->stream) != j->stream)
 		e++;
 	state_syncing(r->state, stream_name(e->stream));
@@ -1873,6 +1876,8 @@ static void probe_answer(struct run *r, const struct job *j, const struct page *
 		text_add(what, "%s", p->wrong);
 	} else if (status == 200) {
 		probe_row(r, j, first_row(p), what);
+	} else if (*p->answer->error) {
+		text_add(what, "%s", p->answer->error);
 	} else {
 		if (status == 401 || status == 403)
 			text_add(what, "needs %s", streams[j->stream].needs);
@@ -1880,6 +1885,15 @@ static void probe_answer(struct run *r, const struct job *j, const struct page *
 			text_add(what, "refused");
 		text_add_api_error(what, p->answer);
 	}
+}
+
+static enum access probe_access(const struct page *p)
+{
+	if (!p)
+		return ACCESS_UNTRIED;
+	if (page_is(p, 401) || page_is(p, 403))
+		return ACCESS_NO;
+	return page_is(p, 200) && !p->wrong[0] ? ACCESS_YES : ACCESS_ERROR;
 }
 
 static void probe_tell(struct run *r, const struct job *j, struct probe *probe)
@@ -1894,6 +1908,7 @@ static void probe_tell(struct run *r, const struct job *j, struct probe *probe)
 	else
 		text_add(&what, "not tried: no row of %s to ask for", stream_name(parent_of(j->stream)));
 	probe->status = p && p->answer->outcome == HTTP_DONE ? p->answer->status : 0;
+	probe->access = probe_access(p);
 	snprintf(probe->text, sizeof probe->text, "%.*s", (int)sizeof probe->text - 1, what.s);
 }
 
@@ -1921,6 +1936,7 @@ enum sync_result streams_probe(struct http *http, struct singer *singer, struct 
 	for (i = 0; i < STREAMS; i++) {
 		const struct job *j = probe_of(&r, i);
 		probes[i].status = 0;
+		probes[i].access = ACCESS_UNTRIED;
 		snprintf(probes[i].text, sizeof probes[i].text, "%s", sel[i].selected ? "not tried" : "not selected");
 		if (step == STEP_ON && j && !j->quiet)
 			probe_tell(&r, j, &probes[i]);
@@ -1930,6 +1946,18 @@ enum sync_result streams_probe(struct http *http, struct singer *singer, struct 
 }
 
 /* ---- The rate limit's own words ---- */
+
+/* Milliseconds, rounded up: an integer in the examples seen, but any number may stand there.  -1: none. */
+static int64_t milliseconds(struct json number, struct arena *arena)
+{
+	const int64_t most = INT64_C(1) << 53;
+	char *text = json_type(number) == JSON_NUMBER ? arena_string(arena, json_token(number)) : NULL;
+	double ms = text ? strtod(text, NULL) : -1;
+
+	if (ms < 0)
+		return -1;
+	return ms < (double)most ? (int64_t)ms + ((double)(int64_t)ms < ms) : most;
+}
 
 int64_t segment_pause_ms(const char *body, size_t length)
 {
@@ -1941,9 +1969,9 @@ int64_t segment_pause_ms(const char *body, size_t length)
 
 	if (json_parse(&arena, body, length, &root, &bad)) {
 		errors = json_each(json_get(root, "errors"));
-		if (json_next(&errors) && !json_int64(json_get(json_get(errors.value, "data"), "msBeforeNext"), &ms))
-			ms = -1;
+		if (json_next(&errors))
+			ms = milliseconds(json_get(json_get(errors.value, "data"), "msBeforeNext"), &arena);
 	}
 	arena_free(&arena);
-	return ms < 0 ? -1 : ms;
+	return ms;
 }

@@ -63,9 +63,11 @@ enum sync_result streams_sync(struct http *, struct singer *, struct state *, st
 			      const struct sync_options *);
 
 /* --test: one request a selected stream, and one for each list of parents that they need. */
+enum access { ACCESS_UNTRIED, ACCESS_YES, ACCESS_NO, ACCESS_ERROR };
 struct probe {
-	int status;     /* of the answer; 0: none, see text */
-	char text[160]; /* the first row's key, or why there is none */
+	enum access access; /* NO: the token may not; ERROR: no usable answer */
+	int status;         /* of the answer; 0: none */
+	char text[160];     /* the first row's key, or why there is none */
 };
 
 /* SYNC_DONE: the token works; SYNC_ENDED: it is refused, or the host can't be reached (logged).

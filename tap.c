@@ -184,10 +184,10 @@ static bool options_read(struct options *options, int argc, char **argv, struct 
 {
 	int i = 1;
 
-	while (i < argc)
+	while (i < argc && strcmp(argv[i], "--") != 0)
 		if (!option_read(options, argv, &i, error))
 			return false;
-	return true;
+	return i + 1 >= argc || fail(error, "%s: unexpected argument; --help lists the options", argv[i + 1]);
 }
 
 /* ---- Config table ---- */
@@ -339,7 +339,9 @@ static bool config_set(struct config *config, enum key key, const char *text, co
 
 	if (k->type == TYPE_SECRET && strncasecmp(text, "Bearer ", 7) == 0)
 		text += 6 + strspn(text + 6, " ");
-	if (*text == '\0') { /* how a settings form leaves something out */
+	if (k->type == TYPE_SECRET)
+		log_secret(text); /* before anything else can be said */
+	if (*text == '\0') {      /* how a settings form leaves something out */
 		config->value[key].text = NULL;
 		config->value[key].number = 0;
 		return true;
@@ -477,9 +479,12 @@ static bool descriptor_read(int fd, const char *name, struct json_out *bytes, st
 static bool file_read(struct arena *arena, const char *name, struct str *text, struct error *error)
 {
 	struct json_out bytes = {0};
-	int fd = open(name, O_RDONLY);
+	int fd;
 	bool ok;
 
+	do /* a named pipe waits here for its writer */
+		fd = open(name, O_RDONLY);
+	while (fd < 0 && errno == EINTR);
 	if (fd < 0)
 		return fail(error, "%s: can't be opened: %s", name, strerror(errno));
 	ok = descriptor_read(fd, name, &bytes, error);
@@ -567,8 +572,10 @@ struct tap {
 
 static volatile sig_atomic_t stop_signal; /* the first SIGINT or SIGTERM; 0: none */
 
+/* An error stands alone: what was noticed before it is not said. */
 static int usage_error(const struct tap *tap)
 {
+	log_release(false);
 	log_line(LOG_CRITICAL, "%s", tap->error.text);
 	return EXIT_USAGE;
 }
@@ -902,7 +909,6 @@ static bool read_config(struct tap *tap)
 	return config_complete(&tap->config, environment_too ? "ENV" : source, &tap->error);
 }
 
-/* Said only once all else is in order, so that an error stands alone. */
 static void warn_of_config(const struct tap *tap)
 {
 	size_t i;
@@ -1004,7 +1010,7 @@ static void log_summary(const struct tap *tap, const struct http *http, enum syn
 	struct http_stats stats;
 
 	http_stats(http, &stats);
-	log_line(results[result].level,
+	log_line(tap->singer.write_errno == EPIPE ? LOG_INFO : results[result].level, /* whoever left knows why */
 		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes, "
 		 "%lld.%lld s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
@@ -1064,28 +1070,24 @@ static bool prepare_sync(struct tap *tap)
 
 static bool prepare_client(struct tap *tap, struct http **http)
 {
-	if (!read_config(tap))
-		return false;
-	log_secret(tap->config.value[KEY_API_TOKEN].text);
-	if (!prepare_sync(tap) || !(*http = open_client(tap)))
+	log_hold();
+	if (!read_config(tap) || !prepare_sync(tap) || !(*http = open_client(tap)))
 		return false;
 	warn_of_config(tap);
+	log_release(true);
 	return true;
-}
-
-static const char *access_word(int status)
-{
-	return status == 200 ? "yes" : status == 401 || status == 403 ? "no" : status == 0 ? "not tried" : "error";
 }
 
 static void log_access(const struct tap *tap, const struct probe probes[STREAMS])
 {
+	static const char *const words[] = {
+		[ACCESS_UNTRIED] = "not tried", [ACCESS_YES] = "yes", [ACCESS_NO] = "no", [ACCESS_ERROR] = "error"};
 	size_t i;
 
 	log_line(LOG_INFO, "%-38s %-9s %s", "stream", "access", "first row's key, or why not");
 	for (i = 0; i < STREAMS; i++)
 		if (tap->selection[i].selected)
-			log_line(LOG_INFO, "%-38s %-9s %s", streams[i].singer.name, access_word(probes[i].status),
+			log_line(LOG_INFO, "%-38s %-9s %s", streams[i].singer.name, words[probes[i].access],
 				 probes[i].text);
 }
 
@@ -1094,9 +1096,11 @@ static int test_schemas(struct tap *tap)
 {
 	size_t i;
 
+	log_hold();
 	if (!read_config(tap) || !prepare_sync(tap))
 		return usage_error(tap);
 	warn_of_config(tap);
+	log_release(true);
 	for (i = 0; i < STREAMS; i++)
 		if (tap->selection[i].selected)
 			singer_schema(&tap->singer, &tap->selection[i]);

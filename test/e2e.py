@@ -423,6 +423,10 @@ def catalog_and_state(t):
         check_refusal(t, tap.sync(catalog=content), f"catalog: {name}", pattern)
     for name, content, pattern in STATES:
         check_refusal(t, tap.sync(state=content), f"state: {name}", pattern)
+    wrapped = {"singer_state": {"bookmarks": {"audit_events": "soon"}}}
+    strange = {"streams": [{"tap_stream_id": "nonsense", "stream": "nonsense", "schema": {}, "metadata": []}]}
+    for catalog, state in ((strange, "[]"), (discovered(), "[]"), (None, wrapped)):
+        check_refusal(t, tap.sync(catalog=catalog, state=state), "what would be warned of is not", r"state\.json")
     for option in ("--catalog", "--state", "--properties"):
         run = tap.sync(option, "/nonexistent.json")
         check_refusal(t, run, f"{option}: missing file", r"/nonexistent\.json")
@@ -606,6 +610,10 @@ def misplaced_token(t):
     tap = t.tap(server)
     for key in ("start_date", "ca_file", "proxy", "region", "page_size", "user_agent"):
         tap.sync(config={key: TOKEN, "max_attempts": 1})
+    for fill in (0, 20, 40):
+        for words in ([], ["--test=schema"]):
+            run = tap.sync(*words, "--select", "iam_groups", config={"x" * fill + TOKEN: 1})
+            t.ok("unknown key" in run.stderr, f"a key, {fill} characters before it", run.stderr)
     run = tap.sync(config={"base_url": f"{server.url}/{TOKEN}"})
     t.ok(run.exit == 1 and "404" in run.stderr, "base_url", run.stderr)
     catalog = plain_catalog("iam_groups")
@@ -645,13 +653,14 @@ def empty(t):
 @case("access table")
 def access_table(t):
     """--test: one request a stream and a table of what the token may read."""
-    with Server(*DEMO, "--fault", "/users:403") as server:
+    with Server(*DEMO, "--fault", "/users:403", "--fault", "/groups:wrong-shape") as server:
         tap = t.tap(server, start_date=START)
         run = tap.sync("--test")
         rows = {name: line for name in NAMES for line in run.log("INFO") if f" {name} " in line}
         t.equal((run.exit, sorted(rows)), (0, sorted(NAMES)), "a line for each stream", run.stderr)
         t.ok(" no " in rows["iam_users"] and " yes " in rows["sources"], "yes or no", run.stderr)
-        t.ok(len(server.requests()) <= len(NAMES) + 2, "one request a stream", len(server.requests()))
+        t.ok(" error " in rows["iam_groups"], "or an error", run.stderr)
+        t.ok(len(server.requests()) <= len(NAMES) + 4, "one request a stream", len(server.requests()))
     run = t.tap(HAMLET.open(), api_token="wrong-" + TOKEN).sync("--test")
     t.equal(run.exit, 1, "a wrong token: exit status", run.stderr)
     run = t.tap(base_url="https://localhost:1").sync("--test=schema")
@@ -1327,7 +1336,7 @@ LASTING = [
     ("drip", ONCE, r"time"),
     ("500", TWICE, r"500"),
     ("503-empty", TWICE, r"503"),
-    ("301", {}, r"301"),
+    ("301", {}, r"301 leads to \S+, which is not followed"),
     ("400", {}, r"400"),
     ("404", {}, r"404"),
     ("422", {}, r"422"),
@@ -1476,6 +1485,20 @@ def signals(t):
             run = interrupt(t.tap(server), number, b'"STATE"')
             t.equal(run.exit, status, f"{number.name} while nothing comes: exit status", run.stderr)
             t.none(singer.protocol_faults(run), f"{number.name} while nothing comes: STATE last")
+
+
+@case("signal while a file is opened")
+def signal_before_the_run(t):
+    """A named pipe that nobody writes to: the signal ends that wait too."""
+    for number, status in SIGNALS:
+        tap = t.tap()
+        pipe = os.path.join(tap.folder, "pipe")
+        os.mkfifo(pipe)
+        with tap.start("--config", pipe) as process:
+            time.sleep(singer.PATIENCE / 4)
+            process.send_signal(number)
+            run = tap.finish(process)
+        t.equal((run.exit, run.stdout, run.stderr), (status, b"", ""), number.name)
 
 
 def interrupt(tap, number, sign):

@@ -111,6 +111,8 @@ static void answer(struct http *h, struct http_request *q)
 	q->response.received_us = h->received_us;
 	q->response.attempts = 1;
 	q->response.error = a.status < 0 ? "GET /path: the connection broke" : "";
+	if (a.status / 100 == 3)
+		q->response.error = "/path: it leads elsewhere";
 	h->unanswered -= q->rank > 0;
 	h->bytes += q->response.length;
 	if (h->bytes > h->most_bytes)

@@ -272,11 +272,16 @@ static bool vector_cuts(const struct vector *v)
 	return good;
 }
 
+static bool same(const void *a, size_t n, const void *b, size_t m)
+{
+	return n == m && memcmp(a, b, n) == 0;
+}
+
 static void test_framing(void)
 {
 	FILE *file = fopen("test/framing.txt", "r");
 	struct vector v;
-	struct text got = {0};
+	struct text got = {0}, whole = {0};
 	bool keeps;
 
 	if (!check(file != NULL, "test/framing.txt can be read"))
@@ -287,14 +292,17 @@ static void test_framing(void)
 			check_show("got", got.s, got.n < 200 ? got.n : 200);
 		if (*v.after)
 			check(keeps == (strcmp(v.after, "keeps") == 0), "framing, connection %s: %s", v.after, v.name);
+		whole.n = 0;
+		text_add(&whole, got.s, got.n);
 		vector_run(&v, v.sent.n, 1, &got, &keeps);
-		if (!check(vector_agrees(&v, &got), "framing, byte by byte: %s", v.name))
+		if (!check(same(got.s, got.n, whole.s, whole.n), "framing, the same byte by byte: %s", v.name))
 			check_show("got", got.s, got.n < 200 ? got.n : 200);
 		check(vector_cuts(&v), "framing, cut at every byte: %s", v.name);
 		free(v.sent.s);
 		free(v.gives.s);
 	}
 	free(got.s);
+	free(whole.s);
 	fclose(file);
 }
 
@@ -315,6 +323,29 @@ static void test_body_limit(void)
 	check(v == ANSWER_MORE && a.length == HTTP_BODY_LIMIT, "a body of 64 MiB passes");
 	v = answer_feed(&a, piece, 1, &used);
 	check(v == ANSWER_OVER, "one byte more does not");
+	answer_free(&a);
+}
+
+/* A server that only says that much will come must send some of it before it costs us that much. */
+static void test_announced(void)
+{
+	static char piece[16 << 10];
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+	struct answer a;
+	size_t used;
+	char *bytes;
+	int i;
+
+	memset(&a, 0, sizeof a);
+	answer_feed(&a, head, sizeof head - 1, &used);
+	for (i = 0; i < 4; i++)
+		answer_feed(&a, piece, sizeof piece, &used);
+	check(a.length == sizeof piece * 4 && a.capacity <= sizeof piece * 8, "room for what came of a body");
+	answer_feed(&a, piece, sizeof piece, &used);
+	check(a.capacity == 1000000, "after 64 KiB of it, for what was announced");
+	for (bytes = a.bytes; a.stage != AT_END;)
+		answer_feed(&a, piece, sizeof piece, &used);
+	check(a.length == 1000000 && a.bytes == bytes, "and then it stays where it is");
 	answer_free(&a);
 }
 
@@ -486,6 +517,14 @@ static void test_no_proxy(void)
 		{"https://a.example.com", "", false},
 		{"https://a.example.com", ",, ,", false},
 		{"https://a.example.com", ".", false},
+		{"https://a.example.com", "*.example.com", true},
+		{"https://example.com", "*.example.com", true},
+		{"https://badexample.com", "*.example.com", false},
+		{"https://badexample.com", "*example.com", false},
+		{"https://a.example.com", "example.com.", true},
+		{"https://a.example.com", "*.", false},
+		{"https://a.example.com", "..", false},
+		{"https://10.0.0.1", "*.0.0.1", false},
 		{"https://10.0.0.1", "10.0.0.1", true},
 		{"https://10.0.0.1", "0.0.1", false},
 		{"https://[::1]", "::1", true},
@@ -513,6 +552,17 @@ static void test_tunnel(void)
 		   "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n",
 		   "CONNECT with credentials as in RFC 7617");
 	free(text);
+	url_parse("http://user@proxy", &proxy);
+	text = tunnel_text(&origin, proxy.user);
+	check(strstr(text, "Basic dXNlcjo=\r\n") != NULL, "without a password the colon is there still");
+	free(text);
+	url_parse("http://user:pa%3Ass@proxy", &proxy);
+	text = tunnel_text(&origin, proxy.user);
+	check(strstr(text, "Basic dXNlcjpwYTpzcw==\r\n") != NULL && !user_has_colon(proxy.user),
+	      "a password may have a colon");
+	free(text);
+	url_parse("http://us%253aer@proxy", &proxy);
+	check(!user_has_colon(proxy.user), "a user's name may have a percent sign");
 	url_parse("https://[2001:db8::1]:8443", &origin);
 	url_parse("http://proxy", &proxy);
 	text = tunnel_text(&origin, proxy.user);
@@ -528,11 +578,6 @@ static const char bundle[] = "/etc/ssl/certs/ca-certificates.crt";
 static void bytes_add(void *to, const void *bytes, size_t length)
 {
 	text_add(to, bytes, length);
-}
-
-static bool same(const void *a, size_t n, const void *b, size_t m)
-{
-	return n == m && memcmp(a, b, n) == 0;
 }
 
 static bool anchors_equal(const br_x509_trust_anchor *a, const br_x509_trust_anchor *b)
@@ -878,7 +923,7 @@ static struct {
 	size_t reply_count, requests, opened, open, most_open, resolved, polls;
 	const char *resolves; /* digits: last bytes of the addresses; "" fails */
 	size_t send_most;
-	bool tls;
+	bool tls, unwilling;    /* it says close_notify to everybody */
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
 	struct peer peers[PEERS];
 	struct text log;  /* lines "TIME CONNECTION PATH" */
@@ -964,6 +1009,8 @@ static void tls_peer_open(struct peer *p)
 	br_ssl_engine_inject_entropy(engine, "not at all random", 17);
 	br_ssl_engine_set_buffer(engine, t->buffer, sizeof t->buffer, 1);
 	br_ssl_server_reset(&t->server);
+	if (net.unwilling)
+		br_ssl_engine_close(engine);
 }
 
 static int net_connect(int fd, const struct sockaddr *name, socklen_t length)
@@ -1369,6 +1416,9 @@ static void test_statuses(void)
 	} cases[] = {
 		{"HTTP/1.1 204 No Content\r\n\r\n", "", 204},
 		{"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}", "", 404},
+		{"HTTP/1.1 403 No\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "", 403},
+		{"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
+		 "/p: status 304 answers a condition, but none was sent; check base_url and proxy", 304},
 		{"HTTP/1.1 302 Found\r\nLocation: https://other/\r\nContent-Length: 0\r\n\r\n",
 		 "/p: status 302 leads to https://other/, which is not followed; check base_url", 302},
 		{"HTTP/1.1 301 Moved\r\nLocation: a\x1b[0m\r\nContent-Length: 0\r\n\r\n", NULL, 301},
@@ -1506,6 +1556,10 @@ static void test_retries(void)
 		 {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell", ENDS, 0, 0, 0},
 		 HTTP_BROKEN,
 		 "/p: cut off: the body is shorter than its Content-Length (8 attempts)"},
+		{"reset in a body without length",
+		 {"HTTP/1.1 200 OK\r\n\r\nhell", RESETS, 0, 0, 0},
+		 HTTP_BROKEN,
+		 "/p: cut off in a body without Content-Length: Connection reset by peer (8 attempts)"},
 		{"malformed",
 		 {"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", STAYS, 0, 0, 0},
 		 HTTP_BROKEN,
@@ -1608,7 +1662,6 @@ static void test_timeouts(void)
 static void test_outside(void)
 {
 	static const struct reply late[] = {{ok, STAYS, 1000, 0, 0}, {ok, STAYS, 0, 0, 0}};
-	static const struct reply lost[] = {{ok, STAYS, 0, 0, 0}, {"", RESETS, 1000, 0, 0}, {ok, STAYS, 0, 0, 0}};
 	struct http_options o = test_options();
 	struct http_request *r;
 	struct http *h;
@@ -1625,26 +1678,65 @@ static void test_outside(void)
 	check(r && http_response(r)->status == 200 && net.requests == 2, "no deadline runs outside http_next");
 	check(http_response(r)->elapsed_ms < 2000, "nor does the time that a request took");
 	http_close(h);
+}
 
-	net_reset(lost, COUNT(lost));
+/* The second of two requests fails, and the caller was elsewhere in between. */
+static void test_left(void)
+{
+	static const struct {
+		const char *name, *text;
+		int64_t away, delay;
+		unsigned attempts;
+	} cases[] = {
+		{"cut off after more than 10 s outside", "HTTP/1.1 2", 10001, 1000, 1},
+		{"cut off after less", "HTTP/1.1 2", 9999, 1000, 2},
+		{"dropped unheard after less", "", 9999, 1000, 1},
+		{"dropped unheard after one second", "", 1000, 1, 1},
+		{"dropped unheard after less than one", "", 999, 1, 2},
+		{"dropped unheard after more time inside", "", 9999, 20000, 2},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.connections = 2;
+	for (i = 0; i < COUNT(cases); i++) {
+		struct reply replies[] = {
+			{ok, STAYS, 0, 0, 0}, {cases[i].text, RESETS, cases[i].delay, 0, 0}, {ok, STAYS, 0, 0, 0}};
+		struct http_request *r;
+		struct http *h;
+		net_reset(replies, COUNT(replies));
+		h = test_open(&o);
+		http_start(h, "/early", V1, 1);
+		http_start(h, "/lost", V1, 2);
+		http_next(h);
+		net.now += cases[i].away;
+		r = http_next(h);
+		check(r && http_response(r)->status == 200 && http_response(r)->attempts == cases[i].attempts &&
+			      net.retries == cases[i].attempts - 1,
+		      "%s outside http_next: %s", cases[i].name, cases[i].attempts == 1 ? "not counted" : "counted");
+		http_close(h);
+	}
+}
+
+/* Each time outside excuses one attempt. */
+static void test_left_once(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}, {"", ENDS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	o.attempts = 3;
+	o.connections = 2;
+	net_reset(replies, COUNT(replies));
 	h = test_open(&o);
 	http_start(h, "/early", V1, 1);
 	http_start(h, "/lost", V1, 2);
-	r = http_next(h);
+	http_next(h);
 	net.now += 10001;
-	r = http_next(h);
-	check(r && http_response(r)->status == 200 && http_response(r)->attempts == 1 && net.retries == 0,
-	      "an attempt that fails after more than 10 s outside is repeated at once, not counted");
-	http_close(h);
-
-	net_reset(lost, COUNT(lost));
-	h = test_open(&o);
-	http_start(h, "/early", V1, 1);
-	http_start(h, "/lost", V1, 2);
-	r = http_next(h);
-	net.now += 9999;
-	r = http_next(h);
-	check(r && http_response(r)->attempts == 2 && net.retries == 1, "after less than 10 s it counts");
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && a->attempts == 3 && net.requests == 1 + 1 + 3,
+	      "a server that always drops us is not asked for ever");
 	http_close(h);
 }
 
@@ -1833,6 +1925,8 @@ static void test_limit_forms(void)
 		{"X-RateLimit-Reset: Tue, 24 Nov 2026 22:00:20 +0000", "", 21000},
 		{"X-RateLimit-Reset: Tue Nov 24 2026 22:00:20 GMT+0000 (Coordinated Universal Time)", "", 21000},
 		{"X-RateLimit-Reset: whenever", "", -1},
+		{"Content-Encoding: gzip|Retry-After: 7", "?", 7000},
+		{"Content-Encoding: gzip", "pause 3000", -1},
 		{"", "", -1},
 	};
 	struct http_options o = test_options();
@@ -1890,6 +1984,37 @@ static void test_herd(void)
 		    "after a limit one goes first, and the others when it has passed");
 	check(net.limits == 2, "two waits, two notices");
 	http_close(h);
+}
+
+/* As long as the one that goes first is answered by a fault, the others wait. */
+static void test_probe_fails(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n";
+	static const int faults[] = {408, 425, 500, 503};
+	static const char log[] = "0 0 /1\n0 1 /2\n0 2 /3\n5000 0 /1\n5000 0 /2\n5100 0 /3\n";
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < COUNT(faults); i++) {
+		char text[500];
+		struct reply replies[] = {{limit, STAYS, 0, 0, 0},
+					  {limit, STAYS, 0, 0, 0},
+					  {limit, STAYS, 0, 0, 0},
+					  {text, STAYS, 0, 0, 0},
+					  {ok, STAYS, 100, 0, 0}};
+		struct http *h;
+		answer_text(text, faults[i], "", "");
+		net_reset(replies, COUNT(replies));
+		h = test_open(&o);
+		http_start(h, "/1", V1, 1);
+		http_start(h, "/2", V1, 2);
+		http_start(h, "/3", V1, 3);
+		while (http_next(h))
+			;
+		check(net.requests == 7 && strncmp(net.log.s, log, sizeof log - 1) == 0,
+		      "after a limit status %d lets only one more go", faults[i]);
+		http_close(h);
+	}
 }
 
 static void test_patience(void)
@@ -2091,9 +2216,9 @@ static void test_tls_trust(void)
 	static const struct {
 		const char *name, *base_url, *pem, *error;
 	} cases[] = {
-		{"another root", "https://localhost", pem_ed25519,
+		{"a root that cannot be used", "https://localhost", pem_ed25519,
 		 "localhost: its certificate leads to no known root, or an intermediate one is missing; name the "
-		 "root's PEM file in ca_file"},
+		 "root's PEM file in ca_file (1 certificate of the trust file could not be used)"},
 		{"a root that is no authority", "https://localhost", pem_leaf,
 		 "localhost: its certificate leads to no known root, or an intermediate one is missing; name the "
 		 "root's PEM file in ca_file"},
@@ -2173,6 +2298,30 @@ static void test_tls_end(void)
 		struct reply reply = {open_end, cases[i].ending, 0, 0, 0};
 		check(tls_outcome(&reply, SIZE_MAX, SIZE_MAX) == cases[i].outcome, "%s", cases[i].name);
 	}
+}
+
+/* A server that closes before it has chosen a version cannot name it in its alert. */
+static void test_tls_unwilling(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	net.unwilling = true;
+	net.cut = 7;
+	o.base_url = "https://localhost";
+	o.attempts = 2;
+	h = tls_open(&o, pem_ca);
+	http_start(h, "/", V1, 1);
+	a = http_response(http_next(h));
+	check(net.peers[0].tls->wire.n >= 7 && memcmp(net.peers[0].tls->wire.s, "\x15\0\0\0\2\1\0", 7) == 0,
+	      "an alert of version 0.0");
+	check(a->outcome == HTTP_UNREACHABLE && a->attempts == 2, "is no want of TLS 1.2, and may go better");
+	check_text(a->error, "localhost: the server ended the TLS handshake with an alert (2 attempts)",
+		   "and the error says so");
+	http_close(h);
 }
 
 static void test_tls_pieces(void)
@@ -2332,6 +2481,10 @@ static void test_refused(void)
 		 "proxy: has a malformed port; 1 to 65535 is expected"},
 		{"https://a", "t", "u", NULL, "http://u:secret@", "proxy: has no host"},
 		{"https://a", "t", "u", NULL, "http://p/path", "proxy: must end after host and port"},
+		{"https://a", "t", "u", NULL, "http://us%3aer:secret@p",
+		 "proxy: must not hold a user name with a colon; the proxy would take its end for the password"},
+		{"https://a", "t", "u", NULL, "http://us%3Aer@p",
+		 "proxy: must not hold a user name with a colon; the proxy would take its end for the password"},
 		{"https://a", "t", "u", "/nonexistent", "", "ca_file: /nonexistent: No such file or directory"},
 		{"https://a", "t", "u", "/", "", "ca_file: /: Is a directory"},
 		{"https://a", "t", "u", "/dev/null", "",
@@ -2421,23 +2574,26 @@ static void test_proxy(void)
 	static const struct {
 		const char *text, *error;
 		enum http_outcome outcome;
+		int64_t more;
 	} cases[] = {
 		{"HTTP/1.1 407 Who?\r\n\r\n",
 		 "proxy 127.0.0.1:3128: refused the connection with status 407; it wants a user and password: "
 		 "http://user:password@host:port",
-		 HTTP_UNREACHABLE},
+		 HTTP_UNREACHABLE, 0},
 		{"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno",
-		 "proxy 127.0.0.1:3128: refused the connection with status 403", HTTP_UNREACHABLE},
+		 "proxy 127.0.0.1:3128: refused the connection with status 403", HTTP_UNREACHABLE, 0},
 		{"HTTP/1.1 502 No\r\n\r\n", "proxy 127.0.0.1:3128: refused the connection with status 502 (2 attempts)",
-		 HTTP_UNREACHABLE},
+		 HTTP_UNREACHABLE, 0},
 		{"SSH-2.0\r\n", "proxy 127.0.0.1:3128: malformed answer: this is no HTTP answer (2 attempts)",
-		 HTTP_UNREACHABLE},
+		 HTTP_UNREACHABLE, 0},
 		{"HTTP/1.1 200 OK\r\n\r\nx",
-		 "proxy 127.0.0.1:3128: sent data before the tunnel was in use (2 attempts)", HTTP_UNREACHABLE},
-		{"", "proxy 127.0.0.1:3128: closed the connection (2 attempts)", HTTP_UNREACHABLE},
-		{NULL, "proxy 127.0.0.1:3128: no answer to CONNECT in time (2 attempts)", HTTP_UNREACHABLE},
+		 "proxy 127.0.0.1:3128: sent data before the tunnel was in use (2 attempts)", HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 200 OK\r\nX: ", "proxy 127.0.0.1:3128: the answer has more than 64 KiB of headers",
+		 HTTP_UNREACHABLE, 70000},
+		{"", "proxy 127.0.0.1:3128: closed the connection (2 attempts)", HTTP_UNREACHABLE, 0},
+		{NULL, "proxy 127.0.0.1:3128: no answer to CONNECT in time (2 attempts)", HTTP_UNREACHABLE, 0},
 		{"HTTP/1.1 200 OK\r\n\r\n", "api.example.com: the TLS handshake did not end in time (2 attempts)",
-		 HTTP_UNREACHABLE},
+		 HTTP_UNREACHABLE, 0},
 	};
 	struct http_options o = test_options();
 	size_t i;
@@ -2447,7 +2603,8 @@ static void test_proxy(void)
 	o.ca_file = bundle;
 	o.attempts = 2;
 	for (i = 0; i < COUNT(cases); i++) {
-		struct reply reply = {cases[i].text, cases[i].text && !*cases[i].text ? ENDS : STAYS, 0, 0, 0};
+		struct reply reply = {cases[i].text, cases[i].text && !*cases[i].text ? ENDS : STAYS, 0, 0,
+				      cases[i].more};
 		const struct http_response *a;
 		struct http *h;
 		net_reset(&reply, 1);
@@ -2471,6 +2628,7 @@ int main(void)
 	fence_make();
 	test_framing();
 	test_body_limit();
+	test_announced();
 	test_dates();
 	test_calendar();
 	test_urls();
@@ -2491,6 +2649,8 @@ int main(void)
 	test_over();
 	test_timeouts();
 	test_outside();
+	test_left();
+	test_left_once();
 	test_addresses();
 	test_localhost();
 	test_stale();
@@ -2498,6 +2658,7 @@ int main(void)
 	test_no_reuse();
 	test_limit_forms();
 	test_herd();
+	test_probe_fails();
 	test_patience();
 	test_patience_overflow();
 	test_patience_late();
@@ -2510,6 +2671,7 @@ int main(void)
 	test_tls_cut("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", STAYS, "with chunks");
 	test_tls_cut("HTTP/1.1 200 OK\r\n\r\nhello", ENDS, "until close_notify");
 	test_tls_end();
+	test_tls_unwilling();
 	test_tls_pieces();
 	test_cancel();
 	test_probe_cancelled();

@@ -1,7 +1,8 @@
 /* httpcheck.c - the HTTP client's reading of an answer, to be judged from outside.
  * The file's bytes are what a server sent in answer to a GET before its connection ended.  They go through
  * http.c's own functions in the order of a real exchange: answer_feed for what comes, answer_end if the answer is
- * not decided then. */
+ * not decided then.  The client does not read a body in a content coding; of a status other than 2xx only that counts
+ * then, and it is printed with no body. */
 #include "../http.c"
 
 static const char usage[] = "usage: httpcheck [-1] [-c|-e] FILE\n"

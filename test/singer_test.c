@@ -218,7 +218,9 @@ static const struct {
 	{"no secret", NULL, "hello", "INFO hello\n"},
 	{"an empty secret", "", "hello", "INFO hello\n"},
 	{"a secret alone", "sgp_abcdef", "sgp_abcdef", "INFO ***\n"},
-	{"a secret in a longer word", "sgp_abcdef", "xsgp_abcdefx sgp_abcde", "INFO x***x sgp_abcde\n"},
+	{"a secret in a longer word", "sgp_abcdef", "xsgp_abcdefx sgp_abc", "INFO x***x sgp_abc\n"},
+	{"a secret cut off at its end", "sgp_abcdef", "token sgp_abcde", "INFO token ***\n"},
+	{"a secret cut off in percent codes", "ab/c+d=efgh", "?t=ab%2Fc%2bd%3De", "INFO ?t=***\n"},
 	{"a secret twice in a row", "sgp_abcdef", "sgp_abcdefsgp_abcdef", "INFO ******\n"},
 	{"a secret after its own beginning", "aabaac-", "aabaabaac-", "INFO aab***\n"},
 	{"a secret percent-encoded", "ab/c+d=e", "?t=ab%2Fc%2bd%3De&x", "INFO ?t=***&x\n"},
@@ -244,6 +246,21 @@ static void test_log_secrets(void)
 		check_text(take(log_file), secrets[i].expected, secrets[i].name);
 	}
 	log_secret(NULL);
+}
+
+static void test_log_hold(void)
+{
+	log_hold();
+	log_line(LOG_WARNING, "first");
+	log_line(LOG_INFO, "second");
+	check_text(take(log_file), "", "lines wait");
+	log_release(true);
+	check_text(take(log_file), "WARNING first\nINFO second\n", "and are written, in order");
+	log_hold();
+	log_line(LOG_WARNING, "needless");
+	log_release(false);
+	log_line(LOG_ERROR, "alone");
+	check_text(take(log_file), "ERROR alone\n", "or are dropped");
 }
 
 static void test_log_levels(void)
@@ -521,6 +538,10 @@ static const struct {
 	{"not selected as a string",
 	 CATALOG(ENTRY("users", "'metadata':[" ROOT("'selected':'false'") "]") "," ENTRY("members", "'x':1")), NULL,
 	 false, "members(groupId) groupId id\n", ""},
+	{"selected, but unsupported", WITH("events", ROOT("'selected':true,'inclusion':'unsupported'")), NULL, false,
+	 "",
+	 "WARNING the catalog selects no stream: nothing is synced; set \"selected\": true in a stream's metadata with "
+	 "the breadcrumb [], or use --select\n"},
 	{"selected by default", WITH("members", ROOT("'selected-by-default':true")), NULL, false,
 	 "members(groupId) groupId id\n", ""},
 	{"selected beats selected-by-default",
@@ -718,6 +739,7 @@ static const struct {
 	{"rules: all but a field", NULL, "!users.settings,!events,!members", false,
 	 "users(id) id name address{street city} tags[key value]\n", ""},
 	{"rules: one field", NULL, "users.name", false, "users(id) id name\n", ""},
+	{"rules: a field that one stream has", NULL, "*.name", false, "users(id) id name\n", ""},
 	{"rules: a field of all", NULL, "*.id", false,
 	 "users(id) id\nevents(id)[timestamp] id timestamp\nmembers(groupId) groupId id\n", ""},
 	{"rules: all fields but", NULL, "users.*,!users.a*,!users.tags", false, "users(id) id name settings\n", ""},
@@ -776,8 +798,8 @@ static const struct {
 	 "stream members: the catalog's key is not a list of fields' names", ""},
 	{"a key of numbers", KEYED("'key_properties':[1]"), NULL, false,
 	 "stream members: the catalog's key is not a list of fields' names", ""},
-	{"a key of five fields", KEYED("'key_properties':['id','groupId','a','b','c']"), NULL, false,
-	 "stream members: the catalog's key has more than 4 fields", ""},
+	{"a key of nine fields", KEYED("'key_properties':['id','id','id','id','id','id','id','id','id']"), NULL, false,
+	 "stream members: the catalog's key has more than 8 fields", ""},
 };
 
 static void put_fields(struct json_out *out, const struct field *f)
@@ -1097,6 +1119,10 @@ static const struct {
 	 "{'k':1,'a':'\\ud83d\\n\\ud83d\\u0041\\udbff\\\\'}", "{'k':1,'a':'\\ufffd\\n\\ufffd\\u0041\\ufffd\\\\'}"},
 	{"an escaped backslash is none", "'k':{},'a':{'type':'string'}", "{'k':1,'a':'\\\\ud83d\\u00d8\\ue000\\ud7ff'}",
 	 "{'k':1,'a':'\\\\ud83d\\u00d8\\ue000\\ud7ff'}"},
+	{"surrogates in values that become text", "'k':{},'a':{'type':'string'}",
+	 "{'k':1,'a':{'b\\ud800':'\\ud800','c':'\\\\ud800','d':'\\ud83d\\ude00','e':'\\udc00\\ud83d\\n'}}",
+	 "{'k':1,'a':'{\\'b\\\\ufffd\\':\\'\\\\ufffd\\',\\'c\\':\\'\\\\\\\\ud800\\',\\'d\\':\\'\\\\ud83d\\\\ude00\\',"
+	 "\\'e\\':\\'\\\\ufffd\\\\ufffd\\\\n\\'}'}"},
 	{"surrogates in free values and names", "'k':{},'a':{'type':'object'}",
 	 "{'k':1,'a':{'\\ud800':['\\udfff',{'b\\udc00':'\\ud800\\udc00'}]}}",
 	 "{'k':1,'a':{'\\ufffd':['\\ufffd',{'b\\ufffd':'\\ud800\\udc00'}]}}"},
@@ -1976,6 +2002,7 @@ int main(void)
 	test_log_secrets();
 	test_log_levels();
 	test_log_cut();
+	test_log_hold();
 	test_log_metrics();
 	test_log_structured();
 	test_fail();

@@ -592,7 +592,7 @@ static const struct scenario scenarios[] = {
 			"STATE catalog_sources\n"
 			"STATE null\n",
 		.log =
-			"ERROR warehouses: failed: GET /warehouses?pagination.count=200: status 301; redirects are not followed; check base_url and region\n"
+			"ERROR warehouses: failed: /path: it leads elsewhere; check region as well\n"
 			"ERROR catalog_sources: failed: GET /path: the connection broke; run again later\n",
 	},
 	{
@@ -1364,6 +1364,21 @@ static const struct scenario scenarios[] = {
 			"STATE null\n",
 		.log =
 			"WARNING " METRICS ": left out for single destinations: 0 forbidden (403), 1 not found (404) or without sourceId, first d\n",
+	},
+	{
+		.name = "a child that has nothing to ask for stands before its parent, which is read for the next one",
+		.select = "destination_subscriptions," METRICS,
+		.state = "{'bookmarks':{'" METRICS "':{'timestamp':'2030-01-01'}},'currently_syncing':'" METRICS "'}",
+		.answers = {{"/destinations?pagination.count=100", -HTTP_UNREACHABLE, ""}},
+		.result = SYNC_ENDED,
+		.messages =
+			"STATE " METRICS ", " METRICS " 2030-01-01\n"
+			"STATE " METRICS ", " METRICS " 2030-01-01\n"
+			"SCHEMA " METRICS "\n"
+			"STATE destination_subscriptions, " METRICS " 2030-01-01\n",
+		.log =
+			"WARNING " METRICS ": nothing to ask for: the bookmark 2030-01-01T00:00:00.000000Z is in the future\n"
+			"CRITICAL destinations: GET /path: the connection broke\n",
 	},
 	/* Stopped. */
 	{
@@ -2262,8 +2277,10 @@ static void test_pause(void)
 		 57647},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":0}},{\"data\":{\"msBeforeNext\":9}}]}", 0},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":-5}}]}", -1},
-		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1.5}}]}", -1},
-		{"{\"errors\":[{\"data\":{\"msBeforeNext\":99999999999999999999}}]}", -1},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1.5}}]}", 2},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1.5e3}}]}", 1500},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":\"9\"}}]}", -1},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":99999999999999999999}}]}", INT64_C(1) << 53},
 		{"{\"errors\":[{\"data\":null}]}", -1},
 		{"{\"errors\":[]}", -1},
 		{"{\"errors\":{\"data\":{\"msBeforeNext\":1}}}", -1},
@@ -2321,13 +2338,13 @@ static const struct probe_case probe_cases[] = {
 		     {"/usage/mtu/daily?period=2021-03-01&pagination.count=1", 200, ROWS("dailyWorkspaceMTUUsage", "")},
 		     {"/audit-events?startTime=2021-02-08T11:59:59.000Z&pagination.count=1", 403, REFUSED},
 		     {"/transformations?pagination.count=1", -HTTP_BROKEN, ""}},
-	 .table = "200 sources: id=a\n"
-		  "200 source_connected_warehouses: sourceId=a\n"
-		  "200 usage_mtu_workspace_daily: no rows\n"
-		  "200 destination_delivery_metrics_summary: destinationId=d\n"
-		  "403 audit_events: needs the audit trail, which is part of the Business plan (No such thing; "
+	 .table = "yes 200 sources: id=a\n"
+		  "yes 200 source_connected_warehouses: sourceId=a\n"
+		  "yes 200 usage_mtu_workspace_daily: no rows\n"
+		  "yes 200 destination_delivery_metrics_summary: destinationId=d\n"
+		  "no 403 audit_events: needs the audit trail, which is part of the Business plan (No such thing; "
 		  "not-found; field id)\n"
-		  "0 transformations: GET /path: the connection broke\n",
+		  "error 0 transformations: GET /path: the connection broke\n",
 	 .messages = "SCHEMA sources\n"
 		     "sources {'id':'a'}\n"
 		     "SCHEMA source_connected_warehouses\n"
@@ -2343,8 +2360,8 @@ static const struct probe_case probe_cases[] = {
 	 .select = "source_connected_warehouses,destination_subscriptions",
 	 .answers = {{"/sources?pagination.count=1", 200, "{'data':{'sources':{'id':'a'}}}"},
 		     {"/destinations?pagination.count=1", 403, REFUSED}},
-	 .table = "0 source_connected_warehouses: not tried: no row of sources to ask for\n"
-		  "0 destination_subscriptions: not tried: no row of destinations to ask for\n",
+	 .table = "untried 0 source_connected_warehouses: not tried: no row of sources to ask for\n"
+		  "untried 0 destination_subscriptions: not tried: no row of destinations to ask for\n",
 	 .messages = "SCHEMA source_connected_warehouses\n"
 		     "SCHEMA destination_subscriptions\n",
 	 .log = ""},
@@ -2354,7 +2371,7 @@ static const struct probe_case probe_cases[] = {
 		     {"/users?pagination.count=1", 401, REFUSED},
 		     {"/", 401, REFUSED}},
 	 .result = SYNC_ENDED,
-	 .table = "0 sources: not tried\n0 iam_users: not tried\n",
+	 .table = "untried 0 sources: not tried\nuntried 0 iam_users: not tried\n",
 	 .messages = "",
 	 .log = "CRITICAL the API refuses the token: GET /: status 401 (No such thing; not-found; field id); check "
 		"api_token, "
@@ -2364,7 +2381,8 @@ static const struct probe_case probe_cases[] = {
 	 .answers = {{"/sources?pagination.count=1", 200, ROWS("sources", "{'id':'a'}")},
 		     {"/users?pagination.count=1", 401, REFUSED},
 		     {"/", 200, "{}"}},
-	 .table = "200 sources: id=a\n401 iam_users: needs a token that may read users, a workspace owner's say (No "
+	 .table = "yes 200 sources: id=a\nno 401 iam_users: needs a token that may read users, a workspace owner's say "
+		  "(No "
 		  "such thing; not-found; field id)\n",
 	 .messages = "SCHEMA sources\n"
 		     "sources {'id':'a'}\n"
@@ -2374,7 +2392,7 @@ static const struct probe_case probe_cases[] = {
 	 .select = "sources",
 	 .answers = {{"/sources?pagination.count=1", -HTTP_UNREACHABLE, ""}},
 	 .result = SYNC_ENDED,
-	 .table = "0 sources: not tried\n",
+	 .table = "untried 0 sources: not tried\n",
 	 .messages = "",
 	 .log = "CRITICAL no answer: GET /path: the connection broke\n"},
 };
@@ -2384,6 +2402,7 @@ static void probe(const struct probe_case *c, struct outcome *o, char *table, si
 	struct scenario s = {.select = c->select, .start = c->start};
 	struct singer singer = {.fd = out_file};
 	struct sync_options options = options_of(&s, o);
+	static const char *const access[] = {"untried", "yes", "no", "error"};
 	struct probe probes[STREAMS];
 	size_t i;
 
@@ -2402,7 +2421,8 @@ static void probe(const struct probe_case *c, struct outcome *o, char *table, si
 	*table = '\0';
 	for (i = 0; i < STREAMS; i++)
 		if (pristine[i].selected)
-			add(table, size, "%d %s: %s\n", probes[i].status, stream_name(i), probes[i].text);
+			add(table, size, "%s %d %s: %s\n", access[probes[i].access], probes[i].status, stream_name(i),
+			    probes[i].text);
 }
 
 static void test_probe(const struct probe_case *c)

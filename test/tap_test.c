@@ -678,19 +678,6 @@ static void test_signals(void)
 	stop_signal = 0;
 }
 
-static const struct {
-	int status;
-	const char *word;
-} access_words[] = {{200, "yes"}, {401, "no"}, {403, "no"}, {404, "error"}, {500, "error"}, {0, "not tried"}};
-
-static void test_access_words(void)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof access_words / sizeof *access_words; i++)
-		check_text(access_word(access_words[i].status), access_words[i].word, access_words[i].word);
-}
-
 /* Whatever the machine's own settings say, a test must not depend on it. */
 static void environment_clear(void)
 {
@@ -729,7 +716,6 @@ int main(void)
 	test_file_without_memory();
 	test_file_holds();
 	test_signals();
-	test_access_words();
 	unlink(path);
 	rmdir(folder);
 	return check_done();
