@@ -196,6 +196,15 @@ def test_readme():
         faults = [f"missing: {row}" for row in expected if row not in rows]
         faults += [f"surplus: {row}" for row in rows if row not in expected]
         REPORT.ok(rows == expected, f"README.md: the table under {heading} is --about's", *faults)
+    literals = string_literals("".join(path.read_text("utf-8") for path in ROOT.glob("*.c")))
+    for row in table(readme, "## Troubleshooting"):
+        message = row.split("|")[1].split("`")[1].replace("status 403", "status %d")
+        REPORT.ok(message in literals, f"README.md: the sources have the message: {message}")
+
+
+def string_literals(sources):
+    """The string literals of C, those in pieces joined, one a line."""
+    return "\n".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', re.sub(r'"\s*"', "", sources)))
 
 
 # --- the man page
@@ -283,8 +292,7 @@ def test_man_rest():
     known = {f"TAP_SEGMENT_{key.upper()}" for key in KEYS}
     odd = [n for n in names if n.startswith("TAP_SEGMENT_") and n not in known and n not in read]
     REPORT.none(odd, "man page: no TAP_SEGMENT_ variable but the keys'")
-    # String literals, those in pieces joined, one a line.
-    literals = "\n".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', re.sub(r'"\s*"', "", sources)))
+    literals = string_literals(sources)
     for message, body in man_entries("DIAGNOSTICS", ""):
         if not body.startswith("No message"):
             pattern = ".*".join(map(re.escape, re.split(r" ?\.\.\. ?", message)))

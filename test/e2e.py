@@ -120,7 +120,7 @@ def main(words):
     chosen = [c for c in CASES if not words or any(word in c[0] for word in words)]
     number = failed = 0
     sys.stdout.reconfigure(errors="backslashreplace")
-    wait_for_midnight(1200 if singer.WRAPPED else 90)
+    wait_for_midnight(480 if singer.WRAPPED else 90)
     segment.certificates()
     try:
         with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "8"))) as pool:
