@@ -20,6 +20,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import threading
@@ -57,6 +58,10 @@ class Checks:
             self.failed += 1
             self.lines += [(None, line) for text in why for line in str(text)[:3000].splitlines()]
         return passed
+
+    def skip(self, name, why):
+        """A check that can't be made here."""
+        self.lines.append((True, f"{self.title}: {name} # SKIP {why}"))
 
     def equal(self, got, expected, name, *why):
         """Are two values the same?"""
@@ -742,6 +747,48 @@ def tls(t):
         run = t.tap(base_url=f"https://localhost:{babbler.port}", **ONCE).sync()
         t.equal((run.exit, run.of_type("RECORD")), (1, []), "silence: given up", run.stderr)
         t.ok(any("time" in line for line in run.log("CRITICAL")), "silence: says so", run.stderr)
+
+
+@case("OpenSSL's server")
+def openssl(t):
+    """Another TLS than BearSSL's own at the other end; its answers are files."""
+    body = '{"data":{"userGroups":[{"id":"g","name":"x","memberCount":1}],"pagination":{"current":"MA=="}}}'
+    for label, options in (("TLS 1.2", ["-tls1_2"]), ("tickets only", ["-tls1_2", "-no_cache"]), ("any TLS", [])):
+        with segment.OpenSSL(*options, groups=body) as server:
+            run = t.tap(server, max_connections=1).sync("--select", "iam_groups")
+        t.equal((run.exit, len(run.records("iam_groups"))), (0, 1), f"{label}: accepted", run.stderr)
+    with segment.OpenSSL("-tls1_3", groups=body) as server:
+        run = t.tap(server).sync("--select", "iam_groups")
+    t.equal((run.exit, run.records("iam_groups")), (1, []), "TLS 1.3 only: refused", run.stderr)
+    t.ok(any("TLS 1.2" in line for line in run.log("CRITICAL")), "TLS 1.3 only: says what is needed", run.stderr)
+
+
+@case("wildcard certificate")
+def wildcard(t):
+    """A star stands for one label; the proxy resolves names that this machine can't."""
+    with Server(*DEMO, chain="wildcard.chain.pem", key="wildcard.key.pem") as server, segment.Proxy() as relay:
+        for name, status in (("a.test.localhost", 0), ("a.b.test.localhost", 1), ("test.localhost", 1)):
+            before = len(server.requests())
+            tap = t.tap(server, base_url=f"https://{name}:{server.port}", proxy=f"http://{relay.address}")
+            run = tap.sync("--select", "iam_groups")
+            t.equal((run.exit, bool(run.records("iam_groups"))), (status, not status), name, run.stderr)
+            t.equal(len(server.requests()) > before, not status, f"{name}: requests", run.stderr)
+
+
+@case("tinyproxy")
+def tinyproxy(t):
+    """A proxy that others wrote."""
+    if not shutil.which("tinyproxy"):
+        t.skip("CONNECT", "tinyproxy is not installed")
+        return
+    server = HAMLET.open()
+    with segment.TinyProxy() as relay:
+        for word, status in (("secret-word", 0), ("wrong-word", 1)):
+            run = t.tap(server, proxy=f"http://user:{word}@{relay.address}").sync("--select", "iam_groups")
+            t.equal((run.exit, bool(run.records("iam_groups"))), (status, not status), word, run.stderr)
+            t.ok("-word" not in run.stderr, f"{word} is not printed", run.stderr)
+        found = [line for line in run.log("CRITICAL") if relay.address in line]
+        t.ok(found, "the error names the proxy", run.stderr)
 
 
 @case("one full handshake")

@@ -6,6 +6,7 @@ English: which rows of which windows are written, how a row is projected on its 
 """
 
 import calendar
+import contextlib
 import functools
 import http.client
 import json
@@ -368,11 +369,73 @@ class Proxy(Babbler):
         self.heads.append(head.decode())
         client.sendall(self.greeting)
         if self.status == 200:
-            host, port = head.split()[1].decode().rsplit(":", 1)
-            server = socket.create_connection((host, int(port)))
+            port = head.split()[1].decode().rsplit(":", 1)[1]
+            server = socket.create_connection(("127.0.0.1", int(port)))  # whatever the name: this is its resolver
             threading.Thread(target=_pump, args=(server, client), daemon=True).start()
             _pump(client, server)
         client.close()
+
+
+class OpenSSL:
+    """openssl s_server on a port of its own: one connection at a time, one answer to each path."""
+
+    def __init__(self, *options, chain="chain.pem", key="key.pem", **answers):
+        self.folder = Path(tempfile.mkdtemp(prefix="tap-segment-openssl-"))
+        pki = certificates()
+        self.command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-HTTP", "-naccept", "16"]
+        self.command += ["-cert", str(pki / chain), "-cert_chain", str(pki / "intermediate.pem"), "-key", str(pki / key), *options]
+        for name, body in answers.items():
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            (self.folder / f"{name}?pagination.count=200").write_text(head + body)
+        self.process = None
+        self.port = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            self.command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for line in self.process.stdout:
+            if match := re.match(rb"ACCEPT .*:(\d+)$", line):
+                self.port = int(match[1])
+                break
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder)
+
+    url = property(lambda self: f"https://localhost:{self.port}")
+
+
+class TinyProxy:
+    """Debian's tinyproxy, with a user and a password."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="tap-segment-tinyproxy-"))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = "127.0.0.1:%d" % free.getsockname()[1]
+        port = self.address.split(":")[1]
+        settings = f"Port {port}\nListen 127.0.0.1\nAllow 127.0.0.1\nBasicAuth user secret-word\nTimeout 30\n"
+        (self.folder / "conf").write_text(settings)
+        self.process = None
+
+    def __enter__(self):
+        command = ["tinyproxy", "-d", "-c", str(self.folder / "conf")]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        host, port = self.address.split(":")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+                return self
+            time.sleep(0.01)
+        raise RuntimeError("tinyproxy did not start")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.folder)
 
 
 def _pump(source, sink):
