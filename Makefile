@@ -94,7 +94,8 @@ test-valgrind:
 # ---- Sweeps: the same sync again and again, with one thing that goes wrong, each time elsewhere ----
 # The program once more, with test/fault.c in libc's place where something can fail.
 FAULTS = -Dmalloc=fault_malloc -Dcalloc=fault_calloc -Drealloc=fault_realloc -Dread=fault_read -Dwrite=fault_write \
-	-Dsend=fault_send -Drecv=fault_recv -Dpoll=fault_poll -Dclock_gettime=fault_clock_gettime
+	-Dsend=fault_send -Drecv=fault_recv -Dpoll=fault_poll -Dclock_gettime=fault_clock_gettime \
+	-Dgetaddrinfo=fault_getaddrinfo
 
 $(B)test/tap-fault: json.c http.c singer.c streams.c tap.c $(HEADERS) contrib/roots.h schemas/schemas.h $(B)test/fault.o
 	$(LINK) $(FAULTS) -o $@ json.c http.c singer.c streams.c tap.c $(B)test/fault.o $(LDLIBS)
@@ -103,7 +104,7 @@ $(B)test/fault.o: test/fault.c
 
 SWEEP = TAP="$(WRAP) ./$(B)test/tap-fault" SEGMENTD="$(SEGMENTD)"
 
-test-clock test-kill test-faults test-calls: $(B)test/tap-fault $(SEGMENTD)
+test-clock test-kill test-faults test-calls test-signals test-memory: $(B)test/tap-fault $(SEGMENTD)
 	$(SWEEP) PART=$@ test/run test/sweep.py
 test-sweeps: $(B)test/tap-fault $(SEGMENTD)
 	$(SWEEP) test/run test/sweep.py

@@ -5,9 +5,11 @@
  *                  on too
  * FAULT_HIT=FILE   is created once a call was made to fail
  * FAULT_NOW=N      the real-time clock stands still, N seconds after 1970
+ * FAULT_RESOLVER=hang  a name is never resolved
  * FAULT_SPEED=N    the monotonic clock runs N times as fast, and poll waits so much shorter: pauses pass quickly */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -26,12 +28,13 @@ ssize_t fault_send(int fd, const void *buffer, size_t size, int flags);
 ssize_t fault_recv(int fd, void *buffer, size_t size, int flags);
 int fault_poll(struct pollfd *fds, nfds_t n, int timeout);
 int fault_clock_gettime(clockid_t clock, struct timespec *t);
+int fault_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result);
 
-static long env_number(const char *name, long absent)
+static long long env_number(const char *name, long long absent)
 {
 	const char *text = getenv(name);
 
-	return text ? strtol(text, NULL, 10) : absent;
+	return text ? strtoll(text, NULL, 10) : absent;
 }
 
 static void fault_tell(void)
@@ -101,18 +104,27 @@ ssize_t fault_recv(int fd, void *buffer, size_t size, int flags)
 
 int fault_poll(struct pollfd *fds, nfds_t n, int timeout)
 {
-	long speed = env_number("FAULT_SPEED", 1);
+	long long speed = env_number("FAULT_SPEED", 1);
 
 	if (timeout > 0)
 		timeout = (int)((timeout + speed - 1) / speed);
 	return fault_due("poll", EIO) ? -1 : poll(fds, n, timeout);
 }
 
+int fault_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result)
+{
+	const char *fault = getenv("FAULT_RESOLVER");
+
+	while (fault && strcmp(fault, "hang") == 0)
+		pause();
+	return getaddrinfo(node, service, hints, result);
+}
+
 /* Monotonic time passes FAULT_SPEED times as fast as it does. */
 int fault_clock_gettime(clockid_t clock, struct timespec *t)
 {
 	static time_t start;
-	long now = env_number("FAULT_NOW", 0), speed = env_number("FAULT_SPEED", 1);
+	long long now = env_number("FAULT_NOW", 0), speed = env_number("FAULT_SPEED", 1);
 	int result = clock_gettime(clock, t);
 	long long ns;
 

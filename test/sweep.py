@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sweeps: one small sync, again and again, and each time one thing goes wrong in another place.
 
-    test/sweep.py              all four parts; PART=test-kill, test-faults, test-calls, test-clock: one of them
+    test/sweep.py              all parts; PART=test-kill, test-faults, ...: one of them
 
 TAP must be the fault build (test/tap-fault), whose libc calls can be made to fail and whose clock can be set; see
 test/fault.c.  Whatever goes wrong, a target must be able to go on: what it has read is a prefix of the faultless
@@ -13,9 +13,13 @@ import sys
 sys.dont_write_bytecode = True
 
 import concurrent.futures
+import contextlib
 import itertools
 import json
 import os
+import signal
+import socket
+import time
 from pathlib import Path
 
 import e2e
@@ -267,6 +271,105 @@ def check_clock(checks, run, options, world, label, bookmarks=None):
     check_sync(checks, run, TIMED, options, label, bookmarks=bookmarks, world=world)
     records = [line for line in run.lines if '"type":"RECORD"' in line]
     checks.equal(len(rows_of(records)), len(records), f"{label}no row twice")
+
+
+# --- signals
+
+
+@contextlib.contextmanager
+def full_backlog():
+    """A port whose queue of connections is full: one more gets no answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(2):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield f"https://localhost:{listener.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def segmentd(*options):
+    """The URL of a fake Segment."""
+    with Server("--scale", "demo", *options) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def nowhere():
+    """A name that is not resolved while FAULT_RESOLVER says so."""
+    yield "https://segment.example"
+
+
+HANGING = {"FAULT_RESOLVER": "hang"}
+STATES = [
+    # name, server, environment, does standard output still take the last STATE
+    ("resolving", nowhere, HANGING, False),
+    ("connecting", full_backlog, {}, True),
+    ("shaking hands", lambda: segmentd("--mute"), {}, True),
+    ("waiting for an answer", lambda: segmentd("--fault", "*:stall"), {}, True),
+    ("in a body", lambda: segmentd("--fault", "*:drip"), {}, True),
+    ("backing off", lambda: segmentd("--fault", "*:500"), {}, True),
+    ("held by a rate limit", lambda: segmentd("--fault", "*:429-after=600"), {}, True),
+]
+
+
+@part("test-signals")
+def signals(checks):
+    """SIGTERM and SIGINT end a run from every state it can be stuck in, within about a second."""
+    for name, server, environment, orderly in STATES:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with server() as url:
+                run, seconds = interrupted(checks.tap(base_url=url), number, environment)
+            label = f"{number.name} while {name}"
+            checks.equal(run.exit, 128 + number, f"{label}: exit status", run.stderr)
+            checks.ok(seconds < 2 * singer.PATIENCE, f"{label}: at once", seconds)
+            checks.equal(len(run.states), 3 if orderly else 2, f"{label}: STATE lines", run.lines, run.stderr)
+            names = {state["currently_syncing"] for state in run.states[1:]}
+            checks.equal(names, {"sources"}, f"{label}: the stream under way")
+
+
+def interrupted(tap, number, environment):
+    """A run that gets the signal once it is stuck, and the time that it takes to end."""
+    ca_file = str(segment.certificates() / "root.pem")
+    with tap.start(*tap.arguments(config={"ca_file": ca_file}), env=environment) as process:
+        head = b"".join(process.stdout.readline() for _ in range(2))
+        time.sleep(0.3 * singer.PATIENCE)
+        begun = time.monotonic()
+        process.send_signal(number)
+        run = tap.finish(process, head)
+    return run, time.monotonic() - begun
+
+
+# --- memory
+
+
+MEMORY = 64 << 20
+HUNGRY = ["endless-body", "endless-head", "endless-1xx", "endless-trailer", "endless-chunks", "huge-length"]
+
+
+@part("test-memory")
+def memory(checks):
+    """What a peer sends without end is cut off, under a limit of the process's memory too."""
+    for kind in HUNGRY:
+        with Server("--scale", "demo", "--fault", f"*:{kind}") as server:
+            tap = checks.tap(server, max_attempts=1)
+            with limited(MEMORY):
+                run = tap.sync("--select", "iam_groups,iam_users")
+        checks.equal(run.exit, 1, f"{kind}: exit status", run.stderr)
+        checks.ok(run.log("ERROR", "CRITICAL"), f"{kind}: an error says so", run.stderr)
+        checks.equal((run.of_type("RECORD"), len(run.states) > 1), ([], True), f"{kind}: no record, a last STATE")
+
+
+@contextlib.contextmanager
+def limited(size):
+    """Programs that are started get no more address space than this; a sanitizer or emulator needs it all."""
+    sanitized = b"__asan" in Path(singer.COMMAND[-1]).read_bytes()
+    shell = [] if singer.WRAPPED or sanitized else ["sh", "-c", f'ulimit -v {size >> 10}; exec "$@"', "sh"]
+    singer.COMMAND[:0] = shell
+    try:
+        yield
+    finally:
+        del singer.COMMAND[: len(shell)]
 
 
 def main():
