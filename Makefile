@@ -93,13 +93,12 @@ test-valgrind:
 
 # ---- Sweeps: the same sync again and again, with one thing that goes wrong, each time elsewhere ----
 # The program once more, with test/fault.c in libc's place where something can fail.
-FAULTS = -Dmalloc=fault_malloc -Dcalloc=fault_calloc -Drealloc=fault_realloc -Dread=fault_read -Dwrite=fault_write \
-	-Dsend=fault_send -Drecv=fault_recv -Dpoll=fault_poll -Dclock_gettime=fault_clock_gettime \
-	-Dgetaddrinfo=fault_getaddrinfo
+FAULTS = -include test/fault.h
 
-$(B)test/tap-fault: json.c http.c singer.c streams.c tap.c $(HEADERS) contrib/roots.h schemas/schemas.h $(B)test/fault.o
+$(B)test/tap-fault: json.c http.c singer.c streams.c tap.c $(HEADERS) contrib/roots.h schemas/schemas.h test/fault.h \
+		$(B)test/fault.o
 	$(LINK) $(FAULTS) -o $@ json.c http.c singer.c streams.c tap.c $(B)test/fault.o $(LDLIBS)
-$(B)test/fault.o: test/fault.c
+$(B)test/fault.o: test/fault.c test/fault.h
 	$(COMPILE) -c -o $@ test/fault.c
 
 SWEEP = TAP="$(WRAP) ./$(B)test/tap-fault" SEGMENTD="$(SEGMENTD)"
@@ -198,8 +197,10 @@ test-cross: $(SEGMENTD) $(BEARSSL_SRC)/inc/bearssl.h
 			WRAP="$$(contrib/toolchain run $$arch)" SEGMENTD="$(SEGMENTD)" static || status=1; \
 	done; exit $$status
 
-test-emulated: all $(UNIT_TESTS)
-	WRAP="$(WRAP)" TAP="$(WRAP) ./$(B)tap-segment" SEGMENTD="$(SEGMENTD)" test/run $(UNIT_TESTS) test/e2e.py
+test-emulated: all $(UNIT_TESTS) $(B)test/jsoncheck $(B)test/httpcheck $(B)test/tap-fault
+	$(SWEEP) PART=test-clock test/run test/sweep.py
+	WRAP="$(WRAP)" TAP="$(WRAP) ./$(B)tap-segment" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
+		test/run $(UNIT_TESTS) test/drivers_test.sh test/e2e.py
 
 # ---- Other compilers and makes; the same bytes wherever it is built ----
 

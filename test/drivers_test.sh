@@ -50,9 +50,12 @@ hello' "$httpcheck" -1 "$dir/whole"
 file open 'HTTP/1.1 200 OK\r\n\r\nhello'
 expect 'httpcheck: close_notify ends a body' 0 '200 5
 hello' "$httpcheck" -c "$dir/open"
-"$httpcheck" -e "$dir/open" >"$dir/reason" 2>/dev/null
+# shellcheck disable=SC2086 # WRAP is a command with its arguments
+${WRAP-} "$httpcheck" -e "$dir/open" >"$dir/reason" 2>/dev/null
 expect 'httpcheck -e: a bare end does not' 1 "$(cat "$dir/reason")" "$httpcheck" -e "$dir/open"
-expect 'httpcheck -e: a reason is given' 0 1 sh -c "grep -c . '$dir/reason'"
+wrap=${WRAP-} WRAP=
+expect 'httpcheck -e: a reason is given' 0 1 grep -c . "$dir/reason"
+WRAP=$wrap
 expect 'httpcheck without a file' 2 '' "$httpcheck"
 expect 'httpcheck with a missing file' 2 '' "$httpcheck" "$dir/missing"
 expect 'httpcheck with an unknown option' 2 '' "$httpcheck" -x "$dir/whole"

@@ -1,34 +1,19 @@
 /* fault.c - the libc calls that the fault build of the tap makes in place of the real ones.
  *
- * The five product files are compiled with -Dmalloc=fault_malloc and the like, so each such call comes here.
+ * The five product files are compiled with fault.h in front, so each such call comes here.
  * FAULT=CALL:N[+]  the N-th CALL (malloc, calloc, realloc, read, write, send, recv, poll) fails; with +, all from then
  *                  on too
  * FAULT_HIT=FILE   is created once a call was made to fail
  * FAULT_NOW=N      the real-time clock stands still, N seconds after 1970
  * FAULT_RESOLVER=hang  a name is never resolved
  * FAULT_SPEED=N    the monotonic clock runs N times as fast, and poll waits so much shorter: pauses pass quickly */
+#define FAULT_C
+#include "fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
-#include <poll.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/types.h>
-#include <time.h>
-#include <unistd.h>
-
-void *fault_malloc(size_t size);
-void *fault_calloc(size_t count, size_t size);
-void *fault_realloc(void *p, size_t size);
-ssize_t fault_read(int fd, void *buffer, size_t size);
-ssize_t fault_write(int fd, const void *buffer, size_t size);
-ssize_t fault_send(int fd, const void *buffer, size_t size, int flags);
-ssize_t fault_recv(int fd, void *buffer, size_t size, int flags);
-int fault_poll(struct pollfd *fds, nfds_t n, int timeout);
-int fault_clock_gettime(clockid_t clock, struct timespec *t);
-int fault_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result);
 
 static long long env_number(const char *name, long long absent)
 {

@@ -1,0 +1,38 @@
+/* fault.h - puts test/fault.c in libc's place: the compiler includes it before each product file of the fault build.
+ * The headers come first, since some libraries give a function another name there (musl's clock_gettime on 32 bits). */
+#ifndef FAULT_H
+#define FAULT_H
+
+#include <netdb.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+void *fault_malloc(size_t size);
+void *fault_calloc(size_t count, size_t size);
+void *fault_realloc(void *p, size_t size);
+ssize_t fault_read(int fd, void *buffer, size_t size);
+ssize_t fault_write(int fd, const void *buffer, size_t size);
+ssize_t fault_send(int fd, const void *buffer, size_t size, int flags);
+ssize_t fault_recv(int fd, void *buffer, size_t size, int flags);
+int fault_poll(struct pollfd *fds, nfds_t n, int timeout);
+int fault_clock_gettime(clockid_t clock, struct timespec *t);
+int fault_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result);
+
+#ifndef FAULT_C /* where the real ones are called */
+#define malloc        fault_malloc
+#define calloc        fault_calloc
+#define realloc       fault_realloc
+#define read          fault_read
+#define write         fault_write
+#define send          fault_send
+#define recv          fault_recv
+#define poll          fault_poll
+#define clock_gettime fault_clock_gettime
+#define getaddrinfo   fault_getaddrinfo
+#endif
+
+#endif
