@@ -1548,6 +1548,19 @@ def signal_before_the_run(t):
         t.equal((run.exit, run.stdout, run.stderr), (status, b"", ""), number.name)
 
 
+@case("SIGINT ignored from the start")
+def ignored_interrupt(t):
+    """As a shell has it for what it starts in the background: it stays ignored."""
+    with Server(*DEMO, "--latency", "20") as server:
+        tap = t.tap(server, start_date=START)
+        words = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *singer.COMMAND, *tap.arguments("--select", "iam_*")]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        head = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        run = tap.finish(process, head)
+        t.equal((run.exit, bool(run.of_type("RECORD"))), (0, True), "the run goes on to its end", run.stderr)
+
+
 def interrupt(tap, number, sign):
     """Sends the signal once the sign is seen on standard output."""
     with tap.start(*tap.arguments()) as process:

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ def _command():
 
 
 COMMAND = _command()
+# Started in the background by a shell, a test would hand an ignored SIGINT on to the tap, which leaves it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 WRAPPED = len(COMMAND) > 1  # by valgrind, qemu or the like: many times slower
 PATIENCE = 10 if WRAPPED else 1  # seconds in which a request that nothing hinders is through
 
