@@ -95,7 +95,7 @@ test-valgrind:
 # The program once more, with test/fault.c in libc's place where something can fail.
 FAULTS = -include test/fault.h
 
-$(B)test/tap-fault: json.c http.c singer.c streams.c tap.c $(HEADERS) contrib/roots.h schemas/schemas.h test/fault.h \
+$(B)test/tap-fault: json.c http.c singer.c streams.c tap.c $(HEADERS) contrib/roots.h schemas/schemas.h test/fault.h Makefile \
 		$(B)test/fault.o
 	$(LINK) $(FAULTS) -o $@ json.c http.c singer.c streams.c tap.c $(B)test/fault.o $(LDLIBS)
 $(B)test/fault.o: test/fault.c test/fault.h
@@ -118,9 +118,10 @@ $(B)test/httpcheck: test/httpcheck.c http.c http.h contrib/roots.h
 	$(LINK) -o $@ test/httpcheck.c $(LDLIBS)
 $(B)test/singer_test: test/singer_test.c test/check.h singer.c singer.h $(B)json.o
 	$(LINK) -o $@ test/singer_test.c $(B)json.o
-$(B)test/streams_test: test/streams_test.c test/fake_http.c test/check.h streams.c schemas/schemas.h $(B)json.o $(B)singer.o
+$(B)test/streams_test: test/streams_test.c test/fake_http.c test/fake_http.h test/check.h streams.c $(HEADERS) \
+		schemas/schemas.h $(B)json.o $(B)singer.o
 	$(LINK) -o $@ test/streams_test.c test/fake_http.c $(B)json.o $(B)singer.o
-$(B)test/tap_test: test/tap_test.c test/check.h tap.c $(HEADERS) $(B)json.o $(B)http.o $(B)singer.o $(B)streams.o
+$(B)test/tap_test: test/tap_test.c test/check.h tap.c $(HEADERS) Makefile $(B)json.o $(B)http.o $(B)singer.o $(B)streams.o
 	$(LINK) -o $@ test/tap_test.c $(B)json.o $(B)http.o $(B)singer.o $(B)streams.o $(LDLIBS)
 $(B)test/segmentd: test/segmentd.c
 	$(LINK) -o $@ test/segmentd.c $(LDLIBS)

@@ -47,13 +47,13 @@
 #include "http.h"
 #include "contrib/roots.h"
 
-/* What POSIX.1-2008 does not have.  getentropy is in POSIX.1-2024, and in these systems since long; it is declared here
- * because their headers hide it from a program that asks for the older standard.  Elsewhere /dev/urandom serves. */
+/* What POSIX.1-2008 does not have.  getentropy is in POSIX.1-2024, and in these systems since before 2020; it is declared
+ * here because their headers hide it from a program that asks for the older standard.  Elsewhere /dev/urandom serves. */
 #if defined __GLIBC__ && defined __GLIBC_PREREQ
 #if __GLIBC_PREREQ(2, 25)
 #define HAVE_GETENTROPY
 #endif
-#elif defined __linux__ || defined __APPLE__ || defined __FreeBSD__ || defined __NetBSD__ || defined __OpenBSD__
+#elif defined __linux__ || defined __APPLE__ || defined __FreeBSD__ || defined __OpenBSD__
 #define HAVE_GETENTROPY
 #endif
 #ifdef HAVE_GETENTROPY
@@ -381,7 +381,7 @@ static const char *url_parse(const char *text, struct url *u)
 /* ---- HTTP dates (RFC 9110 section 5.6.7) ---- */
 
 /* IMF-fixdate, RFC 850 and asctime; and, because servers send them too, RFC 5322 with a numeric zone and JavaScript's
- * "Tue Feb 16 2021 09:02:42 GMT+0000 (Coordinated Universal Time)".  They consist of the same words in another order,
+ * "Wed Mar 04 2026 17:20:05 GMT+0000 (Coordinated Universal Time)".  They consist of the same words in another order,
  * so words are read as they come; each may come once. */
 struct date {
 	int day, month, year; /* month from 0; -1: not seen */

@@ -46,7 +46,8 @@ struct http_notice {
 	int64_t wait_ms;
 };
 
-/* All strings are copied by http_open.  One with a control character or a byte beyond ASCII is refused. */
+/* Nothing is kept by pointer but stop, pause_ms, notice and ctx.  A control character or a byte beyond ASCII is refused in
+ * all strings but ca_file. */
 struct http_options {
 	const char *base_url; /* https://host[:port][/prefix]; http:// only if every address of host is loopback */
 	const char *token;    /* Authorization: Bearer; sent to this origin alone, never to a proxy */

@@ -335,6 +335,7 @@ struct parser {
 	unsigned depth, depth_limit;
 	char closing;           /* the innermost open container's closing bracket; NUL outside all */
 	const char *what, *bad; /* the first error, and where */
+	bool no_memory;
 };
 
 static const char *refuse(struct parser *s, const char *what, const char *where)
@@ -342,6 +343,12 @@ static const char *refuse(struct parser *s, const char *what, const char *where)
 	s->what = what;
 	s->bad = where;
 	return NULL;
+}
+
+static const char *no_memory(struct parser *s, const char *where)
+{
+	s->no_memory = true;
+	return refuse(s, "no memory for a document of this size", where);
 }
 
 static bool tape_grow(struct parser *s)
@@ -363,7 +370,7 @@ static inline const char *tape_add(struct parser *s, const char *at, size_t size
 	struct json_node *node;
 
 	if (s->count == s->capacity && !tape_grow(s))
-		return refuse(s, "no memory for a document of this size", at);
+		return no_memory(s, at);
 	node = &s->nodes[s->count++];
 	node->at = (uint32_t)(at - s->text);
 	node->size = (uint32_t)size;
@@ -537,6 +544,7 @@ static void error_locate(const struct parser *s, struct json_error *error)
 	const char *c, *line = s->text;
 
 	error->what = s->what;
+	error->no_memory = s->no_memory;
 	error->line = 1;
 	for (c = s->text; c < s->bad; c++)
 		if (*c == '\n') {
@@ -554,9 +562,9 @@ static const char *parse_begin(struct parser *s, size_t length)
 	if (length >= 3 && memcmp(s->text, "\xef\xbb\xbf", 3) == 0)
 		return refuse(s, "begins with a byte order mark", s->text);
 	s->end = s->text + length;
-	s->capacity = length / 8 + 16; /* API answers have 9 to 15 bytes of text a node */
+	s->capacity = length / 8 + 16; /* enough for the answers that were measured: none had less than 9 */
 	s->nodes = arena_take(s->arena, s->capacity, sizeof *s->nodes);
-	return s->nodes ? s->text : refuse(s, "no memory for a document of this size", s->text);
+	return s->nodes ? s->text : no_memory(s, s->text);
 }
 
 static bool parse_within(struct arena *arena, const char *text, size_t length, unsigned depth_limit, struct json *root,
@@ -871,6 +879,11 @@ static void put_char(struct json_out *out, char c)
 void json_reserve(struct json_out *out, size_t n)
 {
 	out_reserve(out, n);
+}
+
+void json_put_text(struct json_out *out, const char *text)
+{
+	json_put(out, str_of(text));
 }
 
 void json_put(struct json_out *out, struct str s)

@@ -77,6 +77,7 @@ enum json_type { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JS
 struct json_error {
 	const char *what;
 	size_t line, column;
+	bool no_memory; /* no fault of the text */
 };
 
 enum { JSON_DEPTH = 128 }; /* deeper nesting is refused */
@@ -116,7 +117,8 @@ struct json_out {
 };
 
 void json_reserve(struct json_out *, size_t); /* room for so many more bytes at once, where it is known beforehand */
-void json_put(struct json_out *, struct str); /* as it is */
+void json_put_text(struct json_out *, const char *);
+void json_put(struct json_out *, struct str);        /* as it is */
 void json_put_string(struct json_out *, struct str); /* UTF-8, quoted and escaped */
 void json_put_int64(struct json_out *, int64_t);
 /* Digits and escapes as sent, without the text's white space; indent: blanks a level, 0 for one compact line. */

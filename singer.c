@@ -172,9 +172,10 @@ void time_format(int64_t us, char out[TIME_SIZE])
 enum {
 	LOG_LINE = 2048,         /* bytes of a plain line, its end included */
 	LOG_TEXT = 2 * LOG_LINE, /* formatted before striking out, which makes it shorter */
-	SECRET_SHORT = 6,        /* a shorter secret is a part of too many words */
-	SECRET_BEGINNING = 8,    /* so many characters of a longer one are struck out as well */
-	SPELLING = 6,            /* the longest spelling of one character: \u0041 */
+	SECRETS = 32,
+	SECRET_SHORT = 6,     /* a shorter secret is a part of too many words */
+	SECRET_BEGINNING = 8, /* so many characters of a longer one are struck out as well */
+	SPELLING = 6,         /* the longest spelling of one character: \u0041 */
 	PROGRESS_WIDTH = 79
 };
 
@@ -184,8 +185,9 @@ static struct {
 	bool progress; /* standard error, a terminal, shows how far the run is */
 	bool holding;
 	struct json_out held; /* lines that wait */
-	const char *secret;
-} logger = {LOG_INFO, false, false, false, {NULL, 0, 0, false}, ""};
+	const char *secret[SECRETS];
+	size_t secrets;
+} logger = {.least = LOG_INFO};
 
 static const char *const level_upper[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
 static const char *const level_lower[] = {"debug", "info", "warning", "error", "critical"};
@@ -213,7 +215,10 @@ void log_hold(void)
 
 void log_secret(const char *secret)
 {
-	logger.secret = secret ? secret : "";
+	if (!secret)
+		logger.secrets = 0;
+	else if (*secret && logger.secrets < SECRETS)
+		logger.secret[logger.secrets++] = secret;
 }
 
 static bool is_word(char c)
@@ -247,26 +252,39 @@ static size_t spelling(const char *text, char c)
 
 /* Length of the secret at text, or 0.  Its beginning counts as well, if it is long enough to tell something: what a
  * message quotes may have been cut in the middle of the secret.  cut: so was this text, at its end. */
-static size_t secret_length(const char *text, bool cut)
+static size_t secret_length(const char *text, const char *secret, bool cut)
 {
 	const char *p = text, *c;
 
-	for (c = logger.secret; *c; c++) {
+	for (c = secret; *c; c++) {
 		size_t n = spelling(p, *c);
 		if (n == 0 && cut && p > text && strlen(p) < SPELLING)
 			return (size_t)(p - text) + strlen(p);
 		if (n == 0)
-			return c - logger.secret >= SECRET_BEGINNING ? (size_t)(p - text) : 0;
+			return c - secret >= SECRET_BEGINNING ? (size_t)(p - text) : 0;
 		p += n;
 	}
 	return (size_t)(p - text);
 }
 
-static bool is_struck(const char *text, const char *at, size_t length)
+static bool is_struck(const char *text, const char *at, size_t length, const char *secret)
 {
-	if (length == 0 || strlen(logger.secret) >= SECRET_SHORT)
+	if (length == 0 || strlen(secret) >= SECRET_SHORT)
 		return length > 0;
 	return !(at > text && is_word(at[-1])) && !is_word(at[length]);
+}
+
+/* Length of what is to be struck out at a place of the text, or 0. */
+static size_t struck_length(const char *text, const char *at, bool cut)
+{
+	size_t i, longest = 0;
+
+	for (i = 0; i < logger.secrets; i++) {
+		size_t n = secret_length(at, logger.secret[i], cut);
+		if (n > longest && is_struck(text, at, n, logger.secret[i]))
+			longest = n;
+	}
+	return longest;
 }
 
 /* Up to three asterisks in place of each secret: never longer than what they replace. */
@@ -275,8 +293,8 @@ static void strike_out(char *text, bool cut)
 	char *from = text, *to = text;
 
 	while (*from) {
-		size_t n = secret_length(from, cut), stars = n < 3 ? n : 3;
-		if (is_struck(text, from, n)) {
+		size_t n = struck_length(text, from, cut), stars = n < 3 ? n : 3;
+		if (n > 0) {
 			memset(to, '*', stars);
 			to += stars;
 			from += n;
@@ -313,10 +331,10 @@ static void line_write(const char *line, size_t length)
 	}
 }
 
-void log_release(bool write)
+void log_release(bool keep)
 {
 	logger.holding = false;
-	if (write)
+	if (keep)
 		line_write(logger.held.bytes, logger.held.length);
 	json_out_free(&logger.held);
 }
@@ -2063,11 +2081,6 @@ void selection_report(const struct selection *sel)
 
 enum { LINES_HELD = 64 << 10 };
 
-static void put(struct json_out *out, const char *text)
-{
-	json_put(out, str_of(text));
-}
-
 /* Stdout may have been made non-blocking by another process that shares it. */
 static bool wait_writable(int fd)
 {
@@ -2089,7 +2102,6 @@ static void write_out(struct singer *s)
 		else if (errno == EAGAIN || errno == EWOULDBLOCK ? !wait_writable(s->fd) : errno != EINTR)
 			s->write_errno = errno;
 	}
-	s->bytes += done;
 	s->out.length = 0;
 }
 
@@ -2120,16 +2132,16 @@ static void put_required(struct json_out *out, const struct field *f, struct jso
 	bool first = true;
 	struct json_each it;
 
-	put(out, "[");
+	json_put_text(out, "[");
 	for (it = json_each(names); json_next(&it);) {
 		const struct field *child = field_called(f, it.value);
 		if (child && !child->selected)
 			continue;
-		put(out, first ? "" : ",");
+		json_put_text(out, first ? "" : ",");
 		json_put_value(out, it.value, 0);
 		first = false;
 	}
-	put(out, "]");
+	json_put_text(out, "]");
 }
 
 /* Oldest catalogs select inside the schema; that is no part of a JSON Schema. */
@@ -2149,32 +2161,32 @@ static void put_schema(struct json_out *out, const struct field *f)
 		json_put_value(out, f->schema, 0);
 		return;
 	}
-	put(out, "{");
+	json_put_text(out, "{");
 	if (!f->parent && !json_get(f->schema, "type").node) {
-		put(out, "\"type\":\"object\"");
+		json_put_text(out, "\"type\":\"object\"");
 		first = false;
 	}
 	while (json_next(&it)) {
 		if (is_selection(it.key))
 			continue;
-		put(out, first ? "" : ",");
+		json_put_text(out, first ? "" : ",");
 		first = false;
 		json_put_value(out, it.key, 0);
-		put(out, ":");
+		json_put_text(out, ":");
 		if (f->items && json_equals(it.key, str_of("items"))) {
 			put_schema(out, f->items);
 		} else if (f->children && json_equals(it.key, str_of("properties"))) {
-			put(out, "{");
+			json_put_text(out, "{");
 			for (i = 0; i < f->count; i++) {
 				if (!f->children[i].selected)
 					continue;
-				put(out, first_child ? "" : ",");
+				json_put_text(out, first_child ? "" : ",");
 				first_child = false;
 				json_put_string(out, f->children[i].name);
-				put(out, ":");
+				json_put_text(out, ":");
 				put_schema(out, &f->children[i]);
 			}
-			put(out, "}");
+			json_put_text(out, "}");
 		} else if (f->children && json_equals(it.key, str_of("required")) &&
 			   json_type(it.value) == JSON_ARRAY) {
 			put_required(out, f, it.value);
@@ -2182,19 +2194,19 @@ static void put_schema(struct json_out *out, const struct field *f)
 			json_put_value(out, it.value, 0);
 		}
 	}
-	put(out, "}");
+	json_put_text(out, "}");
 }
 
 static void put_names(struct json_out *out, const struct str names[], size_t n)
 {
 	size_t i;
 
-	put(out, "[");
+	json_put_text(out, "[");
 	for (i = 0; i < n && names[i].n; i++) {
-		put(out, i ? "," : "");
+		json_put_text(out, i ? "," : "");
 		json_put_string(out, names[i]);
 	}
-	put(out, "]");
+	json_put_text(out, "]");
 }
 
 void singer_schema(struct singer *s, struct selection *sel)
@@ -2205,18 +2217,18 @@ void singer_schema(struct singer *s, struct selection *sel)
 	if (sel->started || s->write_errno)
 		return;
 	sel->started = true;
-	put(&s->out, "{\"type\":\"SCHEMA\",\"stream\":");
+	json_put_text(&s->out, "{\"type\":\"SCHEMA\",\"stream\":");
 	json_put_string(&s->out, sel->name);
-	put(&s->out, ",\"schema\":");
+	json_put_text(&s->out, ",\"schema\":");
 	put_schema(&s->out, sel->fields);
-	put(&s->out, ",\"key_properties\":");
+	json_put_text(&s->out, ",\"key_properties\":");
 	put_names(&s->out, sel->key, SINGER_KEYS);
 	if (sel->stream->replication_key && !sel->full_table) {
 		replication = str_of(sel->stream->replication_key);
-		put(&s->out, ",\"bookmark_properties\":");
+		json_put_text(&s->out, ",\"bookmark_properties\":");
 		put_names(&s->out, &replication, 1);
 	}
-	put(&s->out, "}\n");
+	json_put_text(&s->out, "}\n");
 	line_end(s, mark);
 }
 
@@ -2388,10 +2400,10 @@ void state_syncing(struct state *st, const char *stream)
 
 static void put_key(struct json_out *out, bool *first, struct str name)
 {
-	put(out, *first ? "" : ",");
+	json_put_text(out, *first ? "" : ",");
 	*first = false;
 	json_put_string(out, name);
-	put(out, ":");
+	json_put_text(out, ":");
 }
 
 /* Is this the member that counts of those with its name? */
@@ -2402,10 +2414,10 @@ static bool is_last(struct json object, const struct json_each *it, const char *
 
 static void put_as_read(struct json_out *out, bool *first, const struct json_each *it)
 {
-	put(out, *first ? "" : ",");
+	json_put_text(out, *first ? "" : ",");
 	*first = false;
 	json_put_value(out, it->key, 0);
-	put(out, ":");
+	json_put_text(out, ":");
 	json_put_value(out, it->value, 0);
 }
 
@@ -2418,14 +2430,14 @@ static void put_mark(struct json_out *out, const struct state_mark *mark, struct
 	bool first = true;
 
 	time_format(mark->us, time);
-	put(out, "{");
+	json_put_text(out, "{");
 	put_key(out, &first, str_of(key));
 	json_put_string(out, str_of(time));
 	while (it.object && json_next(&it))
 		if (!json_equals(it.key, str_of(key)) && !json_equals(it.key, str_of("replication_key")) &&
 		    !json_equals(it.key, str_of("replication_key_value")))
 			put_as_read(out, &first, &it);
-	put(out, "}");
+	json_put_text(out, "}");
 }
 
 /* The old bookmarks where they were, the raised in their place, new ones at the end. */
@@ -2435,7 +2447,7 @@ static void put_bookmarks(struct json_out *out, const struct state *st, struct j
 	struct json_each it;
 	bool first = true;
 
-	put(out, "{");
+	json_put_text(out, "{");
 	for (it = json_each(old); json_next(&it);) {
 		for (mark = st->mark; mark && !is_last(old, &it, mark->stream->name); mark = mark->next)
 			;
@@ -2451,7 +2463,7 @@ static void put_bookmarks(struct json_out *out, const struct state *st, struct j
 			put_key(out, &first, str_of(mark->stream->name));
 			put_mark(out, mark, json_get(old, mark->stream->name));
 		}
-	put(out, "}");
+	json_put_text(out, "}");
 }
 
 static void put_syncing(struct json_out *out, const struct state *st)
@@ -2459,7 +2471,7 @@ static void put_syncing(struct json_out *out, const struct state *st)
 	if (st->syncing.n)
 		json_put_string(out, st->syncing);
 	else
-		put(out, "null");
+		json_put_text(out, "null");
 }
 
 static void put_state(struct json_out *out, const struct state *st)
@@ -2468,7 +2480,7 @@ static void put_state(struct json_out *out, const struct state *st)
 	struct json_each it;
 	bool first = true;
 
-	put(out, "{");
+	json_put_text(out, "{");
 	for (it = json_each(st->old); json_next(&it);) {
 		if (is_last(st->old, &it, bookmarks)) {
 			put_key(out, &first, str_of(bookmarks));
@@ -2488,7 +2500,7 @@ static void put_state(struct json_out *out, const struct state *st)
 		put_key(out, &first, str_of(syncing));
 		put_syncing(out, st);
 	}
-	put(out, "}");
+	json_put_text(out, "}");
 }
 
 void singer_state(struct singer *s, const struct state *st)
@@ -2497,9 +2509,9 @@ void singer_state(struct singer *s, const struct state *st)
 
 	if (s->write_errno)
 		return;
-	put(&s->out, "{\"type\":\"STATE\",\"value\":");
+	json_put_text(&s->out, "{\"type\":\"STATE\",\"value\":");
 	put_state(&s->out, st);
-	put(&s->out, "}\n");
+	json_put_text(&s->out, "}\n");
 	if (line_end(s, mark))
 		write_out(s);
 }
@@ -2510,28 +2522,28 @@ void singer_state(struct singer *s, const struct state *st)
 
 static void put_flag(struct json_out *out, const char *name, bool value)
 {
-	put(out, ",\"");
-	put(out, name);
-	put(out, value ? "\":true" : "\":false");
+	json_put_text(out, ",\"");
+	json_put_text(out, name);
+	json_put_text(out, value ? "\":true" : "\":false");
 }
 
 static void put_strings(struct json_out *out, const char *const texts[], size_t n)
 {
 	size_t i;
 
-	put(out, "[");
+	json_put_text(out, "[");
 	for (i = 0; i < n; i++) {
-		put(out, i ? "," : "");
+		json_put_text(out, i ? "," : "");
 		json_put_string(out, str_of(texts[i]));
 	}
-	put(out, "]");
+	json_put_text(out, "]");
 }
 
 static void put_member(struct json_out *out, const char *name, const char *value)
 {
-	put(out, ",\"");
-	put(out, name);
-	put(out, "\":");
+	json_put_text(out, ",\"");
+	json_put_text(out, name);
+	json_put_text(out, "\":");
 	json_put_string(out, str_of(value));
 }
 
@@ -2539,9 +2551,9 @@ static void put_breadcrumb(struct json_out *out, const struct field *f)
 {
 	if (f->parent->parent) {
 		put_breadcrumb(out, f->parent);
-		put(out, ",");
+		json_put_text(out, ",");
 	}
-	put(out, "\"properties\",");
+	json_put_text(out, "\"properties\",");
 	json_put_string(out, f->name);
 }
 
@@ -2555,14 +2567,14 @@ static void put_fields_metadata(struct json_out *out, const struct selection *se
 		const struct field *f = &object->children[i];
 		bool top = !object->parent, automatic = top && is_automatic(sel->stream, f->name);
 
-		put(out, ",{\"breadcrumb\":[");
+		json_put_text(out, ",{\"breadcrumb\":[");
 		put_breadcrumb(out, f);
-		put(out, automatic ? "],\"metadata\":{\"inclusion\":\"automatic\""
-				   : "],\"metadata\":{\"inclusion\":\"available\"");
+		json_put_text(out, automatic ? "],\"metadata\":{\"inclusion\":\"automatic\""
+					     : "],\"metadata\":{\"inclusion\":\"available\"");
 		put_flag(out, "selected-by-default", true);
 		if (top && sel->by_rules && sel->selected)
 			put_flag(out, "selected", f->selected);
-		put(out, "}}");
+		json_put_text(out, "}}");
 		put_fields_metadata(out, sel, f);
 	}
 }
@@ -2571,19 +2583,19 @@ static void put_stream_metadata(struct json_out *out, const struct selection *se
 {
 	const struct singer_stream *stream = sel->stream;
 
-	put(out, "{\"breadcrumb\":[],\"metadata\":{\"inclusion\":\"available\"");
+	json_put_text(out, "{\"breadcrumb\":[],\"metadata\":{\"inclusion\":\"available\"");
 	if (sel->by_rules)
 		put_flag(out, "selected", sel->selected);
-	put(out, ",\"table-key-properties\":");
+	json_put_text(out, ",\"table-key-properties\":");
 	put_strings(out, stream->key, key_count(stream->key));
 	put_member(out, "forced-replication-method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
 	if (stream->replication_key) {
-		put(out, ",\"valid-replication-keys\":");
+		json_put_text(out, ",\"valid-replication-keys\":");
 		put_strings(out, &stream->replication_key, 1);
 	}
 	if (stream->parent)
 		put_member(out, "parent-tap-stream-id", stream->parent);
-	put(out, "}}");
+	json_put_text(out, "}}");
 }
 
 /* "schema" stands before "metadata", the order in which Meltano walks through it. */
@@ -2591,20 +2603,20 @@ static void put_entry(struct json_out *out, const struct selection *sel)
 {
 	const struct singer_stream *stream = sel->stream;
 
-	put(out, "{\"tap_stream_id\":");
+	json_put_text(out, "{\"tap_stream_id\":");
 	json_put_string(out, str_of(stream->name));
 	put_member(out, "stream", stream->name);
-	put(out, ",\"key_properties\":");
+	json_put_text(out, ",\"key_properties\":");
 	put_strings(out, stream->key, key_count(stream->key));
 	put_member(out, "replication_method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
 	if (stream->replication_key)
 		put_member(out, "replication_key", stream->replication_key);
-	put(out, ",\"schema\":");
+	json_put_text(out, ",\"schema\":");
 	json_put_value(out, sel->schema, 0);
-	put(out, ",\"metadata\":[");
+	json_put_text(out, ",\"metadata\":[");
 	put_stream_metadata(out, sel);
 	put_fields_metadata(out, sel, sel->fields);
-	put(out, "]}");
+	json_put_text(out, "]}");
 }
 
 enum { CATALOG_SIZE = 1 << 18 }; /* bytes, about: with its indentation, which is half of it */
@@ -2621,17 +2633,17 @@ void singer_catalog(struct singer *s, const struct selection sel[], size_t n)
 		return;
 	json_reserve(&compact, CATALOG_SIZE / 2);
 	json_reserve(&s->out, CATALOG_SIZE);
-	put(&compact, "{\"streams\":[");
+	json_put_text(&compact, "{\"streams\":[");
 	for (i = 0; i < n; i++) {
-		put(&compact, i ? "," : "");
+		json_put_text(&compact, i ? "," : "");
 		put_entry(&compact, &sel[i]);
 	}
-	put(&compact, "]}");
+	json_put_text(&compact, "]}");
 	if (!compact.failed && json_parse(&arena, compact.bytes, compact.length, &document, &problem))
 		json_put_value(&s->out, document, 2);
 	else
 		s->out.failed = true;
-	put(&s->out, "\n");
+	json_put_text(&s->out, "\n");
 	line_end(s, mark);
 	arena_free(&arena);
 	json_out_free(&compact);

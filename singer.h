@@ -1,5 +1,5 @@
 /* singer.h - the Singer protocol: time, log, selection, records, messages, state.
- * In discovery and sync the only writer of standard output.  Knows nothing of HTTP and of endpoints.
+ * It alone writes catalog and messages to standard output.  Knows nothing of HTTP and of endpoints.
  * The protocol: https://github.com/singer-io/getting-started/tree/master/docs (SPEC.md, DISCOVERY_MODE.md, SYNC_MODE.md,
  * CONFIG_AND_STATE.md); where it is silent, what singer-python, the Meltano SDK and the targets do. */
 #ifndef SINGER_H
@@ -36,14 +36,15 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_CRITICAL };
  * Before the first call: LOG_INFO, plain. */
 void log_setup(enum log_level least, bool structured);
 
-/* What no line may show, as it is, percent-encoded or escaped for JSON; kept by pointer; NULL or "": nothing.  One of
- * less than six characters is struck out as a word of its own only, or it would take every line apart. */
+/* What no line may show, as it is, percent-encoded or escaped for JSON; kept by pointer.  Each call
+ * adds one, "" none; NULL forgets all.  One of less than six characters is struck out as a word of its own only, or it
+ * would take every line apart. */
 void log_secret(const char *);
 void log_line(enum log_level, const char *format, ...);
 
 /* Lines from here on wait, until it is known whether an error makes them needless: then they are written, or dropped. */
 void log_hold(void);
-void log_release(bool write);
+void log_release(bool keep);
 
 /* For a person who watches: where standard error is a terminal, text that stays until the next one or the next line.
  * Nowhere else, and not at a level above LOG_INFO. */
@@ -100,8 +101,8 @@ struct singer {
 	int fd; /* left as it is: never made non-blocking, and waited for if it is */
 	struct json_out out;
 	int write_errno;
-	uint64_t records, bytes; /* RECORDs made; bytes that left */
-	int64_t extracted_us;    /* of the last RECORD, and how its line ended */
+	uint64_t records;     /* RECORDs made */
+	int64_t extracted_us; /* of the last RECORD, and how its line ended */
 	char tail[SINGER_TAIL];
 };
 

@@ -1,3 +1,4 @@
+/* streams.c - the streams of the Segment Public API as a table, the plan of a run, and the walk over it. */
 #include "streams.h"
 
 #include <stdarg.h>
@@ -13,7 +14,7 @@
 #define BETA  "application/vnd.segment.v1beta+json"
 #define ALPHA "application/vnd.segment.v1alpha+json"
 
-/* The settle times are our choice: the API promises nothing about when a day's counters stop growing. */
+/* How long rows are taken to be on their way.  A cautious guess: when a counter is final is documented nowhere. */
 enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600 };
 
 #define NAMED(stream) .name = #stream, .schema = schema_##stream, .schema_length = sizeof schema_##stream
@@ -243,12 +244,12 @@ static const char *date_text(int64_t us, int length, char text[TIME_SIZE])
 
 /* Implementation notes.
  *
- * The plan is the sequence of all jobs of a run, in output order: the order of the streams, within a stream the order
- * of its windows (months, days, spans; a list is one window), within a window the order of the parents.  plan_next
- * yields one job after the other.  It does no I/O and allocates nothing: it follows from the table, the selection, the
- * state, the options and the parents read so far, never from the order in which answers came.
+ * Jobs are yielded in the order in which their rows are to be written: stream by stream, a stream by its windows
+ * (months, days, spans; a list is one window), a window by parents.  plan_next computes each from the table, the
+ * selection, the state, the options and the parents read so far, and from nothing else: it neither allocates nor
+ * waits, and it cannot tell which answer came first.
  *
- * A barrier: while the parents of the next job are still being read, plan_next has nothing yet.  It never yields a
+ * A barrier: a job whose parents are not all read can't be yielded yet.  It never yields a
  * later stream's job first, for that would be another order.  Since a parent stream stands before its children, the
  * job that ends the barrier is always ahead of it and under way.
  *
@@ -282,8 +283,8 @@ struct plan {
 	uint64_t rank;
 };
 
-/* A first request and what follows it by cursor.  When its second page is asked for, the plan has moved on: a job
- * carries all that its requests need. */
+/* The pages of one list, month, day of a destination, or span.  The plan is elsewhere by the time that the second page is
+ * asked for, so whatever its requests need is kept here. */
 struct job {
 	/* What plan_next says of it. */
 	size_t stream;
@@ -431,7 +432,7 @@ static void plan_job(struct plan *p, const struct entry *e, struct job *j)
 	}
 }
 
-/* The next job.  false at the end of the plan, and while the parents of the next job are not all known. */
+/* false: there is no further job, or (see the barrier) none yet. */
 static bool plan_next(struct plan *p, struct job *j)
 {
 	for (; p->at < p->entries; p->at++, p->opened = false) {
@@ -452,11 +453,6 @@ static bool plan_next(struct plan *p, struct job *j)
 }
 
 /* ---- Paths ---- */
-
-static void put_text(struct json_out *out, const char *text)
-{
-	json_put(out, str_of(text));
-}
 
 static bool is_unreserved(char c)
 {
@@ -548,12 +544,12 @@ static void job_path(struct json_out *out, const struct job *j, const struct par
 {
 	put_path(out, j, parents);
 	if (j->page_rows) {
-		put_text(out, strchr(streams[j->stream].path, '?') ? "&" : "?");
-		put_text(out, "pagination.count=");
+		json_put_text(out, strchr(streams[j->stream].path, '?') ? "&" : "?");
+		json_put_text(out, "pagination.count=");
 		json_put_int64(out, j->page_rows);
 	}
 	if (j->cursor.length) {
-		put_text(out, "&pagination.cursor=");
+		json_put_text(out, "&pagination.cursor=");
 		put_encoded(out, (struct str){j->cursor.bytes, j->cursor.length});
 	}
 	json_put(out, (struct str){"", 1});
@@ -617,31 +613,40 @@ static int cut(struct str s, int most)
 	return s.n < (size_t)most ? (int)s.n : most;
 }
 
+enum { API_ERROR_LIMIT = 1 << 20 }; /* bytes of tape: an error is short, or of no interest */
+
+/* The first of an error answer's "errors", absent if the body holds none. */
+static struct json api_error(struct arena *arena, const char *body, size_t length)
+{
+	struct json root = {NULL, NULL};
+	struct json_error bad;
+	struct json_each errors;
+
+	json_parse(arena, body, length, &root, &bad);
+	errors = json_each(json_get(root, "errors"));
+	json_next(&errors);
+	return errors.value;
+}
+
 /* What the API itself says of an error, where it does: " (message; type; field F)". */
 static void text_add_api_error(struct text *t, const struct http_response *a)
 {
 	static const struct {
 		const char *member, *label;
 	} parts[] = {{"message", ""}, {"type", ""}, {"field", "field "}};
-	struct arena arena = {.limit = 1 << 20};
+	struct arena arena = {.limit = API_ERROR_LIMIT};
+	struct json error = api_error(&arena, a->body, a->length);
 	const char *before = " (";
-	struct json_error bad;
-	struct json_each errors;
-	struct json root;
 	struct str said;
 	size_t i;
 
-	if (json_parse(&arena, a->body, a->length, &root, &bad)) {
-		errors = json_each(json_get(root, "errors"));
-		json_next(&errors);
-		for (i = 0; i < sizeof parts / sizeof *parts; i++)
-			if (json_string(json_get(errors.value, parts[i].member), &arena, &said) && said.n) {
-				text_add(t, "%s%s%.*s", before, parts[i].label, cut(said, 200), said.s);
-				before = "; ";
-			}
-		if (*before == ';')
-			text_add(t, ")");
-	}
+	for (i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (json_string(json_get(error, parts[i].member), &arena, &said) && said.n) {
+			text_add(t, "%s%s%.*s", before, parts[i].label, cut(said, 200), said.s);
+			before = "; ";
+		}
+	if (*before == ';')
+		text_add(t, ")");
 	arena_free(&arena);
 }
 
@@ -709,14 +714,14 @@ static const char *page_misshape(const struct stream *s, struct page *p, struct 
 /* Parses a 200's body and looks it over. */
 static void page_read(struct page *p, const struct stream *s)
 {
-	struct json_error bad = {"", 0, 0};
+	struct json_error bad = {.what = ""};
 	const char *wrong;
 	struct json root;
 
 	p->tape.limit = PAGE_TAPE_LIMIT;
 	if (!json_parse(&p->tape, p->answer->body, p->answer->length, &root, &bad)) {
 		/* No memory is no fault of the answer's, but a tape beyond its limit is. */
-		p->no_memory = strncmp(bad.what, "no memory", 9) == 0 && p->tape.held < PAGE_TAPE_LIMIT / 4;
+		p->no_memory = bad.no_memory && p->tape.held < PAGE_TAPE_LIMIT / 4;
 		snprintf(p->wrong, sizeof p->wrong, "no JSON, line %zu, column %zu: %s", bad.line, bad.column,
 			 bad.what);
 		return;
@@ -760,8 +765,6 @@ struct tally {
 	int64_t counted_us;       /* ... and when that was; 0: no answer yet */
 };
 
-enum token { TOKEN_UNTRIED, TOKEN_WORKS };
-
 struct run {
 	struct http *http;
 	struct singer *singer;
@@ -771,11 +774,11 @@ struct run {
 	struct plan plan;
 	struct tally tally[STREAMS];
 	struct sync_totals totals;
-	struct job *front, **window_end; /* jobs planned and not closed, in plan order */
-	unsigned asked;                  /* pages asked for and not yet here */
-	size_t held;                     /* bytes of pages here and not yet consumed */
+	struct job *front, **queue_end; /* jobs planned and not closed, in plan order */
+	unsigned asked;                 /* pages asked for and not yet here */
+	size_t held;                    /* bytes of pages here and not yet consumed */
 	struct http_request *token_probe;
-	enum token token;
+	bool token_works;
 	unsigned page_rows_limit; /* found out by a refusal; 0: none met */
 	bool shrink_told, partly, no_memory;
 	struct arena scratch; /* of one row */
@@ -917,9 +920,9 @@ static void gap_add(struct tally *t, int64_t from, int64_t to)
 	t->gap = true;
 }
 
-/* Refused months are a gap where that can be no loss: the month before since, which is read only for what a billing
- * period may have left in it; and, without a bookmark, the months before the first good one (the workspace didn't exist
- * yet, say).  If there is no good month at all, something else is wrong. */
+/* A refused month is passed over where nothing can be missed by it: the month before since is looked into only for what a
+ * billing period may have left there; and without a bookmark, a workspace may be younger than start_date, so months may
+ * be refused up to the first good one.  If there is none at all, something else is wrong. */
 static enum step month_refused(struct run *r, const struct job *j, const struct page *p)
 {
 	const struct since *since = &r->plan.since[j->stream];
@@ -994,7 +997,7 @@ static enum step answer_judge(struct run *r, const struct job *j, const struct p
 
 static bool token_in_doubt(const struct run *r, const struct page *p)
 {
-	return page_is(p, 401) && r->token == TOKEN_UNTRIED;
+	return page_is(p, 401) && !r->token_works;
 }
 
 static enum step token_ask(struct run *r)
@@ -1018,7 +1021,7 @@ static enum step token_judge(struct run *r)
 		text_add(&what, "; check api_token, and that region is the workspace's");
 		step = run_ends("the API refuses the token", what.s);
 	}
-	r->token = TOKEN_WORKS;
+	r->token_works = step == STEP_ON;
 	http_release(r->http, r->token_probe);
 	r->token_probe = NULL;
 	return step;
@@ -1028,7 +1031,7 @@ static enum step token_judge(struct run *r)
 
 /* What the table adds to the rows of a job. */
 struct extras {
-	struct singer_extra extra[2];
+	struct singer_extra extra[STREAM_EXTRAS];
 	size_t n;
 	char from[TIME_SIZE];
 };
@@ -1038,7 +1041,7 @@ static void extras_make(struct extras *x, const struct job *j, const struct pare
 	const struct stream *s = &streams[j->stream];
 
 	time_format(j->from, x->from);
-	for (x->n = 0; x->n < 2 && s->add[x->n].field; x->n++) {
+	for (x->n = 0; x->n < STREAM_EXTRAS && s->add[x->n].field; x->n++) {
 		const char *value = s->add[x->n].value;
 		int field = parent_field_named((struct str){value + 1, strlen(value) - 2});
 		x->extra[x->n].field = s->add[x->n].field;
@@ -1177,7 +1180,7 @@ static int64_t bookmark_limit(const struct run *r, const struct job *j)
 	return day_start(settled);
 }
 
-/* All rows of a month, a day over all parents, or a span are out. */
+/* The last job of a window is over, and with it all rows of the window. */
 static enum step window_close(struct run *r, const struct job *j)
 {
 	const struct singer_stream *s = &streams[j->stream].singer;
@@ -1464,7 +1467,7 @@ static void job_release(struct run *r, struct job *j)
  * Room: at most opt->connections pages are asked for and not yet here, and no further ones while more than opt->hold
  * bytes are held.  The front job may always ask, so that the walk goes on; it asks first, for the others wait for it. */
 
-static struct job *window_append(struct run *r)
+static struct job *queue_append(struct run *r)
 {
 	struct job planned, *j;
 
@@ -1478,19 +1481,19 @@ static struct job *window_append(struct run *r)
 	*j = planned;
 	j->want = !j->empty;
 	j->held_end = &j->held;
-	*r->window_end = j;
-	r->window_end = &j->next;
+	*r->queue_end = j;
+	r->queue_end = &j->next;
 	return j;
 }
 
 /* Unlinks and frees the job that *link points to. */
-static void window_remove(struct run *r, struct job **link)
+static void queue_remove(struct run *r, struct job **link)
 {
 	struct job *j = *link;
 
 	*link = j->next;
 	if (!*link)
-		r->window_end = link;
+		r->queue_end = link;
 	job_release(r, j);
 }
 
@@ -1501,7 +1504,7 @@ static struct job *next_to_ask(struct run *r)
 	for (j = r->front; j; j = j->next)
 		if (j->want)
 			return j;
-	while ((j = window_append(r)))
+	while ((j = queue_append(r)))
 		if (j->want)
 			return j;
 	return NULL;
@@ -1595,7 +1598,7 @@ static enum step job_end(struct run *r, struct job *j)
 	if (step == STEP_ON && j->last)
 		step = stream_end(r, j);
 	if (step == STEP_ON)
-		window_remove(r, &r->front);
+		queue_remove(r, &r->front);
 	return step;
 }
 
@@ -1627,7 +1630,7 @@ static void stream_drop(struct run *r, size_t stream)
 
 	while (*link)
 		if ((*link)->stream == stream)
-			window_remove(r, link);
+			queue_remove(r, link);
 		else
 			link = &(*link)->next;
 	for (i = 0; i < r->plan.entries; i++)
@@ -1649,7 +1652,7 @@ static enum sync_result walk_plan(struct run *r)
 		size_t stream;
 		if (run_stopped(r))
 			return SYNC_STOPPED;
-		if (!r->front && !window_append(r))
+		if (!r->front && !queue_append(r))
 			break;
 		stream = r->front->stream;
 		step = job_waits(r, r->front) ? receive(r) : advance(r, r->front);
@@ -1672,7 +1675,7 @@ static void run_init(struct run *r, const struct sync_options *opt)
 	size_t i;
 
 	r->opt = r->plan.opt = opt;
-	r->window_end = &r->front;
+	r->queue_end = &r->front;
 	for (i = 0; i < STREAMS; i++)
 		r->plan.since[i].us = opt->start_us;
 }
@@ -1682,7 +1685,7 @@ static void run_free(struct run *r)
 	size_t i;
 
 	while (r->front)
-		window_remove(r, &r->front);
+		queue_remove(r, &r->front);
 	for (i = 0; i < STREAMS; i++)
 		json_out_free(&r->plan.parents[i].packed);
 	http_release(r->http, r->token_probe);
@@ -1771,8 +1774,8 @@ static bool probe_ask(struct run *r, const struct entry *e)
 	j->held_end = &j->held;
 	j->parent = plan_first_parent(&r->plan, e->stream);
 	j->empty = parents && j->parent == parents->packed.length;
-	*r->window_end = j;
-	r->window_end = &j->next;
+	*r->queue_end = j;
+	r->queue_end = &j->next;
 	return j->empty || page_ask(r, j);
 }
 
@@ -1924,7 +1927,7 @@ static const struct job *probe_of(const struct run *r, size_t stream)
 enum sync_result streams_probe(struct http *http, struct singer *singer, struct selection sel[STREAMS],
 			       struct probe probes[STREAMS], const struct sync_options *opt)
 {
-	struct run r = {.http = http, .singer = singer, .sel = sel, .page_rows_limit = 1};
+	struct run r = {.http = http, .singer = singer, .sel = sel, .page_rows_limit = 1 /* a row tells enough */};
 	enum step step;
 	size_t i;
 
@@ -1961,17 +1964,10 @@ static int64_t milliseconds(struct json number, struct arena *arena)
 
 int64_t segment_pause_ms(const char *body, size_t length)
 {
-	struct arena arena = {.limit = 1 << 20};
-	struct json_error bad;
-	struct json root;
-	struct json_each errors;
-	int64_t ms = -1;
+	struct arena arena = {.limit = API_ERROR_LIMIT};
+	struct json data = json_get(api_error(&arena, body, length), "data");
+	int64_t ms = milliseconds(json_get(data, "msBeforeNext"), &arena);
 
-	if (json_parse(&arena, body, length, &root, &bad)) {
-		errors = json_each(json_get(root, "errors"));
-		if (json_next(&errors))
-			ms = milliseconds(json_get(json_get(errors.value, "data"), "msBeforeNext"), &arena);
-	}
 	arena_free(&arena);
 	return ms;
 }

@@ -14,6 +14,8 @@ enum walk {
 	WALK_SPANS    /* one job a span of 30 days; bookmark after each */
 };
 
+enum { STREAM_EXTRAS = 2 }; /* most fields put into each row */
+
 /* In path and add, {name} stands for a field of the parent (percent-encoded in path), {from} {to} {month} for the
  * job's time. */
 struct stream {
@@ -27,7 +29,7 @@ struct stream {
 	int32_t settle_s;   /* a bookmark stays this far behind now: younger rows may change or turn up */
 	struct {
 		const char *field, *value;
-	} add[2]; /* fields put into each row */
+	} add[STREAM_EXTRAS];
 };
 
 enum { STREAMS = 18 };

@@ -656,57 +656,52 @@ static const char *json_type_name(enum value_type type)
 	return type == TYPE_INTEGER ? "integer" : type == TYPE_BOOL ? "boolean" : "string";
 }
 
-static void put_text(struct json_out *out, const char *text)
-{
-	json_put(out, str_of(text));
-}
-
 /* A member of a JSON object whose value is a string; more: another one follows. */
 static void put_member(struct json_out *out, const char *name, const char *value, bool more)
 {
 	json_put_string(out, str_of(name));
-	put_text(out, ":");
+	json_put_text(out, ":");
 	json_put_string(out, str_of(value));
-	put_text(out, more ? "," : "");
+	json_put_text(out, more ? "," : "");
 }
 
 static void put_setting(struct json_out *out, const struct config_key *k)
 {
 	json_put_string(out, str_of(k->name));
-	put_text(out, ":{\"type\":[");
+	json_put_text(out, ":{\"type\":[");
 	json_put_string(out, str_of(json_type_name(k->type)));
-	put_text(out, k->required ? "]," : ",\"null\"],");
+	json_put_text(out, k->required ? "]," : ",\"null\"],");
 	if (k->type == TYPE_TIME)
 		put_member(out, "format", "date-time", true);
 	if (k->type == TYPE_SECRET)
-		put_text(out, "\"secret\":true,\"writeOnly\":true,");
+		json_put_text(out, "\"secret\":true,\"writeOnly\":true,");
 	if (k->fallback && (k->type == TYPE_INTEGER || k->type == TYPE_BOOL)) {
-		put_text(out, "\"default\":");
-		put_text(out, k->fallback);
-		put_text(out, ",");
+		json_put_text(out, "\"default\":");
+		json_put_text(out, k->fallback);
+		json_put_text(out, ",");
 	} else if (k->fallback) {
 		put_member(out, "default", k->fallback, true);
 	}
 	put_member(out, "description", k->help, false);
-	put_text(out, "}");
+	json_put_text(out, "}");
 }
 
 static void put_settings(struct json_out *out)
 {
 	size_t i, required = 0;
 
-	put_text(out, "{\"type\":\"object\",\"properties\":{");
+	json_put_text(out, "{\"type\":\"object\",\"properties\":{");
 	for (i = 0; i < KEYS; i++) {
-		put_text(out, i ? "," : "");
+		json_put_text(out, i ? "," : "");
 		put_setting(out, &config_table[i]);
 	}
-	put_text(out, "},\"required\":[");
+	json_put_text(out, "},\"required\":[");
 	for (i = 0; i < KEYS; i++)
 		if (config_table[i].required) {
-			put_text(out, required++ ? "," : "");
+			json_put_text(out, required++ ? "," : "");
 			json_put_string(out, str_of(config_table[i].name));
 		}
-	put_text(out, "]}");
+	json_put_text(out, "]}");
 }
 
 /* The members that the Meltano SDK's own taps print, in its order. */
@@ -717,23 +712,23 @@ static void about_json(struct tap *tap, struct json_out *out)
 	struct json document;
 	size_t i;
 
-	put_text(&compact, "{");
+	json_put_text(&compact, "{");
 	put_member(&compact, "name", "tap-segment", true);
 	put_member(&compact, "description", description, true);
 	put_member(&compact, "version", VERSION, true);
-	put_text(&compact, "\"sdk_version\":null,\"supported_python_versions\":null,\"capabilities\":[");
+	json_put_text(&compact, "\"sdk_version\":null,\"supported_python_versions\":null,\"capabilities\":[");
 	for (i = 0; i < CAPABILITIES; i++) {
-		put_text(&compact, i ? "," : "");
+		json_put_text(&compact, i ? "," : "");
 		json_put_string(&compact, str_of(capabilities[i]));
 	}
-	put_text(&compact, "],\"settings\":");
+	json_put_text(&compact, "],\"settings\":");
 	put_settings(&compact);
-	put_text(&compact, "}");
+	json_put_text(&compact, "}");
 	if (!compact.failed && json_parse(&tap->arena, compact.bytes, compact.length, &document, &unused))
 		json_put_value(out, document, 2);
 	else
 		out->failed = true;
-	put_text(out, "\n");
+	json_put_text(out, "\n");
 	json_out_free(&compact);
 }
 
@@ -741,25 +736,25 @@ static void about_text(struct json_out *out)
 {
 	size_t i;
 
-	put_text(out, "Name: tap-segment\nDescription: ");
-	put_text(out, description);
-	put_text(out, "\nVersion: " VERSION "\nCapabilities:");
+	json_put_text(out, "Name: tap-segment\nDescription: ");
+	json_put_text(out, description);
+	json_put_text(out, "\nVersion: " VERSION "\nCapabilities:");
 	for (i = 0; i < CAPABILITIES; i++) {
-		put_text(out, i ? ", " : " ");
-		put_text(out, capabilities[i]);
+		json_put_text(out, i ? ", " : " ");
+		json_put_text(out, capabilities[i]);
 	}
-	put_text(out, "\nSettings:\n");
+	json_put_text(out, "\nSettings:\n");
 	for (i = 0; i < KEYS; i++) {
 		const struct config_key *k = &config_table[i];
-		put_text(out, "  ");
-		put_text(out, k->name);
-		put_text(out, k->required ? " (required): " : ": ");
-		put_text(out, k->help);
+		json_put_text(out, "  ");
+		json_put_text(out, k->name);
+		json_put_text(out, k->required ? " (required): " : ": ");
+		json_put_text(out, k->help);
 		if (k->fallback) {
-			put_text(out, "; default ");
-			put_text(out, k->fallback);
+			json_put_text(out, "; default ");
+			json_put_text(out, k->fallback);
 		}
-		put_text(out, "\n");
+		json_put_text(out, "\n");
 	}
 }
 
@@ -768,8 +763,8 @@ static void put_names(struct json_out *out, const char *const names[SINGER_KEYS]
 	size_t i;
 
 	for (i = 0; i < SINGER_KEYS && names[i]; i++) {
-		put_text(out, i ? ", " : "");
-		put_text(out, names[i]);
+		json_put_text(out, i ? ", " : "");
+		json_put_text(out, names[i]);
 	}
 }
 
@@ -785,50 +780,52 @@ static bool same_names(const char *const a[SINGER_KEYS], const char *const b[SIN
 
 static void about_stream(struct json_out *out, const struct singer_stream *s)
 {
-	put_text(out, "| ");
-	put_text(out, s->name);
-	put_text(out, s->replication_key ? " | incremental | " : " | full table | ");
-	put_text(out, s->parent ? s->parent : "");
-	put_text(out, " | ");
+	json_put_text(out, "| ");
+	json_put_text(out, s->name);
+	json_put_text(out, s->replication_key ? " | incremental | " : " | full table | ");
+	json_put_text(out, s->parent ? s->parent : "");
+	json_put_text(out, " | ");
 	put_names(out, s->key);
-	put_text(out, " | ");
+	json_put_text(out, " | ");
 	if (same_names(s->key, s->unique_key)) {
-		put_text(out, "every row");
+		json_put_text(out, "every row");
 	} else {
-		put_text(out, "one row per ");
+		json_put_text(out, "one row per ");
 		put_names(out, s->key);
 	}
-	put_text(out, " | ");
+	json_put_text(out, " | ");
 	put_names(out, s->unique_key);
-	put_text(out, " |\n");
+	json_put_text(out, " |\n");
 }
 
 static void about_markdown(struct json_out *out)
 {
 	size_t i;
 
-	put_text(out, "# `tap-segment`\n\n");
-	put_text(out, description);
-	put_text(out, "\n\n## Capabilities\n\n");
+	json_put_text(out, "# `tap-segment`\n\n");
+	json_put_text(out, description);
+	json_put_text(out, "\n\n## Capabilities\n\n");
 	for (i = 0; i < CAPABILITIES; i++) {
-		put_text(out, "* `");
-		put_text(out, capabilities[i]);
-		put_text(out, "`\n");
+		json_put_text(out, "* `");
+		json_put_text(out, capabilities[i]);
+		json_put_text(out, "`\n");
 	}
-	put_text(out, "\n## Settings\n\n| Setting | Required | Default | Description |\n| --- | --- | --- | --- |\n");
+	json_put_text(out,
+		      "\n## Settings\n\n| Setting | Required | Default | Description |\n| --- | --- | --- | --- |\n");
 	for (i = 0; i < KEYS; i++) {
 		const struct config_key *k = &config_table[i];
-		put_text(out, "| ");
-		put_text(out, k->name);
-		put_text(out, k->required ? " | yes | " : " | no | ");
-		put_text(out, k->fallback ? k->fallback : "");
-		put_text(out, " | ");
-		put_text(out, k->help);
-		put_text(out, " |\n");
+		json_put_text(out, "| ");
+		json_put_text(out, k->name);
+		json_put_text(out, k->required ? " | yes | " : " | no | ");
+		json_put_text(out, k->fallback ? k->fallback : "");
+		json_put_text(out, " | ");
+		json_put_text(out, k->help);
+		json_put_text(out, " |\n");
 	}
-	put_text(out,
-		 "\n## Streams\n\n| Stream | Method | Parent | Key | An upserting target keeps | With `unique_keys` |\n"
-		 "| --- | --- | --- | --- | --- | --- |\n");
+	json_put_text(
+		out,
+		"\n## Streams\n\n| Stream | Method | Parent | Key | An upserting target keeps | With `unique_keys` |\n"
+		"| --- | --- | --- | --- | --- | --- |\n");
 	for (i = 0; i < STREAMS; i++)
 		about_stream(out, &streams[i].singer);
 }
@@ -1068,10 +1065,11 @@ static bool prepare_sync(struct tap *tap)
 	return true;
 }
 
-static bool prepare_client(struct tap *tap, struct http **http)
+/* All that must be in order before anything is sent or written.  http: NULL if nothing is to be sent. */
+static bool prepare(struct tap *tap, struct http **http)
 {
 	log_hold();
-	if (!read_config(tap) || !prepare_sync(tap) || !(*http = open_client(tap)))
+	if (!read_config(tap) || !prepare_sync(tap) || (http && !(*http = open_client(tap))))
 		return false;
 	warn_of_config(tap);
 	log_release(true);
@@ -1084,11 +1082,11 @@ static void log_access(const struct tap *tap, const struct probe probes[STREAMS]
 		[ACCESS_UNTRIED] = "not tried", [ACCESS_YES] = "yes", [ACCESS_NO] = "no", [ACCESS_ERROR] = "error"};
 	size_t i;
 
-	log_line(LOG_INFO, "%-38s %-9s %s", "stream", "access", "first row's key, or why not");
+	log_line(LOG_INFO, "%-38s %-9s %-6s %s", "stream", "access", "status", "first row's key, or why not");
 	for (i = 0; i < STREAMS; i++)
 		if (tap->selection[i].selected)
-			log_line(LOG_INFO, "%-38s %-9s %s", streams[i].singer.name, words[probes[i].access],
-				 probes[i].text);
+			log_line(LOG_INFO, "%-38s %-9s %-6d %s", streams[i].singer.name, words[probes[i].access],
+				 probes[i].status, probes[i].text);
 }
 
 /* --test=schema: what a sync would send as SCHEMA, without a request. */
@@ -1096,11 +1094,8 @@ static int test_schemas(struct tap *tap)
 {
 	size_t i;
 
-	log_hold();
-	if (!read_config(tap) || !prepare_sync(tap))
+	if (!prepare(tap, NULL))
 		return usage_error(tap);
-	warn_of_config(tap);
-	log_release(true);
 	for (i = 0; i < STREAMS; i++)
 		if (tap->selection[i].selected)
 			singer_schema(&tap->singer, &tap->selection[i]);
@@ -1117,7 +1112,7 @@ static int mode_test(struct tap *tap)
 
 	if (strcmp(tap->options.test, "schema") == 0)
 		return test_schemas(tap);
-	if (!prepare_client(tap, &http))
+	if (!prepare(tap, &http))
 		return usage_error(tap);
 	options = sync_options(&tap->config);
 	result = streams_probe(http, &tap->singer, tap->selection, probes, &options);
@@ -1137,7 +1132,7 @@ static int mode_sync(struct tap *tap)
 	int64_t begin = clock_us(CLOCK_MONOTONIC);
 	int status;
 
-	if (!prepare_client(tap, &http))
+	if (!prepare(tap, &http))
 		return usage_error(tap);
 	options = sync_options(&tap->config);
 	options.totals = &totals;
@@ -1154,8 +1149,8 @@ static int mode_sync(struct tap *tap)
 
 static void on_alarm(int signal)
 {
-	(void)signal;
-	_exit(128 + (int)stop_signal);
+	_exit(128 +
+	      (stop_signal ? (int)stop_signal : signal)); /* none: an alarm that was set before this program began */
 }
 
 /* Normally the flag is seen and the run ends in order.  Whatever blocks - the resolver, a target that no longer reads -
@@ -1174,8 +1169,10 @@ static void signals_set(void)
 		int signal;
 		void (*handler)(int);
 	} table[] = {{SIGALRM, on_alarm}, {SIGINT, on_stop}, {SIGTERM, on_stop}, {SIGPIPE, SIG_IGN}};
+	sigset_t ours;
 	size_t i;
 
+	sigemptyset(&ours);
 	for (i = 0; i < sizeof table / sizeof *table; i++) {
 		struct sigaction action, old;
 		memset(&action, 0, sizeof action);
@@ -1185,7 +1182,9 @@ static void signals_set(void)
 		if (table[i].signal == SIGINT && sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
 			continue;
 		sigaction(table[i].signal, &action, NULL);
+		sigaddset(&ours, table[i].signal);
 	}
+	sigprocmask(SIG_UNBLOCK, &ours, NULL); /* a mask is inherited */
 }
 
 /* ---- Main ---- */

@@ -619,6 +619,11 @@ def misplaced_token(t):
         for words in ([], ["--test=schema"]):
             run = tap.sync(*words, "--select", "iam_groups", config={"x" * fill + TOKEN: 1})
             t.ok("unknown key" in run.stderr, f"a key, {fill} characters before it", run.stderr)
+    first = tap.file("first.json", {"api_token": TOKEN})
+    for token in ("another-token", ""):
+        second = tap.file("second.json", {"api_token": token, TOKEN: 1, "start_date": "2026-01-01"})
+        run = tap.run("--config", first, "--config", second, "--test=schema")
+        t.ok("unknown key" in run.stderr or run.exit == 2, "in a second file", run.stderr)
     run = tap.sync(config={"base_url": f"{server.url}/{TOKEN}"})
     t.ok(run.exit == 1 and "404" in run.stderr, "base_url", run.stderr)
     catalog = plain_catalog("iam_groups")
@@ -797,10 +802,16 @@ def one_handshake(t):
     with Server(*DEMO, "--latency", "5") as server:
         t.tap(server, start_date=START, max_connections=8).sync()
         fields = [line.split() for line in server.requests()]
+        most = server.most_open()
     connections = {words[0]: words[4] for words in fields}
     kinds = sorted(connections.values())
     t.ok(1 < len(kinds) <= 8, "several connections, no more than allowed", kinds)
     t.equal(kinds, ["full"] + ["resumed"] * (len(kinds) - 1), "one full handshake")
+    t.ok(1 < most <= 8, "never more open at once than allowed", most)
+    for allowed in (1, 2):
+        with Server(*DEMO, "--latency", "1") as server:
+            t.tap(server, start_date=START, max_connections=allowed).sync()
+            t.equal(server.most_open(), allowed, f"max_connections {allowed}")
 
 
 @case("proxy")

@@ -2,7 +2,7 @@
  *
  * The five product files are compiled with fault.h in front, so each such call comes here.
  * FAULT=CALL:N[+]  the N-th CALL (malloc, calloc, realloc, read, write, send, recv, poll) fails; with +, all from then
- *                  on too
+ *                  on too; of writes only those to standard output count
  * FAULT_HIT=FILE   is created once a call was made to fail
  * FAULT_NOW=N      the real-time clock stands still, N seconds after 1970
  * FAULT_RESOLVER=hang  a name is never resolved
@@ -91,7 +91,7 @@ int fault_poll(struct pollfd *fds, nfds_t n, int timeout)
 {
 	long long speed = env_number("FAULT_SPEED", 1);
 
-	if (timeout > 0)
+	if (timeout > 0 && speed > 1)
 		timeout = (int)((timeout + speed - 1) / speed);
 	return fault_due("poll", EIO) ? -1 : poll(fds, n, timeout);
 }

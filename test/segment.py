@@ -270,7 +270,7 @@ class Server:
         pki = certificates()
         self.command = [SEGMENTD, "--chain", str(pki / chain), "--key", str(pki / key), "--token", TOKEN]
         self.command += ["--port-file", str(self.folder / "port"), "--log", str(self.folder / "log")]
-        self.command += ["--now", stamp(STARTED)]
+        self.command += ["--now", stamp(STARTED), "--stats", str(self.folder / "stats")]
         self.command += ["--plain"] if plain else []
         self.command += [str(option) for option in options]
         self.process = None
@@ -304,6 +304,12 @@ class Server:
     def url(self):
         """What goes into base_url."""
         return f"{'http' if self.plain else 'https'}://localhost:{self.port}"
+
+    def most_open(self):
+        """Ends the server; how many connections were open at once."""
+        self.process.terminate()
+        self.process.wait()
+        return int(re.search(r"most_open (\d+)", (self.folder / "stats").read_text())[1])
 
     def requests(self):
         """The lines of the request log so far."""

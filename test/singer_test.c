@@ -241,11 +241,24 @@ static void test_log_secrets(void)
 	size_t i;
 
 	for (i = 0; i < sizeof secrets / sizeof *secrets; i++) {
+		log_secret(NULL);
 		log_secret(secrets[i].secret);
 		log_line(LOG_INFO, "%s", secrets[i].text);
 		check_text(take(log_file), secrets[i].expected, secrets[i].name);
 	}
 	log_secret(NULL);
+}
+
+static void test_log_two_secrets(void)
+{
+	log_secret("first-one");
+	log_secret("");
+	log_secret("second");
+	log_line(LOG_INFO, "first-one second first-on");
+	check_text(take(log_file), "INFO *** *** ***\n", "one secret doesn't replace another");
+	log_secret(NULL);
+	log_line(LOG_INFO, "second");
+	check_text(take(log_file), "INFO second\n", "until all are forgotten");
 }
 
 static void test_log_hold(void)
@@ -811,12 +824,12 @@ static void put_fields(struct json_out *out, const struct field *f)
 		const struct field *child = &f->children[i];
 		if (!child->selected)
 			continue;
-		put(out, before);
+		json_put_text(out, before);
 		json_put(out, child->name);
 		if (child->children || (child->items && child->items->children)) {
-			put(out, child->children ? "{" : "[");
+			json_put_text(out, child->children ? "{" : "[");
 			put_fields(out, child->children ? child : child->items);
-			put(out, child->children ? "}" : "]");
+			json_put_text(out, child->children ? "}" : "]");
 		}
 		before = " ";
 	}
@@ -830,18 +843,18 @@ static void put_selection(struct json_out *out, const struct selection sel[TEST_
 	for (i = 0; i < TEST_STREAMS; i++) {
 		if (!sel[i].selected)
 			continue;
-		put(out, sel[i].stream->name);
-		put(out, "(");
+		json_put_text(out, sel[i].stream->name);
+		json_put_text(out, "(");
 		for (k = 0; k < SINGER_KEYS && sel[i].key[k].n; k++) {
-			put(out, k ? "," : "");
+			json_put_text(out, k ? "," : "");
 			json_put(out, sel[i].key[k]);
 		}
-		put(out, ")");
+		json_put_text(out, ")");
 		if (sel[i].stream->replication_key && !sel[i].full_table)
-			put(out, "[timestamp]");
-		put(out, any_selected(sel[i].fields) ? " " : "");
+			json_put_text(out, "[timestamp]");
+		json_put_text(out, any_selected(sel[i].fields) ? " " : "");
 		put_fields(out, sel[i].fields);
-		put(out, "\n");
+		json_put_text(out, "\n");
 	}
 }
 
@@ -859,7 +872,7 @@ static void test_selections(void)
 		if (select_streams(sel, &arena, catalog, selections[i].rules, selections[i].unique_keys, &error))
 			put_selection(&got, sel);
 		else
-			put(&got, error.text);
+			json_put_text(&got, error.text);
 		check_bytes(got.length ? got.bytes : "", got.length, selections[i].expected, selections[i].name);
 		check_text(take(log_file), selections[i].log, "  and its log");
 		json_out_free(&got);
@@ -878,13 +891,14 @@ static void test_selection_limits(void)
 
 	for (fields = SINGER_FIELDS; fields <= SINGER_FIELDS + 1; fields++) {
 		catalog.length = 0;
-		put(&catalog, "{\"streams\":[{\"tap_stream_id\":\"users\",\"schema\":{\"properties\":{\"id\":{}");
+		json_put_text(&catalog,
+			      "{\"streams\":[{\"tap_stream_id\":\"users\",\"schema\":{\"properties\":{\"id\":{}");
 		for (i = 1; i < fields; i++) {
-			put(&catalog, ",\"f");
+			json_put_text(&catalog, ",\"f");
 			json_put_int64(&catalog, i);
-			put(&catalog, "\":{}");
+			json_put_text(&catalog, "\":{}");
 		}
-		put(&catalog, "}}}]}");
+		json_put_text(&catalog, "}}}]}");
 		json_put(&catalog, (struct str){"", 1});
 		check(select_streams(sel, &arena, catalog.bytes, NULL, false, &error) == (fields == SINGER_FIELDS),
 		      "%d fields of an object", fields);
@@ -1453,7 +1467,7 @@ static void test_whole_lines(void)
 	check(singer_flush(&s), "flushed");
 	n = recv(ends[0], packet, sizeof packet, MSG_DONTWAIT);
 	check(n > 0 && packet[n - 1] == '\n', "the rest comes with the flush");
-	check(s.bytes == bytes + (uint64_t)n && s.records == 1000, "bytes and records are counted");
+	check(s.records == 1000, "records are counted");
 	close(ends[0]);
 	close(ends[1]);
 	json_out_free(&s.out);
@@ -1487,7 +1501,7 @@ static void test_broken_pipe(void)
 	check(singer_record(&s, &sel[0], parsed(&arena, "{\"id\":\"1\"}"), NULL, 0, 0, &error),
 	      "the row is not to blame");
 	check(s.out.length == 0 && s.records == 0, "nothing is collected after that");
-	check(!singer_flush(&s) && s.write_errno == EPIPE && s.bytes == 0, "the failure stays");
+	check(!singer_flush(&s) && s.write_errno == EPIPE, "the failure stays");
 	close(ends[1]);
 	json_out_free(&s.out);
 	arena_free(&arena);
@@ -1719,7 +1733,7 @@ static void test_states(void)
 		if (ok)
 			put_state_value(&got, &st);
 		else
-			put(&got, error.text);
+			json_put_text(&got, error.text);
 		check_bytes(got.length ? got.bytes : "", got.length, expected, states[i].name);
 		if (us != INT64_MIN)
 			time_format(us, bookmark);
@@ -2002,6 +2016,7 @@ int main(void)
 	test_log_secrets();
 	test_log_levels();
 	test_log_cut();
+	test_log_two_secrets();
 	test_log_hold();
 	test_log_metrics();
 	test_log_structured();

@@ -4,8 +4,8 @@
     test/sweep.py              all parts; PART=test-kill, test-faults, ...: one of them
 
 TAP must be the fault build (test/tap-fault), whose libc calls can be made to fail and whose clock can be set; see
-test/fault.c.  Whatever goes wrong, a target must be able to go on: what it has read is a prefix of the faultless
-output, and the rows before its last STATE with those of a run resumed from there are all rows.
+test/fault.c.  Whatever goes wrong, a target must be able to go on: it has read rows of the workspace and nothing else,
+and those before its last STATE with those of a run resumed from there are all rows.
 """
 
 import sys
@@ -169,7 +169,7 @@ CALLS = ["malloc", "calloc", "realloc", "read", "write", "send", "recv", "poll"]
 
 @part("test-calls")
 def calls(checks):
-    """The n-th call of each kind fails, once or from then on, for every n that a run reaches."""
+    """The n-th call of each kind fails, once or from then on: the first twenty, then ever fewer, as far as a run gets."""
     with Server("--scale", "demo") as server:
         town = Town(checks, server)
         for call, ending in itertools.product(CALLS, ("", "+")):
