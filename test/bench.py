@@ -27,6 +27,7 @@ import segment  # noqa: E402 (it reads SEGMENTD)
 
 BENCH = f"./{BUILD}test/bench"
 TAP = shlex.split(os.environ.get("TAP", f"./{BUILD}tap-segment"))
+STATIC = "build/static/tap-segment"
 ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 REPETITIONS = 5
 LATENCY_MS = 30
@@ -156,8 +157,8 @@ class Workspace:
     def __exit__(self, *_):
         self.server.__exit__()
 
-    def tap(self, *arguments, **config):
-        """The command of a sync."""
+    def tap(self, *arguments, program=None, **config):
+        """The command of a sync, by the tap or another build of it."""
         config |= {
             "api_token": segment.TOKEN,
             "base_url": self.server.url,
@@ -167,7 +168,7 @@ class Workspace:
         file = self.folder / "config.json"
         file.touch(0o600)
         file.write_text(json.dumps(config), "utf-8")
-        return [*TAP, "--config", str(file), "--log-level", "warning", *arguments]
+        return [*(program or TAP), "--config", str(file), "--log-level", "warning", *arguments]
 
     def targets(self, *statuses):
         """The targets asked for so far, in order; with statuses those that were answered so."""
@@ -299,10 +300,10 @@ def measure_curl(table, folder):
 # --- memory, discovery, trusted roots
 
 
-def peak(folder, scale, days, times, **config):
+def peak(folder, scale, days, times, program=None, **config):
     """The peak of a whole sync in MB, and how many requests it took."""
     with Workspace(folder, scale, days) as workspace:
-        costs = [run(workspace.tap(**config), folder) for _ in range(times)]
+        costs = [run(workspace.tap(program=program, **config), folder) for _ in range(times)]
         return median(costs, "peak"), len(workspace.targets()) // times
 
 
@@ -318,6 +319,11 @@ def measure_memory(table, folder):
     ):
         most, requests = peak(folder, scale, days, times)
         table.at_most(f"scale {scale}, {requests} requests", most, goal, "MB")
+        what = f"scale {scale}, the static build"
+        if os.path.exists(STATIC):
+            table.at_most(what, peak(folder, scale, days, times, [STATIC])[0], goal, "MB")
+        else:
+            table.not_measured(what, "`make static` makes it")
     small, large = (peak(folder, scale, 0, times, page_size=10) for scale, times in ((100, 5), (1000, 1)))
     what = "flat in rows: 10 a page, scale 1000 / scale 100"
     table.at_most(what, large[0] / small[0], PEAK_GROWTH)
