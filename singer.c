@@ -380,20 +380,27 @@ static void line_plain(enum log_level level, const char *message)
 	line_write(line, (size_t)n);
 }
 
+/* The text of a line, fit to be shown and cut to a length. */
+static void line_text(char text[LOG_TEXT], size_t most, const char *format, va_list args)
+{
+	int n = vsnprintf(text, LOG_TEXT, format, args);
+
+	make_printable(text);
+	strike_out(text, n >= LOG_TEXT);
+	text[most] = '\0';
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
 	char text[LOG_TEXT];
-	int n, saved = errno;
+	int saved = errno;
 	va_list args;
 
 	if (level < logger.least)
 		return;
 	va_start(args, format);
-	n = vsnprintf(text, sizeof text, format, args);
+	line_text(text, LOG_LINE - strlen("CRITICAL \n"), format, args);
 	va_end(args);
-	make_printable(text);
-	strike_out(text, n >= LOG_TEXT);
-	text[LOG_LINE - strlen("CRITICAL \n")] = '\0';
 	if (logger.structured)
 		line_structured(level, NULL, text, NULL);
 	else
@@ -404,20 +411,18 @@ void log_line(enum log_level level, const char *format, ...)
 void log_progress(const char *format, ...)
 {
 	char text[LOG_TEXT];
+	int saved = errno;
 	va_list args;
-	int n;
 
-	if (logger.structured || LOG_INFO < logger.least || !isatty(STDERR_FILENO))
-		return;
-	va_start(args, format);
-	n = vsnprintf(text, sizeof text, format, args);
-	va_end(args);
-	make_printable(text);
-	strike_out(text, n >= LOG_TEXT);
-	text[PROGRESS_WIDTH] = '\0';
-	progress_clear();
-	line_write(text, strlen(text));
-	logger.progress = true;
+	if (!logger.structured && LOG_INFO >= logger.least && isatty(STDERR_FILENO)) {
+		va_start(args, format);
+		line_text(text, PROGRESS_WIDTH, format, args);
+		va_end(args);
+		progress_clear();
+		line_write(text, strlen(text));
+		logger.progress = true;
+	}
+	errno = saved;
 }
 
 /* metric: JSON, behind "METRIC: ", which the structured form does not show.  It is made of numbers and of the tap's own
