@@ -28,6 +28,7 @@
  * On a connection that was kept alive, CLOSED or CUT before the first byte of an answer means only that the server was
  * tired of waiting: the request goes out again on another connection, and no attempt is counted. */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -553,7 +554,8 @@ struct head {
 	bool named, chunked;    /* with a coding; that is "chunked", and nothing else */
 	bool encoded;           /* a Content-Encoding that was not asked for */
 	struct when date, retry_after, reset;
-	bool used_up; /* X-RateLimit-Remaining: 0 */
+	bool counted;       /* X-RateLimit-Remaining was there */
+	uint32_t remaining; /* its number */
 	char location[LOCATION_SIZE];
 };
 
@@ -642,22 +644,46 @@ static void take_date(struct when *w, struct span value, int64_t now)
 	w->known = date_parse(value, now, &w->seconds);
 }
 
-/* delay-seconds or a date; a delay beyond any patience is cut to one that is still so. */
+/* The number at the start of a text; one beyond INT32_MAX is cut to a number that is still beyond it.  False: there
+ * is none. */
+static bool take_number(struct span *s, int64_t *number)
+{
+	size_t n = s->n;
+
+	*number = 0;
+	for (; s->n && is_digit(*s->s); span_skip(s, 1))
+		if (*number < INT32_MAX)
+			*number = *number * 10 + (*s->s - '0');
+	return s->n < n;
+}
+
+/* delay-seconds or a date.  Servers also send fractions, and lists where two of them each added a number: the first
+ * number counts, and a fraction is rounded up. */
 static void take_retry_after(struct head *h, struct span value, int64_t now)
 {
-	int64_t seconds = 0;
-	size_t i;
+	struct span rest = value;
+	int64_t seconds, fraction = 0;
+	bool known = take_number(&rest, &seconds);
 
-	for (i = 0; i < value.n && is_digit(value.s[i]); i++)
-		if (seconds < INT32_MAX)
-			seconds = seconds * 10 + (value.s[i] - '0');
-	if (!i || i < value.n) {
+	if (known && rest.n && *rest.s == '.') {
+		span_skip(&rest, 1);
+		known = take_number(&rest, &fraction);
+	}
+	if (!known || (rest.n && *rest.s != ',')) {
 		take_date(&h->retry_after, value, now);
 		return;
 	}
 	h->retry_after.known = true;
 	h->retry_after.date = false;
-	h->retry_after.seconds = seconds;
+	h->retry_after.seconds = seconds + (fraction > 0);
+}
+
+static void take_remaining(struct head *h, struct span value)
+{
+	int64_t number;
+
+	h->counted = take_number(&value, &number) && !value.n;
+	h->remaining = number < INT32_MAX ? (uint32_t)number : INT32_MAX;
 }
 
 /* For a message only: cut, and only as far as it is printable. */
@@ -687,7 +713,7 @@ static void take_field(struct head *h, struct span name, struct span value, int6
 	else if (span_is(name, "x-ratelimit-reset"))
 		take_date(&h->reset, value, now);
 	else if (span_is(name, "x-ratelimit-remaining"))
-		h->used_up = span_is(value, "0");
+		take_remaining(h, value);
 	else if (span_is(name, "location"))
 		take_location(h, value);
 }
@@ -1522,10 +1548,13 @@ struct http_request {
 	uint64_t rank, finished; /* finished: its place among the finished */
 	char *text, *path;       /* the request as sent; its path for messages */
 	size_t length;
+	struct lane *lane;
+	unsigned window;        /* the lane's, when it was sent */
 	int64_t ready_at;       /* not to be sent before */
-	int64_t held_before;    /* h->held_ms when it began to wait */
+	int64_t held_before;    /* the lane's held_ms when the request was first sent */
+	int64_t waited_ms;      /* pauses that the server asked for in answers to this request */
 	int64_t began, outside; /* inside() and h->outside at the attempt's start */
-	unsigned attempts, limited;
+	unsigned attempts;
 	bool sent; /* in some attempt */
 	struct answer answer;
 	struct http_response response;
@@ -1537,8 +1566,21 @@ struct address {
 	socklen_t length;
 };
 
-/* OPEN: requests may go.  HELD: none before hold_until.  PROBING: one goes, and if it passes the others may. */
-enum gate { GATE_OPEN, GATE_HELD, GATE_PROBING };
+/* What the server counts together.  Nothing is sent before hold_until.  A window lies between two holds; `allowed` is
+ * how many requests of the present window may be under way at once, and grows with each that is answered, so that a
+ * limit is found by few requests. */
+struct lane {
+	int64_t hold_until, announced_until;
+	int64_t held_ms;         /* sum of all holds, the present one to its end */
+	int64_t held_at_answer;  /* how much of that had passed when a request was last answered */
+	const char *hold_reason; /* of the present hold */
+	unsigned window;         /* its number */
+	unsigned active;         /* requests of this window under way */
+	unsigned allowed;
+	unsigned answered, last_answered; /* in this window; in the one before */
+	unsigned refusals;                /* windows in a row that a 429 ended without an answer */
+};
+
 enum session_state { SESSION_UNKNOWN, SESSION_KEPT, SESSION_NONE };
 
 struct http {
@@ -1553,10 +1595,8 @@ struct http {
 	int64_t now, left_at, still, outside; /* milliseconds; see the notes above */
 	struct http_request *requests, **last;
 	uint64_t finished;
-	enum gate gate;
-	struct http_request *probe;
-	int64_t hold_until, held_ms, announced_until; /* held_ms: all holds so far, the present one to its end */
-	const char *hold_reason;
+	struct lane lanes[HTTP_LANES];
+	int64_t limited_until; /* the end of all holds that the statistics know */
 	enum session_state session_state;
 	br_ssl_session_parameters session;
 	struct http_stats stats;
@@ -2352,7 +2392,7 @@ static enum step conn_timeout(struct http *h, struct conn *c)
 	return conn_failed(c, FAILED_AGAIN, "%s in time", what[c->state]);
 }
 
-/* ---- Queue: retry and rate limit ---- */
+/* ---- Queue: retry ---- */
 
 static void notify(struct http *h, enum http_event event, const struct http_request *r, const char *reason,
 		   int64_t wait)
@@ -2362,6 +2402,7 @@ static void notify(struct http *h, enum http_event event, const struct http_requ
 	if (!h->options.notice)
 		return;
 	notice.event = event;
+	notice.lane = (unsigned)(r->lane - h->lanes);
 	notice.path = r->path;
 	notice.reason = reason;
 	notice.attempt = r->attempts;
@@ -2399,10 +2440,13 @@ static int64_t backoff_ms(struct http *h, unsigned n)
 	return pause / 2 + (int64_t)(random_next(&h->random) % (uint64_t)(pause - pause / 2 + 1));
 }
 
-static void request_retry(struct http *h, struct http_request *r, const char *reason)
+/* least_ms: what the server asked for. */
+static void request_retry(struct http *h, struct http_request *r, const char *reason, int64_t least_ms)
 {
 	int64_t wait = backoff_ms(h, r->attempts);
 
+	if (wait < least_ms)
+		wait = least_ms;
 	r->state = WAITING;
 	r->ready_at = h->now + wait;
 	h->stats.retries++;
@@ -2465,7 +2509,7 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 	if (attempt_was_left(h, r, c)) {
 		request_repeat(h, r);
 	} else if (r->attempts < h->options.attempts) {
-		request_retry(h, r, reason);
+		request_retry(h, r, reason, 0);
 	} else {
 		if (r->attempts > 1)
 			error_append(r, " (%lu attempts)", r->attempts);
@@ -2473,67 +2517,128 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 	}
 }
 
-/* Nothing is to be sent for `wait` from now on; then one request, to see.  Returns by how much that moves the end. */
-static int64_t hold_extension(const struct http *h, int64_t wait)
+/* ---- Queue: lanes ---- */
+
+static bool lane_is_held(const struct http *h, const struct lane *l)
 {
-	int64_t from = h->gate == GATE_HELD && h->hold_until > h->now ? h->hold_until : h->now;
+	return h->now < l->hold_until;
+}
+
+/* By how much a hold of `wait` from now on moves the end of the present hold. */
+static int64_t lane_extension(const struct http *h, const struct lane *l, int64_t wait)
+{
+	int64_t from = lane_is_held(h, l) ? l->hold_until : h->now;
 
 	return h->now + wait > from ? h->now + wait - from : 0;
 }
 
-static void hold(struct http *h, int64_t wait, const char *reason)
+/* Requests that were sent before a hold began say nothing about the window after it. */
+static void lane_hold(const struct http *h, struct lane *l, int64_t wait, const char *reason)
 {
-	int64_t more = hold_extension(h, wait);
+	int64_t more = lane_extension(h, l, wait);
 
-	h->held_ms += more;
-	if (more || h->gate != GATE_HELD) {
-		h->hold_until = h->now + wait;
-		h->hold_reason = reason;
+	if (!lane_is_held(h, l)) {
+		l->window++;
+		l->active = 0;
+		l->allowed = 1;
+		l->last_answered = l->answered;
+		l->answered = 0;
 	}
-	h->gate = GATE_HELD;
+	if (more) {
+		l->held_ms += more;
+		l->hold_until = h->now + wait;
+		l->hold_reason = reason;
+	}
+}
+
+static void lane_start(struct http_request *r)
+{
+	struct lane *l = r->lane;
+
+	r->window = l->window;
+	if (!r->sent)
+		r->held_before = l->held_ms;
+	l->active++;
+}
+
+/* After an answer of this window one more may be under way; but the limit is expected to come where it came the last
+ * time, and there one goes alone. */
+static void lane_grow(struct lane *l)
+{
+	unsigned expected;
+
+	l->answered++;
+	l->allowed += l->allowed < HTTP_CONNECTIONS;
+	if (l->answered > l->last_answered)
+		return;
+	expected = l->last_answered - l->answered;
+	if (l->allowed > expected)
+		l->allowed = expected ? expected : 1;
+}
+
+/* A request is under way no more.  answered: with an answer that is not tried again. */
+static void lane_end(const struct http *h, const struct http_request *r, bool answered)
+{
+	struct lane *l = r->lane;
+
+	if (r->window == l->window)
+		l->active--;
+	if (!answered)
+		return;
+	l->refusals = 0;
+	l->held_at_answer = l->held_ms - (lane_is_held(h, l) ? l->hold_until - h->now : 0);
+	if (r->window == l->window)
+		lane_grow(l);
+	else
+		l->last_answered++;
+	if (r->answer.head.counted && r->answer.head.remaining && r->answer.head.remaining < l->allowed)
+		l->allowed = r->answer.head.remaining;
+}
+
+static bool lane_allows(const struct http *h, const struct lane *l)
+{
+	return !lane_is_held(h, l) && l->active < l->allowed;
 }
 
 /* A hold is told of when it first keeps a request back, and again only if it grew by more than the scatter of several
  * answers to the same limit. */
-static void hold_announce(struct http *h, const struct http_request *r)
+static void lane_announce(struct http *h, struct lane *l, const struct http_request *r)
 {
 	enum { SCATTER_MS = 1000 };
-	bool news = h->announced_until < h->now || h->hold_until > h->announced_until + SCATTER_MS;
-	int64_t from = h->announced_until > h->now ? h->announced_until : h->now;
+	bool news = l->announced_until < h->now || l->hold_until > l->announced_until + SCATTER_MS;
+	int64_t from = h->limited_until > h->now ? h->limited_until : h->now;
 
-	if (h->hold_until <= h->announced_until)
-		return;
-	h->stats.rate_limit_ms += h->hold_until - from;
-	h->announced_until = h->hold_until;
+	if (l->hold_until > from) {
+		h->stats.rate_limit_ms += l->hold_until - from;
+		h->limited_until = l->hold_until;
+	}
+	l->announced_until = l->hold_until;
 	if (news)
-		notify(h, HTTP_RATE_LIMIT, r, h->hold_reason, h->hold_until - h->now);
+		notify(h, HTTP_RATE_LIMIT, r, l->hold_reason, l->hold_until - h->now);
 }
 
-/* May this request go now? */
-static bool gate_lets(struct http *h, const struct http_request *r)
+static bool request_is_ready(const struct http *h, const struct http_request *r)
 {
-	if (h->gate == GATE_OPEN)
-		return true;
-	if (h->gate == GATE_HELD && h->now < h->hold_until) {
-		hold_announce(h, r);
-		return false;
-	}
-	if (h->gate == GATE_HELD) {
-		h->gate = GATE_PROBING;
-		h->probe = NULL;
-	}
-	return !h->probe;
+	return r->state == WAITING && r->ready_at <= h->now;
 }
 
-/* The probe's end; passed: it has an answer that is not tried again. */
-static void gate_report(struct http *h, const struct http_request *r, bool passed)
+static void lanes_announce(struct http *h)
 {
-	if (h->probe != r)
-		return;
-	h->probe = NULL;
-	if (passed && h->gate == GATE_PROBING)
-		h->gate = GATE_OPEN;
+	struct http_request *first[HTTP_LANES] = {NULL}, *r;
+	size_t i;
+
+	for (r = h->requests; r; r = r->next) {
+		i = (size_t)(r->lane - h->lanes);
+		if (request_is_ready(h, r) && lane_is_held(h, r->lane) &&
+		    r->lane->hold_until > r->lane->announced_until && (!first[i] || r->rank < first[i]->rank))
+			first[i] = r;
+	}
+	for (i = 0; i < HTTP_LANES; i++)
+		if (first[i])
+			lane_announce(h, &h->lanes[i], first[i]);
 }
+
+/* ---- Queue: judging answers ---- */
 
 /* What a 429 asks for, in the order of trust; never next to nothing, or a server could keep us running in a circle. */
 static int64_t limit_wait(struct http *h, struct http_request *r)
@@ -2546,25 +2651,35 @@ static int64_t limit_wait(struct http *h, struct http_request *r)
 	if (wait < 0)
 		wait = when_ms(&a->head.reset, &a->head.date, a->now);
 	if (wait < 0)
-		return backoff_ms(h, r->limited);
+		return backoff_ms(h, r->lane->refusals);
 	return wait < h->options.backoff_ms ? h->options.backoff_ms : wait;
+}
+
+/* How long a request has waited for its lane; holds between which others of the lane were answered do not count. */
+static int64_t request_held(const struct http_request *r)
+{
+	const struct lane *l = r->lane;
+
+	return l->held_ms - (r->held_before > l->held_at_answer ? r->held_before : l->held_at_answer);
 }
 
 /* A 429 is no attempt; but there is an end to the waiting of one request. */
 static void request_limited(struct http *h, struct http_request *r)
 {
-	int64_t wait, waited = h->held_ms - r->held_before;
+	int64_t patience = h->options.patience_ms, held = request_held(r), wait;
 
-	r->limited++;
+	if (!lane_is_held(h, r->lane))
+		r->lane->refusals++;
 	wait = limit_wait(h, r);
-	if (wait > h->options.patience_ms || waited + hold_extension(h, wait) > h->options.patience_ms) {
+	if (wait > patience - r->waited_ms || held + lane_extension(h, r->lane, wait) > patience) {
 		snprintf(r->error, sizeof r->error,
 			 "%.100s: rate limit: after %ld s of waiting the server asks for %ld s more; try again later",
-			 r->path, (long)(waited / 1000), (long)(wait / 1000));
+			 r->path, (long)((held > r->waited_ms ? held : r->waited_ms) / 1000), (long)(wait / 1000));
 		request_finish(h, r, HTTP_BROKEN);
 		return;
 	}
-	hold(h, wait, "429, the rate limit is reached");
+	r->waited_ms += wait;
+	lane_hold(h, r->lane, wait, "429, the rate limit is reached");
 	request_repeat(h, r);
 }
 
@@ -2573,8 +2688,9 @@ static void request_done(struct http *h, struct http_request *r)
 	const struct answer *a = &r->answer;
 	int64_t wait = when_ms(&a->head.reset, &a->head.date, a->now);
 
-	if (a->head.status / 100 == 2 && a->head.used_up && wait >= 0 && wait <= h->options.patience_ms)
-		hold(h, wait, "the rate limit is used up");
+	if (a->head.status / 100 == 2 && a->head.counted && !a->head.remaining && wait >= 0 &&
+	    wait <= h->options.patience_ms)
+		lane_hold(h, r->lane, wait, "the rate limit is used up");
 	r->error[0] = '\0';
 	if (a->head.status == 304)
 		snprintf(r->error, sizeof r->error,
@@ -2587,19 +2703,28 @@ static void request_done(struct http *h, struct http_request *r)
 	request_finish(h, r, HTTP_DONE);
 }
 
+/* Is there another attempt after a status that may go better next time?  The server may ask for more time than we have. */
+static bool request_has_retry(const struct http *h, const struct http_request *r, int64_t asked)
+{
+	return r->attempts < h->options.attempts && asked <= h->options.patience_ms - r->waited_ms;
+}
+
 /* A whole answer: is it the last word? */
 static void attempt_answered(struct http *h, struct http_request *r)
 {
-	int status = r->answer.head.status;
+	const struct head *head = &r->answer.head;
+	int status = head->status;
 	bool again = status == 408 || status == 425 || status >= 500;
+	int64_t asked = when_ms(&head->retry_after, &head->date, r->answer.now);
 	char reason[32];
 
-	gate_report(h, r, status != 429 && !again);
+	lane_end(h, r, status != 429 && !again);
 	if (status == 429) {
 		request_limited(h, r);
-	} else if (again && r->attempts < h->options.attempts) {
+	} else if (again && request_has_retry(h, r, asked)) {
+		r->waited_ms += asked > 0 ? asked : 0;
 		snprintf(reason, sizeof reason, "status %d", status);
-		request_retry(h, r, reason);
+		request_retry(h, r, reason, asked);
 	} else {
 		request_done(h, r);
 	}
@@ -2626,7 +2751,7 @@ static void attempt_over(struct http *h, struct conn *c, enum step step)
 		h->session_state = SESSION_UNKNOWN;
 	if (c->state != CONN_BUSY && h->address_count) /* another address may do better */
 		h->address_first = (h->address_first + 1) % h->address_count;
-	gate_report(h, r, false);
+	lane_end(h, r, false);
 	attempt_failed(h, r, c);
 	conn_drop(c);
 }
@@ -2637,7 +2762,7 @@ static struct http_request *queue_first(const struct http *h)
 	struct http_request *r, *first = NULL;
 
 	for (r = h->requests; r; r = r->next)
-		if (r->state == WAITING && r->ready_at <= h->now && (!first || r->rank < first->rank))
+		if (request_is_ready(h, r) && lane_allows(h, r->lane) && (!first || r->rank < first->rank))
 			first = r;
 	return first;
 }
@@ -2681,8 +2806,7 @@ static void attempt_start(struct http *h, struct conn *c, struct http_request *r
 	r->attempts++;
 	r->began = inside(h);
 	r->outside = h->outside;
-	if (h->gate == GATE_PROBING)
-		h->probe = r;
+	lane_start(r);
 	if (c->state == CONN_IDLE) {
 		c->request = r;
 		conn_request(h, c);
@@ -2699,8 +2823,9 @@ static void dispatch(struct http *h)
 	struct http_request *r;
 	struct conn *c;
 
-	while ((r = queue_first(h)) != NULL && gate_lets(h, r) && (c = conn_pick(h)) != NULL)
+	while ((r = queue_first(h)) != NULL && (c = conn_pick(h)) != NULL)
 		attempt_start(h, c, r);
+	lanes_announce(h);
 }
 
 /* ---- Options ---- */
@@ -2966,11 +3091,11 @@ static int wait_ms(const struct http *h)
 		if (c->request && c->deadline + h->still < until)
 			until = c->deadline + h->still;
 	}
-	for (r = h->requests; r; r = r->next)
-		if (r->state == WAITING && r->ready_at > h->now && r->ready_at < until)
-			until = r->ready_at;
-	if (h->gate == GATE_HELD && h->hold_until > h->now && h->hold_until < until)
-		until = h->hold_until;
+	for (r = h->requests; r; r = r->next) {
+		int64_t from = r->lane->hold_until > r->ready_at ? r->lane->hold_until : r->ready_at;
+		if (r->state == WAITING && from > h->now && from < until)
+			until = from;
+	}
 	return until > h->now ? (int)(until - h->now) : 0;
 }
 
@@ -3053,7 +3178,7 @@ struct http_request *http_next(struct http *h)
 	return r;
 }
 
-struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank)
+struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank, unsigned lane)
 {
 	static const char format[] = "GET %s%s HTTP/1.1\r\n%sAccept: %s\r\n\r\n";
 	size_t path_size = strlen(path) + 1;
@@ -3069,12 +3194,11 @@ struct http_request *http_start(struct http *h, const char *path, const char *ac
 	r->length = (size_t)snprintf(r->text, size, format, h->origin.prefix, path, h->fields, accept);
 	r->path = r->text + size;
 	memcpy(r->path, path, path_size);
+	assert(lane < HTTP_LANES);
+	r->lane = &h->lanes[lane];
 	r->rank = rank;
 	r->ready_at = h->now;
 	r->began = inside(h);
-	r->held_before = h->held_ms;
-	if (h->gate == GATE_HELD && h->hold_until > h->now) /* the rest of this hold is its own to wait */
-		r->held_before -= h->hold_until - h->now;
 	*h->last = r;
 	h->last = &r->next;
 	if (*path != '/' || strchr(path, ' ') || !is_plain(span_of(path)) || !is_plain(span_of(accept))) {
@@ -3100,8 +3224,8 @@ void http_release(struct http *h, struct http_request *r)
 	for (i = 0; i < h->options.connections; i++)
 		if (h->conns[i].request == r)
 			conn_close(&h->conns[i]);
-	if (h->probe == r)
-		h->probe = NULL;
+	if (r->state == ACTIVE)
+		lane_end(h, r, false);
 	for (link = &h->requests; *link != r; link = &(*link)->next)
 		;
 	*link = r->next;
@@ -3170,7 +3294,10 @@ struct http *http_open(const struct http_options *o, char error[HTTP_ERROR_SIZE]
 	h->options = *o;
 	h->last = &h->requests;
 	h->now = h->left_at = clock_ms(0);
-	h->announced_until = h->now - 1;
+	for (i = 0; i < HTTP_LANES; i++) {
+		h->lanes[i].allowed = HTTP_CONNECTIONS;
+		h->lanes[i].announced_until = h->now - 1;
+	}
 	if (!random_bytes((unsigned char *)&h->random, sizeof h->random))
 		h->random = (uint64_t)wall_us();
 	if (origin_open(h, o->base_url, error) && proxy_open(h, o->proxy, error) && fields_open(h, o, error) &&

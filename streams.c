@@ -1002,7 +1002,7 @@ static bool token_in_doubt(const struct run *r, const struct page *p)
 
 static enum step token_ask(struct run *r)
 {
-	r->token_probe = http_start(r->http, "/", V1, 0);
+	r->token_probe = http_start(r->http, "/", V1, 0, STREAMS);
 	return r->token_probe ? STEP_ON : run_no_memory();
 }
 
@@ -1336,7 +1336,7 @@ static bool page_ask(struct run *r, struct job *j)
 	if (j->path.failed)
 		return false;
 	log_line(LOG_DEBUG, "%s: GET %s", stream_name(j->stream), j->path.bytes);
-	j->asked = http_start(r->http, j->path.bytes, streams[j->stream].accept, j->rank);
+	j->asked = http_start(r->http, j->path.bytes, streams[j->stream].accept, j->rank, (unsigned)j->stream);
 	if (!j->asked)
 		return false;
 	j->want = false;

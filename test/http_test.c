@@ -914,6 +914,15 @@ struct peer {
 	size_t taken, sent; /* sent: into the TLS engine */
 };
 
+/* How many requests a server answers: `burst` of them, and one more each refill_ms, or again so many in each window. */
+struct limit {
+	unsigned burst;
+	int64_t refill_ms, window_ms;
+	const char *refusal; /* what the others get; %d: seconds until the next window */
+	int64_t since;       /* of the burst, of the window */
+	unsigned used, refused;
+};
+
 enum { PEERS = 400, FIRST_FD = 1000 };
 
 static struct {
@@ -931,8 +940,9 @@ static struct {
 	sig_atomic_t stop;
 	int64_t stop_at;
 	char notices[20000];
-	unsigned retries, limits;
+	unsigned retries, limits, lane;
 	int64_t wait;
+	struct limit limit;
 } net;
 
 static void net_reset(const struct reply *replies, size_t count)
@@ -1142,12 +1152,34 @@ static bool peer_readable(const struct peer *p)
 	return peer_ready(p) > p->taken || peer_over(p);
 }
 
+/* NULL: this request is within the limit. */
+static const struct reply *limit_reply(struct limit *l)
+{
+	static char text[200];
+	static const struct reply refusal = {text, STAYS, 10, 0, 0};
+	int64_t period = l->window_ms ? l->window_ms : l->refill_ms;
+	int64_t periods = period ? (net.now - 1000000 - l->since) / period : 0;
+
+	if (!l->burst)
+		return NULL;
+	l->since += periods * period;
+	l->used -= l->window_ms && periods ? l->used : l->used < periods ? l->used : (unsigned)periods;
+	if (l->used < l->burst) {
+		l->used++;
+		return NULL;
+	}
+	l->refused++;
+	snprintf(text, sizeof text, l->refusal, (int)((l->since + period - (net.now - 1000000) + 999) / 1000));
+	return &refusal;
+}
+
 /* A whole request has come: the log, and the reply. */
 static void peer_request(struct peer *p)
 {
 	char line[300], path[200] = "";
 	size_t n = net.requests++;
-	const struct reply *r = &net.replies[n < net.reply_count ? n : net.reply_count - 1];
+	const struct reply *limited = limit_reply(&net.limit);
+	const struct reply *r = limited ? limited : &net.replies[n < net.reply_count ? n : net.reply_count - 1];
 
 	text_add(&p->in, "", 1);
 	p->in.n--;
@@ -1330,6 +1362,7 @@ static void test_notice(void *ctx, const struct http_notice *n)
 	else
 		net.limits++;
 	net.wait = n->wait_ms;
+	net.lane = n->lane;
 	snprintf(net.notices + at, sizeof net.notices - at, "%s %s %s attempt %u\n",
 		 n->event == HTTP_RETRY ? "retry" : "limit", n->path, n->reason, n->attempt);
 }
@@ -1384,7 +1417,7 @@ static void test_request(void)
 	o.base_url = "http://127.0.0.1:8080/v1/";
 	h = test_open(&o);
 	check(!http_next(h), "nothing is under way at first");
-	r = http_start(h, "/sources?pagination.count=200", V1, 1);
+	r = http_start(h, "/sources?pagination.count=200", V1, 1, 0);
 	got = http_next(h);
 	check(got == r, "a request comes back");
 	a = http_response(got);
@@ -1402,7 +1435,7 @@ static void test_request(void)
 	check(stats.requests == 1 && stats.retries == 0 && stats.bytes == sizeof ok - 1 && stats.handshakes == 0,
 	      "statistics");
 	http_release(h, got);
-	r = http_start(h, "/x", V1, 1);
+	r = http_start(h, "/x", V1, 1, 0);
 	check(http_next(h) == r && net.opened == 1, "the second request goes over the same connection");
 	http_close(h);
 	check(net.open == 0, "every connection is closed in the end");
@@ -1435,7 +1468,7 @@ static void test_statuses(void)
 		const struct http_response *a;
 		net_reset(&reply, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->status == (cases[i].error ? cases[i].status : 0) &&
 			      (cases[i].error ? a->outcome == HTTP_DONE && strcmp(a->error, cases[i].error) == 0
@@ -1461,7 +1494,7 @@ static void test_parallel(void)
 	h = test_open(&o);
 	for (rank = 9; rank; rank--) {
 		snprintf(path, sizeof path, "/%u", (unsigned)rank);
-		http_start(h, path, V1, rank);
+		http_start(h, path, V1, rank, 0);
 	}
 	while ((r = http_next(h)) != NULL) {
 		n++;
@@ -1483,9 +1516,9 @@ static void test_equal_ranks(void)
 	net_reset(replies, COUNT(replies));
 	o.connections = 1;
 	h = test_open(&o);
-	http_start(h, "/a", V1, 5);
-	http_start(h, "/b", V1, 5);
-	http_start(h, "/c", V1, 5);
+	http_start(h, "/a", V1, 5, 0);
+	http_start(h, "/b", V1, 5, 0);
+	http_start(h, "/c", V1, 5, 0);
 	while (http_next(h))
 		;
 	check_bytes(net.log.s, net.log.n, "0 0 /a\n100 0 /b\n200 0 /c\n", "of equal ranks the older goes first");
@@ -1502,7 +1535,7 @@ static void test_pieces(void)
 	net_reset(replies, COUNT(replies));
 	net.send_most = 1;
 	h = test_open(&o);
-	http_start(h, "/", V1, 1);
+	http_start(h, "/", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200, "sent and received byte by byte");
 	http_close(h);
 }
@@ -1574,7 +1607,7 @@ static void test_retries(void)
 		struct http_stats stats;
 		net_reset(&cases[i].reply, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == cases[i].outcome && a->attempts == 8 && net.requests == 8, "eight attempts: %s",
 		      cases[i].name);
@@ -1599,7 +1632,7 @@ static void test_recovery(void)
 
 	net_reset(replies, COUNT(replies));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_DONE && a->status == 200 && a->attempts == 3, "the third attempt goes well");
 	check_bytes(a->body, a->length, "{}", "nothing is left of those before it");
@@ -1619,7 +1652,7 @@ static void test_over(void)
 
 	net_reset(replies, COUNT(replies));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && a->attempts == 1 && a->length == 0,
 	      "an answer over a limit is not asked for again");
@@ -1650,7 +1683,7 @@ static void test_timeouts(void)
 		const struct http_response *a;
 		net_reset(&cases[i].reply, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 300000, "cut off after request_timeout: %s",
 		      cases[i].name);
@@ -1670,8 +1703,8 @@ static void test_outside(void)
 	o.connections = 2;
 	net_reset(late, COUNT(late));
 	h = test_open(&o);
-	http_start(h, "/late", V1, 1);
-	http_start(h, "/early", V1, 2);
+	http_start(h, "/late", V1, 1, 0);
+	http_start(h, "/early", V1, 2, 0);
 	r = http_next(h);
 	net.now += 3600000;
 	r = http_next(h);
@@ -1706,8 +1739,8 @@ static void test_left(void)
 		struct http *h;
 		net_reset(replies, COUNT(replies));
 		h = test_open(&o);
-		http_start(h, "/early", V1, 1);
-		http_start(h, "/lost", V1, 2);
+		http_start(h, "/early", V1, 1, 0);
+		http_start(h, "/lost", V1, 2, 0);
 		http_next(h);
 		net.now += cases[i].away;
 		r = http_next(h);
@@ -1730,8 +1763,8 @@ static void test_left_once(void)
 	o.connections = 2;
 	net_reset(replies, COUNT(replies));
 	h = test_open(&o);
-	http_start(h, "/early", V1, 1);
-	http_start(h, "/lost", V1, 2);
+	http_start(h, "/early", V1, 1, 0);
+	http_start(h, "/lost", V1, 2, 0);
 	http_next(h);
 	net.now += 10001;
 	a = http_response(http_next(h));
@@ -1781,7 +1814,7 @@ static void test_addresses(void)
 		net.resolves = cases[i].resolves;
 		o.timeout_ms = cases[i].timeout;
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		took = net.now - 1000000;
 		check(a->outcome == cases[i].outcome && a->attempts == cases[i].attempts &&
@@ -1803,7 +1836,7 @@ static void test_localhost(void)
 	net_reset(replies, COUNT(replies));
 	o.base_url = "http://LOCALHOST:8080";
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200 && net.resolved == 0, "localhost needs no resolver");
 	http_close(h);
 }
@@ -1821,13 +1854,13 @@ static void test_stale(void)
 	net_reset(replies, COUNT(replies));
 	o.attempts = 1;
 	h = test_open(&o);
-	http_release(h, (http_start(h, "/1", V1, 1), http_next(h)));
-	http_start(h, "/2", V1, 1);
+	http_release(h, (http_start(h, "/1", V1, 1, 0), http_next(h)));
+	http_start(h, "/2", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->status == 200 && a->attempts == 1 && net.opened == 2 && net.retries == 0,
 	      "a kept-alive connection that closes instead of an answer is reopened, not counted");
 	net.peers[1].ended = true;
-	http_start(h, "/3", V1, 1);
+	http_start(h, "/3", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->status == 200 && net.opened == 3 && net.requests == 4 && net.peers[1].in.n == 0,
 	      "one that is closed already is not used");
@@ -1844,8 +1877,8 @@ static void test_fresh_close(void)
 	net_reset(replies, COUNT(replies));
 	o.attempts = 2;
 	h = test_open(&o);
-	http_release(h, (http_start(h, "/1", V1, 1), http_next(h)));
-	http_start(h, "/2", V1, 1);
+	http_release(h, (http_start(h, "/1", V1, 1, 0), http_next(h)));
+	http_start(h, "/2", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && a->attempts == 2 && net.requests == 4,
 	      "on a fresh connection the same is counted");
@@ -1874,10 +1907,10 @@ static void test_no_reuse(void)
 		const struct http_response *a;
 		net_reset(replies, COUNT(replies));
 		h = test_open(&o);
-		http_start(h, "/1", V1, 1);
+		http_start(h, "/1", V1, 1, 0);
 		a = http_response(http_next(h));
 		check_bytes(a->body, a->length, "{}", cases[i].name);
-		http_start(h, "/2", V1, 2);
+		http_start(h, "/2", V1, 2, 0);
 		a = http_response(http_next(h));
 		check_bytes(a->body, a->length, "{}", cases[i].name);
 		check(net.opened == 2 && net.most_open == 1, "no second request on a connection after: %s",
@@ -1918,7 +1951,15 @@ static void test_limit_forms(void)
 		{"Retry-After: Sun, 06 Nov 1994 08:49:57 GMT", "", 1000},
 		{"Retry-After: soon", "pause 3000", 3000},
 		{"Retry-After: -5", "pause 3000", 3000},
-		{"Retry-After: 1.5", "pause 3000", 3000},
+		{"Retry-After: 1.5", "pause 3000", 2000},
+		{"Retry-After: 7.0", "", 7000},
+		{"Retry-After: 6.001", "", 7000},
+		{"Retry-After: 7, 2", "", 7000},
+		{"Retry-After: 6.5, 2", "", 7000},
+		{"Retry-After: 7,", "", 7000},
+		{"Retry-After: 7.", "pause 3000", 3000},
+		{"Retry-After: 7 s", "pause 3000", 3000},
+		{"Retry-After: 24 Nov 2026 22:00:20 GMT", "", 21000},
 		{"", "pause 3000", 3000},
 		{"", "pause 3", 1000},
 		{"X-RateLimit-Reset: Tue, 24 Nov 2026 22:00:20 +0000", "pause 3000", 3000},
@@ -1942,7 +1983,7 @@ static void test_limit_forms(void)
 		answer_text(text, 429, cases[i].fields, cases[i].body);
 		net_reset(replies, COUNT(replies));
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		took = net.now - 1000000;
 		check(a->status == 200 && a->attempts == 1 && net.retries == 0, "429 is no attempt: %s%s",
@@ -1970,10 +2011,10 @@ static void test_herd(void)
 
 	net_reset(replies, COUNT(replies));
 	h = test_open(&o);
-	http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 2);
-	http_start(h, "/3", V1, 3);
-	http_start(h, "/4", V1, 4);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_start(h, "/3", V1, 3, 0);
+	http_start(h, "/4", V1, 4, 0);
 	while ((r = http_next(h)) != NULL) {
 		n++;
 		http_release(h, r);
@@ -2006,9 +2047,9 @@ static void test_probe_fails(void)
 		answer_text(text, faults[i], "", "");
 		net_reset(replies, COUNT(replies));
 		h = test_open(&o);
-		http_start(h, "/1", V1, 1);
-		http_start(h, "/2", V1, 2);
-		http_start(h, "/3", V1, 3);
+		http_start(h, "/1", V1, 1, 0);
+		http_start(h, "/2", V1, 2, 0);
+		http_start(h, "/3", V1, 3, 0);
 		while (http_next(h))
 			;
 		check(net.requests == 7 && strncmp(net.log.s, log, sizeof log - 1) == 0,
@@ -2030,8 +2071,8 @@ static void test_patience(void)
 
 	net_reset(often, COUNT(often));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
-	http_start(h, "/q", V1, 2);
+	http_start(h, "/p", V1, 1, 0);
+	http_start(h, "/q", V1, 2, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 900000, "15 minutes of waiting are enough");
 	check_text(a->error, "/p: rate limit: after 900 s of waiting the server asks for 100 s more; try again later",
@@ -2043,9 +2084,9 @@ static void test_patience(void)
 
 	net_reset(long_, COUNT(long_));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000, "a longer wait is not begun");
-	http_start(h, "/q", V1, 2);
+	http_start(h, "/q", V1, 2, 0);
 	check(http_response(http_next(h))->status == 200 && net.now == 1000000, "and holds back nobody else");
 	http_close(h);
 }
@@ -2060,34 +2101,223 @@ static void test_patience_overflow(void)
 
 	net_reset(replies, COUNT(replies));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000,
 	      "the longest wait of 64 bits is too long");
 	http_close(h);
 }
 
-/* A request that comes during a hold waits for its rest, and that is its own waiting. */
-static void test_patience_late(void)
+/* Windows of one request: each answer says that there is none left for 61 s, and the last of 30 requests is refused once
+ * after half an hour.  What it waited for its turn is not charged to it. */
+static void test_patience_turn(void)
 {
-	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 8\r\nContent-Length: 0\r\n\r\n";
-	static const struct reply replies[] = {
-		{limit, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}, {limit, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	static const char one[] = "HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: Sun, 6 Nov 1994 "
+				  "08:50:37 GMT\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\n{}";
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+	enum { REQUESTS = 30 };
+	struct reply replies[REQUESTS + 1];
 	struct http_options o = test_options();
+	struct http_request *r;
+	struct http *h;
+	unsigned i, good = 0;
+
+	for (i = 0; i <= REQUESTS; i++)
+		replies[i] = (struct reply){i == REQUESTS - 1 ? limit : one, STAYS, 0, 0, 0};
+	net_reset(replies, COUNT(replies));
+	o.connections = 1;
+	h = test_open(&o);
+	for (i = 0; i < REQUESTS; i++)
+		http_start(h, "/p", V1, i, 0);
+	while ((r = http_next(h)) != NULL) {
+		good += http_response(r)->outcome == HTTP_DONE;
+		http_release(h, r);
+	}
+	check(good == REQUESTS && net.now == 1000000 + (REQUESTS - 1) * 61000 + 60000,
+	      "a request's patience begins when it is first sent");
+	http_close(h);
+}
+
+/* A request that was refused waits for others of lower rank; as long as those are answered its patience lasts. */
+static void test_patience_others(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n";
+	static const struct reply replies[] = {{limit, STAYS, 0, 0, 0},
+					       {ok, STAYS, 0, 0, 0},
+					       {limit, STAYS, 0, 0, 0},
+					       {ok, STAYS, 0, 0, 0},
+					       {limit, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
 	struct http *h;
 
 	net_reset(replies, COUNT(replies));
-	o.patience_ms = 14000;
 	h = test_open(&o);
-	http_start(h, "/1", V1, 1);
+	http_start(h, "/9", V1, 9, 0);
 	net.stop_at = 1000000 + 1000;
 	check(!http_next(h), "stopped during a hold");
 	net.stop_at = INT64_MAX;
 	net.stop = 0;
-	http_start(h, "/2", V1, 2);
-	check(http_response(http_next(h))->status == 200, "the first passes after its wait");
-	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000 + 8000,
-	      "7 s of a hold that was there already, and 8 s more, are more than 14");
+	http_start(h, "/1", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200, "the lower rank passes, and the other is refused again");
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 600000, "its own waits are counted all the same");
+	check_text(a->error, "/9: rate limit: after 600 s of waiting the server asks for 600 s more; try again later",
+		   "and the error says how long");
 	http_close(h);
+}
+
+/* Two requests of each of three lanes; the first lane is limited. */
+static void test_lanes(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n";
+	static const struct reply replies[] = {{limit, STAYS, 100, 0, 0}, {ok, STAYS, 100, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r;
+	struct http_stats stats;
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.connections = 1;
+	h = test_open(&o);
+	http_start(h, "/a1", V1, 1, 7);
+	http_start(h, "/a2", V1, 2, 7);
+	http_start(h, "/b1", V1, 3, 0);
+	http_start(h, "/b2", V1, 4, 0);
+	http_start(h, "/c1", V1, 5, HTTP_LANES - 1);
+	while ((r = http_next(h)) != NULL)
+		http_release(h, r);
+	check_bytes(net.log.s, net.log.n, "0 0 /a1\n100 0 /b1\n200 0 /b2\n300 0 /c1\n30100 0 /a1\n30200 0 /a2\n",
+		    "the limit of one lane holds no other lane back, and none of its own requests goes early");
+	check_text(net.notices, "limit /a1 429, the rate limit is reached attempt 0\n", "one notice, for the lane");
+	check(net.lane == 7, "which it names");
+	http_stats(h, &stats);
+	check(stats.rate_limit_ms == 30000, "how long a lane was held back");
+	http_close(h);
+}
+
+/* A limit that all lanes share after all: in each window one refusal for each lane, as more than that were not under
+ * way. */
+static void test_lanes_share(void)
+{
+	struct http_options o = test_options();
+	struct reply replies[] = {{ok, STAYS, 10, 0, 0}};
+	struct http_request *r;
+	struct http_stats stats;
+	struct http *h;
+	unsigned i, good = 0;
+
+	net_reset(replies, COUNT(replies));
+	net.limit = (struct limit){.burst = 4,
+				   .window_ms = 10000,
+				   .refusal = "HTTP/1.1 429 \r\nRetry-After: %d\r\n"
+					      "Content-Length: 0\r\n\r\n"};
+	h = test_open(&o);
+	for (i = 0; i < 24; i++)
+		http_start(h, "/p", V1, i, i % 3);
+	while ((r = http_next(h)) != NULL) {
+		good += http_response(r)->status == 200;
+		http_release(h, r);
+	}
+	http_stats(h, &stats);
+	check(good == 24 && net.now < 1000000 + 51000, "24 requests in six windows of four: %ld ms",
+	      (long)(net.now - 1000000));
+	check(net.limit.refused <= 3 * 6 + 1, "at most one 429 a lane and window, and one more at first: %u in all",
+	      net.limit.refused);
+	check(stats.rate_limit_ms <= net.now - 1000000, "time is counted once, however many lanes it holds back");
+	http_close(h);
+}
+
+/* 60 a minute, refused without advice: how long 40 requests take, and how many are refused. */
+static void test_limit_unadvised(void)
+{
+	static const struct limit limits[] = {
+		{.burst = 10, .refill_ms = 1000}, {.burst = 1, .refill_ms = 1000}, {.burst = 20, .window_ms = 20000}};
+	static const int64_t most_ms[] = {45000, 62000, 42000};
+	struct http_options o = test_options();
+	struct reply replies[] = {{ok, STAYS, 50, 0, 0}};
+	size_t i;
+
+	for (i = 0; i < COUNT(limits); i++) {
+		struct http_request *r;
+		struct http *h;
+		unsigned n, good = 0;
+		net_reset(replies, COUNT(replies));
+		net.limit = limits[i];
+		net.limit.refusal = "HTTP/1.1 429 \r\nContent-Length: 0\r\n\r\n";
+		h = test_open(&o);
+		for (n = 0; n < 40; n++)
+			http_start(h, "/p", V1, n, 0);
+		while ((r = http_next(h)) != NULL) {
+			good += http_response(r)->status == 200;
+			http_release(h, r);
+		}
+		check(good == 40 && net.now - 1000000 < most_ms[i], "without advice, limit %u: %ld ms, %u refused",
+		      (unsigned)i, (long)(net.now - 1000000), net.limit.refused);
+		http_close(h);
+	}
+}
+
+/* A server that says how many are left is believed. */
+static void test_remaining(void)
+{
+	static const char left[] = "HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 1\r\nContent-Length: 2\r\n\r\n{}";
+	struct reply replies[] = {{left, STAYS, 10, 0, 0}, {left, STAYS, 10, 0, 0}, {ok, STAYS, 10, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, COUNT(replies));
+	o.connections = 2;
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_start(h, "/3", V1, 3, 0);
+	http_start(h, "/4", V1, 4, 0);
+	http_start(h, "/5", V1, 5, 0);
+	while (http_next(h))
+		;
+	check_bytes(net.log.s, net.log.n, "0 0 /1\n0 1 /2\n10 0 /3\n20 0 /4\n20 1 /5\n",
+		    "with one request left one is under way");
+	http_close(h);
+}
+
+/* A 5xx may ask for a pause as well. */
+static void test_retry_after(void)
+{
+	static const struct {
+		int status;
+		const char *fields;
+		int64_t least, most;
+		unsigned attempts;
+	} cases[] = {
+		{503, "Retry-After: 20", 40000, 40000, 3},
+		{503, "Retry-After: 0", 1500, 3000, 3},
+		{503, "Retry-After: 901", 0, 0, 1},
+		{503, "Retry-After: 500", 500000, 500000, 2},
+		{408, "Retry-After: 2.5", 6000, 6000, 3},
+		{503, "Retry-After: Tue, 24 Nov 2026 22:00:20 GMT", 21000 + 1000, 21000 + 2000, 3},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.attempts = 3;
+	for (i = 0; i < COUNT(cases); i++) {
+		char text[500];
+		struct reply replies[] = {{text, STAYS, 0, 0, 0}};
+		const struct http_response *a;
+		struct http *h;
+		int64_t took;
+		answer_text(text, cases[i].status, cases[i].fields, "");
+		net_reset(replies, COUNT(replies));
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		a = http_response(http_next(h));
+		took = net.now - 1000000;
+		check(a->outcome == HTTP_DONE && a->status == cases[i].status && a->attempts == cases[i].attempts &&
+			      took >= cases[i].least && took <= cases[i].most,
+		      "status %d, %s: %u attempts in %ld ms", cases[i].status, cases[i].fields, a->attempts,
+		      (long)took);
+		http_close(h);
+	}
 }
 
 static void test_used_up(void)
@@ -2120,10 +2350,10 @@ static void test_used_up(void)
 		answer_text(text, 200, cases[i].fields, "");
 		net_reset(replies, COUNT(replies));
 		h = test_open(&o);
-		http_start(h, "/1", V1, 1);
+		http_start(h, "/1", V1, 1, 0);
 		check(http_response(http_next(h))->status == 200 && net.now == 1000000 && !net.limits,
 		      "a good answer is given at once: %s", cases[i].name);
-		http_start(h, "/2", V1, 1);
+		http_start(h, "/2", V1, 1, 0);
 		check(http_response(http_next(h))->status == 200 && net.now == 1000000 + cases[i].wait &&
 			      net.limits == (cases[i].wait != 0),
 		      "the next request waits %ld ms: %s", (long)cases[i].wait, cases[i].name);
@@ -2160,7 +2390,7 @@ static void test_tls(void)
 	o.connections = 3;
 	h = tls_open(&o, pem_ca);
 	for (i = 0; i < 6; i++)
-		http_start(h, "/", V1, i);
+		http_start(h, "/", V1, i, 0);
 	while ((r = http_next(h)) != NULL) {
 		good += http_response(r)->status == 200 && http_response(r)->length == 2;
 		http_release(h, r);
@@ -2184,9 +2414,9 @@ static void test_tls_resumption(void)
 	net_reset(replies, COUNT(replies));
 	o.base_url = "https://localhost";
 	h = tls_open(&o, pem_ca);
-	http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 2);
-	http_start(h, "/3", V1, 3);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_start(h, "/3", V1, 3, 0);
 	check(http_response(http_next(h))->status == 200 && net.opened == 3, "three connections");
 	http_stats(h, &stats);
 	check(stats.handshakes == 1, "one full handshake, the other two resume its session");
@@ -2205,8 +2435,8 @@ static void test_tls_first_alone(void)
 	net.stop_at = 1000000 + 5000;
 	o.base_url = "https://localtest";
 	h = tls_open(&o, pem_ca);
-	http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 2);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
 	check(!http_next(h) && net.opened == 1, "the first TLS connection opens alone");
 	http_close(h);
 }
@@ -2238,7 +2468,7 @@ static void test_tls_trust(void)
 		net_reset(replies, COUNT(replies));
 		o.base_url = cases[i].base_url;
 		h = tls_open(&o, cases[i].pem);
-		http_start(h, "/", V1, 1);
+		http_start(h, "/", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == HTTP_UNTRUSTED && a->attempts == 1 && net.requests == 0 && net.opened == 1,
 		      "refused before a byte of the request, and not tried again: %s", cases[i].name);
@@ -2259,7 +2489,7 @@ static enum http_outcome tls_outcome(const struct reply *reply, size_t cut, size
 	h = tls_open(&o, pem_ca);
 	net.cut = cut;
 	net.answer_cut = answer_cut;
-	http_start(h, "/", V1, 1);
+	http_start(h, "/", V1, 1, 0);
 	outcome = http_response(http_next(h))->outcome;
 	http_close(h);
 	return outcome;
@@ -2314,7 +2544,7 @@ static void test_tls_unwilling(void)
 	o.base_url = "https://localhost";
 	o.attempts = 2;
 	h = tls_open(&o, pem_ca);
-	http_start(h, "/", V1, 1);
+	http_start(h, "/", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(net.peers[0].tls->wire.n >= 7 && memcmp(net.peers[0].tls->wire.s, "\x15\0\0\0\2\1\0", 7) == 0,
 	      "an alert of version 0.0");
@@ -2335,11 +2565,11 @@ static void test_tls_pieces(void)
 	o.attempts = 1;
 	h = tls_open(&o, pem_ca);
 	net.send_most = 1;
-	http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 1);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200 && http_response(http_next(h))->status == 200,
 	      "sent byte by byte");
-	http_start(h, "/3", V1, 1);
+	http_start(h, "/3", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200,
 	      "a connection that was closed with close_notify is not used again");
 	http_close(h);
@@ -2356,17 +2586,17 @@ static void test_cancel(void)
 
 	net_reset(replies, COUNT(replies));
 	h = test_open(&o);
-	r = http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 2);
+	r = http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
 	s = http_next(h);
 	http_release(h, s);
 	http_release(h, r);
 	check(!http_next(h) && net.open == 1, "a request under way is cancelled with its connection");
-	r = http_start(h, "/3", V1, 3);
+	r = http_start(h, "/3", V1, 3, 0);
 	http_release(h, r);
 	check(!http_next(h) && net.requests == 2, "one that waits is never sent");
 	http_release(h, NULL);
-	http_start(h, "/4", V1, 4);
+	http_start(h, "/4", V1, 4, 0);
 	http_close(h);
 	check(net.open == 0, "http_close releases the rest");
 }
@@ -2384,14 +2614,14 @@ static void test_probe_cancelled(void)
 	net_reset(replies, COUNT(replies));
 	o.connections = 1;
 	h = test_open(&o);
-	probe = http_start(h, "/1", V1, 1);
+	probe = http_start(h, "/1", V1, 1, 0);
 	net.stop_at = 1000000 + 6000;
 	check(!http_next(h) && net.requests == 2, "the stop flag ends http_next within 500 ms");
 	check(net.now <= net.stop_at + GLANCE_MS, "no later");
 	net.stop_at = INT64_MAX;
 	net.stop = 0;
 	http_release(h, probe);
-	http_start(h, "/2", V1, 2);
+	http_start(h, "/2", V1, 2, 0);
 	check(http_response(http_next(h))->status == 200, "after a cancelled probe another request goes");
 	http_close(h);
 }
@@ -2404,7 +2634,7 @@ static void test_stop(void)
 
 	net_reset(replies, COUNT(replies));
 	h = test_open(&o);
-	http_start(h, "/1", V1, 1);
+	http_start(h, "/1", V1, 1, 0);
 	net.stop_at = 1000000 + 1700;
 	check(!http_next(h) && net.now == 1000000 + 2000, "stopped");
 	net.stop_at = INT64_MAX;
@@ -2428,7 +2658,7 @@ static void test_no_memory(void)
 		net_reset(replies, COUNT(replies));
 		allocations_left = n;
 		h = http_open(&o, error);
-		r = h ? http_start(h, "/1", V1, 1) : NULL;
+		r = h ? http_start(h, "/1", V1, 1, 0) : NULL;
 		if (!h)
 			good = good && strstr(error, "no memory");
 		if (r && http_next(h) == r) {
@@ -2609,7 +2839,7 @@ static void test_proxy(void)
 		struct http *h;
 		net_reset(&reply, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == cases[i].outcome, "proxy: %s", cases[i].error);
 		check_text(a->error, cases[i].error, "and the error says so");
@@ -2661,7 +2891,13 @@ int main(void)
 	test_probe_fails();
 	test_patience();
 	test_patience_overflow();
-	test_patience_late();
+	test_patience_turn();
+	test_patience_others();
+	test_lanes();
+	test_lanes_share();
+	test_limit_unadvised();
+	test_remaining();
+	test_retry_after();
 	test_used_up();
 	test_tls();
 	test_tls_resumption();
