@@ -63,6 +63,13 @@ int getentropy(void *buffer, size_t length);
 #ifndef MSG_NOSIGNAL /* macOS, whose SIGPIPE the program ignores */
 #define MSG_NOSIGNAL 0
 #endif
+#if defined EAI_NODATA /* RFC 2553's code for a name without addresses, which RFC 3493 dropped */
+#define EAI_NO_DATA EAI_NODATA
+#elif defined __GLIBC__
+#define EAI_NO_DATA (-5)
+#else
+#define EAI_NO_DATA EAI_NONAME
+#endif
 
 enum {
 	HOST_SIZE = 254,    /* RFC 1035: 253 bytes in text */
@@ -76,6 +83,7 @@ enum {
 	ADDRESS_MS = 10 * 1000,  /* to connect to one address */
 	OPENING_MS = 30 * 1000,  /* to connect, pass the proxy and shake hands */
 	OUTSIDE_MS = 10 * 1000,  /* an attempt that fails after more than this outside http_next does not count */
+	NAME_ATTEMPTS = 3,       /* to resolve a name that does not exist */
 	IDLE_MS = 1000,          /* no server drops a client that is silent for less */
 	GLANCE_MS = 500,         /* longest sleep before the stop flag is looked at */
 	BACKOFF_MOST = 60,       /* longest pause before a retry, as a multiple of the first */
@@ -1430,6 +1438,8 @@ struct conn {
 	struct tls *tls;
 	int64_t deadline, open_by; /* on the clock inside() */
 	size_t first, tried;       /* addresses */
+	unsigned outage;           /* h->outage when it was begun */
+	bool no_name;              /* the host's name does not exist */
 	const char *out;           /* what is to be sent, and how much of it has been */
 	size_t out_length, out_sent;
 	int error; /* errno of the socket; 0: end of file */
@@ -1496,6 +1506,10 @@ struct http {
 	uint64_t finished;
 	struct lane lanes[HTTP_LANES];
 	int64_t limited_until; /* the end of all holds that the statistics know */
+	/* While no connection can be opened, one request tries and the others wait. */
+	unsigned failed_openings; /* in a row */
+	unsigned outage;          /* grows with each of them */
+	int64_t open_at;          /* no connection is begun before */
 	enum session_state session_state;
 	br_ssl_session_parameters session;
 	struct http_stats stats;
@@ -2020,6 +2034,7 @@ static enum step conn_resolve(struct http *h, struct conn *c)
 	}
 	if (error == EAI_MEMORY)
 		return conn_failed(c, FAILED_NO_MEMORY, "no memory to resolve the name");
+	c->no_name = error == EAI_NONAME || error == EAI_NO_DATA;
 	if (error)
 		return conn_failed(c, FAILED_AGAIN, "cannot resolve the name: %s",
 				   error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
@@ -2103,6 +2118,7 @@ static enum step conn_open(struct http *h, struct conn *c, struct http_request *
 	c->bytes = bytes;
 	c->fd = -1;
 	c->state = CONN_CONNECTING;
+	c->outage = h->outage;
 	c->request = r;
 	step = conn_resolve(h, c);
 	if (step != STEP_MOVED)
@@ -2117,6 +2133,8 @@ static enum step conn_request(struct http *h, struct conn *c)
 {
 	struct http_request *r = c->request;
 
+	if (c->state != CONN_IDLE)
+		h->failed_openings = 0;
 	c->state = CONN_BUSY;
 	c->out = r->text;
 	c->out_length = r->length;
@@ -2294,8 +2312,8 @@ static enum step conn_timeout(struct http *h, struct conn *c)
 
 /* ---- Queue: retry ---- */
 
-static void notify(struct http *h, enum http_event event, const struct http_request *r, const char *reason,
-		   int64_t wait)
+static void notify(struct http *h, enum http_event event, const struct http_request *r, unsigned attempt,
+		   const char *reason, int64_t wait)
 {
 	struct http_notice notice;
 
@@ -2305,7 +2323,7 @@ static void notify(struct http *h, enum http_event event, const struct http_requ
 	notice.lane = (unsigned)(r->lane - h->lanes);
 	notice.path = r->path;
 	notice.reason = reason;
-	notice.attempt = r->attempts;
+	notice.attempt = attempt;
 	notice.wait_ms = wait;
 	h->options.notice(h->options.ctx, &notice);
 }
@@ -2350,7 +2368,7 @@ static void request_retry(struct http *h, struct http_request *r, const char *re
 	r->state = WAITING;
 	r->ready_at = h->now + wait;
 	h->stats.retries++;
-	notify(h, HTTP_RETRY, r, reason, wait);
+	notify(h, HTTP_RETRY, r, r->attempts, reason, wait);
 }
 
 /* At once, as if it had not been tried. */
@@ -2388,6 +2406,61 @@ static bool attempt_was_left(const struct http *h, const struct http_request *r,
 	return away > OUTSIDE_MS || (!heard && away >= IDLE_MS && away > inside(h) - r->began);
 }
 
+/* No request that waits would fare better than this one, whose error says why. */
+static void all_unreachable(struct http *h, struct http_request *tried)
+{
+	struct http_request *r;
+
+	tried->attempts = h->failed_openings ? h->failed_openings : 1;
+	request_finish(h, tried, HTTP_UNREACHABLE);
+	for (r = h->requests; r; r = r->next) {
+		if (r->state != WAITING)
+			continue;
+		r->error = tried->error;
+		r->attempts = tried->attempts;
+		request_finish(h, r, HTTP_UNREACHABLE);
+	}
+}
+
+static bool any_connection_open(const struct http *h)
+{
+	unsigned i;
+
+	for (i = 0; i < h->options.connections; i++)
+		if (h->conns[i].state >= CONN_BUSY)
+			return true;
+	return false;
+}
+
+/* A connection could not be opened.  Those that were begun before the last such failure tell nothing new.  A host that
+ * still answers on another connection is not given up.  After the last attempt requests that come later have one more
+ * each. */
+static void opening_failed(struct http *h, struct http_request *r, const struct conn *c, const char *reason)
+{
+	unsigned most = h->options.attempts;
+	int64_t wait;
+
+	request_repeat(h, r);
+	if (c->outage != h->outage)
+		return;
+	h->outage++;
+	h->failed_openings++;
+	if (c->no_name && most > NAME_ATTEMPTS)
+		most = NAME_ATTEMPTS;
+	if (h->failed_openings < most || any_connection_open(h)) {
+		wait = backoff_ms(h, h->failed_openings);
+		h->open_at = h->now + wait;
+		h->stats.retries++;
+		notify(h, HTTP_RETRY, r, h->failed_openings, reason, wait);
+		return;
+	}
+	if (h->failed_openings > 1)
+		error_add(&r->error, " (%u attempts)", h->failed_openings);
+	all_unreachable(h, r);
+	h->failed_openings--;
+	h->open_at = h->now;
+}
+
 static void attempt_failed(struct http *h, struct http_request *r, const struct conn *c)
 {
 	const char *reason = failure_text(h, r, c);
@@ -2395,19 +2468,21 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 	switch (c->failure) {
 	case FAILED_STALE: request_repeat(h, r); return;
 	case FAILED_OVER: request_finish(h, r, HTTP_BROKEN); return;
-	case FAILED_HOST: request_finish(h, r, HTTP_UNREACHABLE); return;
+	case FAILED_HOST: all_unreachable(h, r); return;
 	case FAILED_TRUST: request_finish(h, r, HTTP_UNTRUSTED); return;
 	case FAILED_NO_MEMORY: request_finish(h, r, HTTP_NO_MEMORY); return;
 	case FAILED_AGAIN: break;
 	}
 	if (attempt_was_left(h, r, c)) {
 		request_repeat(h, r);
+	} else if (c->state != CONN_BUSY) {
+		opening_failed(h, r, c, reason);
 	} else if (r->attempts < h->options.attempts) {
 		request_retry(h, r, reason, 0);
 	} else {
 		if (r->attempts > 1)
 			error_add(&r->error, " (%u attempts)", r->attempts);
-		request_finish(h, r, r->sent ? HTTP_BROKEN : HTTP_UNREACHABLE);
+		request_finish(h, r, HTTP_BROKEN);
 	}
 }
 
@@ -2508,7 +2583,7 @@ static void lane_announce(struct http *h, struct lane *l, const struct http_requ
 	}
 	l->announced_until = l->hold_until;
 	if (news)
-		notify(h, HTTP_RATE_LIMIT, r, l->hold_reason, l->hold_until - h->now);
+		notify(h, HTTP_RATE_LIMIT, r, r->attempts, l->hold_reason, l->hold_until - h->now);
 }
 
 static bool request_is_ready(const struct http *h, const struct http_request *r)
@@ -2659,13 +2734,16 @@ static struct http_request *queue_first(const struct http *h)
 	return first;
 }
 
-/* The first TLS connection alone, so that the others can resume its session. */
+/* One connection alone: the first with TLS, so that the others can resume its session; and while none can be opened. */
 static bool may_open(const struct http *h)
 {
+	bool alone = h->failed_openings || (h->origin.tls && h->session_state == SESSION_UNKNOWN);
 	unsigned i;
 
-	if (!h->origin.tls || h->session_state != SESSION_UNKNOWN)
+	if (!alone)
 		return true;
+	if (h->failed_openings && h->now < h->open_at)
+		return false;
 	for (i = 0; i < h->options.connections; i++)
 		if (h->conns[i].state != CONN_CLOSED && h->conns[i].state < CONN_BUSY)
 			return false;
@@ -2957,6 +3035,8 @@ static int wait_ms(const struct http *h)
 		if (r->state == WAITING && from > h->now && from < until)
 			until = from;
 	}
+	if (h->failed_openings && h->open_at > h->now && h->open_at < until)
+		until = h->open_at;
 	return until > h->now ? (int)(until - h->now) : 0;
 }
 

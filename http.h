@@ -9,6 +9,9 @@
  *   that is most of its time and no answer had begun.  No redirect is followed.
  *   Retry-After of a 408, 425 or 5xx is the least pause before the next attempt; if it asks for more than patience_ms,
  *   the answer is final.
+ * Unreachable.  While no connection can be opened, one request tries and the others wait; the attempts count for all of
+ *   them together, and so do the notices.  A name that does not exist is tried three times.  Then every request that
+ *   waits ends as HTTP_UNREACHABLE, and one that is started later has one more attempt.
  * Rate limit.  It is kept for each lane; a lane's limit holds no other lane back.  After a 429 nothing of the lane is
  *   sent for as long as it asks: by Retry-After, else pause_ms, else X-RateLimit-Reset, else a backoff.  A 2xx with
  *   X-RateLimit-Remaining: 0 holds the lane back until X-RateLimit-Reset; if that is further away than patience_ms it
@@ -77,7 +80,7 @@ struct http_options {
 enum http_outcome {
 	HTTP_DONE,   /* a whole answer that will not be tried again: 2xx, 3xx, 4xx, or 5xx after the last attempt */
 	HTTP_BROKEN, /* a connection, but no whole answer in all attempts; or one over a limit; or patience_ms is over */
-	HTTP_UNREACHABLE, /* no connection in all attempts: other requests would fare no better */
+	HTTP_UNREACHABLE, /* no connection can be opened; all requests that wait end together */
 	HTTP_UNTRUSTED,   /* certificate or TLS refused; not tried again */
 	HTTP_NO_MEMORY
 };

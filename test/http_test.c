@@ -916,6 +916,7 @@ static struct {
 	const struct reply *replies;
 	size_t reply_count, requests, opened, open, most_open, resolved, polls;
 	const char *resolves; /* digits: last bytes of the addresses; "" fails */
+	int no_name;          /* with this, if it is not 0 */
 	size_t send_most;
 	bool tls, unwilling;    /* it says close_notify to everybody */
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
@@ -1065,7 +1066,7 @@ static int net_getaddrinfo(const char *host, const char *port, const struct addr
 	(void)hints;
 	net.resolved++;
 	if (!n)
-		return EAI_AGAIN;
+		return net.no_name ? net.no_name : EAI_AGAIN;
 	for (i = 0; i < n; i++) {
 		memset(&all[i], 0, sizeof all[i]);
 		memset(&names[i], 0, sizeof names[i]);
@@ -1774,7 +1775,7 @@ static void test_addresses(void)
 		{"the first refuses", "21", 300000, 0, HTTP_DONE, 1, 1, ""},
 		{"the first is silent", "31", 300000, 10000, HTTP_DONE, 1, 1, ""},
 		{"two are silent", "331", 300000, 20000, HTTP_DONE, 1, 1, ""},
-		{"the first is silent and the time short", "31", 2000, 2000 + 1000, HTTP_DONE, 2, 1, ""},
+		{"the first is silent and the time short", "31", 2000, 2000 + 1000, HTTP_DONE, 1, 1, ""},
 		{"all refuse", "22", 300000, 1000 + 2000, HTTP_UNREACHABLE, 3, 3,
 		 "localtest: cannot connect: Connection refused (the last of several addresses); check network, "
 		 "base_url and proxy (3 attempts)"},
@@ -1809,6 +1810,86 @@ static void test_addresses(void)
 			check_text(a->error, cases[i].error, cases[i].name);
 		http_close(h);
 	}
+}
+
+/* Requests while no connection can be opened: who is told, who tries, and what becomes of them. */
+static void test_outage(void)
+{
+	static const struct {
+		const char *name, *resolves;
+		int no_name;
+		unsigned attempts;
+		size_t opened;
+	} cases[] = {
+		{"a host that refuses", "2", 0, 5, 5},
+		{"a resolver that fails", "", 0, 5, 0},
+		{"a name that does not exist", "", EAI_NONAME, 3, 0},
+		{"a name without addresses", "", EAI_NO_DATA, 3, 0},
+	};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "http://localtest";
+	o.attempts = 5;
+	for (i = 0; i < countof(cases); i++) {
+		struct http_request *r;
+		unsigned n, good = 0;
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.resolves = cases[i].resolves;
+		net.no_name = cases[i].no_name;
+		h = test_open(&o);
+		for (n = 9; n; n--)
+			http_start(h, "/p", V1, n, n);
+		while ((r = http_next(h)) != NULL) {
+			good += http_response(r)->outcome == HTTP_UNREACHABLE &&
+				http_response(r)->attempts == cases[i].attempts;
+			http_release(h, r);
+		}
+		check(good == 9 && net.retries == cases[i].attempts - 1, "nine requests, one tries, all are told: %s",
+		      cases[i].name);
+		check(net.opened <= cases[i].opened + o.connections - 1, "no more connections than attempts: %s",
+		      cases[i].name);
+		http_start(h, "/p", V1, 1, 0);
+		check(http_response(http_next(h))->outcome == HTTP_UNREACHABLE && net.retries == cases[i].attempts - 1,
+		      "a later request has one more attempt: %s", cases[i].name);
+		net.no_name = 0;
+		net.resolves = "1";
+		http_start(h, "/p", V1, 1, 0);
+		check(http_response(http_next(h))->status == 200, "and passes where it can: %s", cases[i].name);
+		http_close(h);
+	}
+}
+
+/* Two connections stay open; what an outage takes is only the third. */
+static void test_outage_partly(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 100, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r;
+	unsigned n, good = 0;
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.base_url = "http://localtest";
+	o.connections = 3;
+	o.attempts = 2;
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_release(h, http_next(h));
+	http_release(h, http_next(h));
+	net.resolves = "2";
+	h->address_count = 0;
+	for (n = 0; n < 20; n++)
+		http_start(h, "/p", V1, n, 0);
+	while ((r = http_next(h)) != NULL) {
+		good += http_response(r)->status == 200;
+		http_release(h, r);
+	}
+	check(good == 20, "open connections carry on while no other can be opened: %u", good);
+	http_close(h);
 }
 
 static void test_localhost(void)
@@ -2859,6 +2940,8 @@ int main(void)
 	test_left();
 	test_left_once();
 	test_addresses();
+	test_outage();
+	test_outage_partly();
 	test_localhost();
 	test_stale();
 	test_fresh_close();
