@@ -63,6 +63,7 @@ int getentropy(void *buffer, size_t length);
 #ifndef MSG_NOSIGNAL /* macOS, whose SIGPIPE the program ignores */
 #define MSG_NOSIGNAL 0
 #endif
+
 #if defined EAI_NODATA /* RFC 2553's code for a name without addresses, which RFC 3493 dropped */
 #define EAI_NO_DATA EAI_NODATA
 #elif defined __GLIBC__
@@ -77,12 +78,16 @@ enum {
 	LOCATION_SIZE = 80, /* of a redirect's target, for the message */
 	ADDRESSES = 16,
 	READ_SIZE = 16 << 10,
-	BODY_FIRST = 64 << 10,   /* a body's room doubles up to this, then is what was announced */
-	READS = 32,              /* reads of one socket before the others have their turn */
-	ENTROPY = 32,            /* bytes */
-	ADDRESS_MS = 10 * 1000,  /* to connect to one address */
-	OPENING_MS = 30 * 1000,  /* to connect, pass the proxy and shake hands */
-	OUTSIDE_MS = 10 * 1000,  /* an attempt that fails after more than this outside http_next does not count */
+	BODY_FIRST = 64 << 10,  /* a body's room doubles up to this, then is what was announced */
+	READS = 32,             /* reads of one socket before the others have their turn */
+	ENTROPY = 32,           /* bytes */
+	ADDRESS_MS = 10 * 1000, /* to connect to one address */
+	NEXT_ADDRESS_MS = 250,  /* until the next address is tried beside it (RFC 8305 section 8) */
+	DIALS = 8,              /* addresses tried at once */
+	REUSE_MS = 60 * 1000,   /* a connection idle for longer is not used: a NAT may have forgotten it */
+	OPENING_MS = 30 * 1000, /* to connect, pass the proxy and shake hands */
+	OUTSIDE_MS = 10 * 1000, /* an attempt that fails after more than this outside http_next does not count */
+	POLL_FAILURES = 3,
 	NAME_ATTEMPTS = 3,       /* to resolve a name that does not exist */
 	IDLE_MS = 1000,          /* no server drops a client that is silent for less */
 	GLANCE_MS = 500,         /* longest sleep before the stop flag is looked at */
@@ -202,6 +207,7 @@ static char *copy_text(const char *s)
 struct url {
 	bool tls;
 	char host[HOST_SIZE]; /* in lower case, without brackets and ending dot */
+	bool dot;             /* the host ended with a dot: the resolver tries no search domain */
 	int family;           /* AF_INET, AF_INET6, or AF_UNSPEC for a name */
 	uint16_t port;
 	struct str user;    /* user:password, percent-encoded; s is NULL if there is none */
@@ -241,7 +247,8 @@ static const char *url_host(struct str host, bool brackets, struct url *u)
 	size_t i;
 
 	if (!brackets && host.n > 1 && host.s[host.n - 1] == '.')
-		host.n--;
+		u->dot = true;
+	host.n -= u->dot;
 	if (!host.n)
 		return "has no host";
 	if (host.n >= sizeof u->host)
@@ -1424,9 +1431,22 @@ struct tls {
 	unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
 };
 
+struct address {
+	struct sockaddr_storage name;
+	socklen_t length;
+};
+
+/* An address that is being connected to. */
+struct dial {
+	int fd;
+	size_t address; /* its place among h->addresses */
+	int64_t deadline;
+	bool ready;
+};
+
 struct conn {
 	enum conn_state state;
-	int fd; /* -1 when closed */
+	int fd; /* -1 when closed or CONNECTING */
 	short events;
 	bool secure;           /* TLS is spoken from HANDSHAKE on */
 	bool reused;           /* has carried an answer before */
@@ -1437,10 +1457,16 @@ struct conn {
 	struct http_request *request;
 	struct tls *tls;
 	int64_t deadline, open_by; /* on the clock inside() */
-	size_t first, tried;       /* addresses */
-	unsigned outage;           /* h->outage when it was begun */
-	bool no_name;              /* the host's name does not exist */
-	const char *out;           /* what is to be sent, and how much of it has been */
+	int64_t idle_since;        /* on the clock h->now */
+	struct dial dials[DIALS];  /* of CONNECTING */
+	unsigned dial_count;
+	int64_t dial_at;       /* when the next address is due, on the clock inside() */
+	size_t first, tried;   /* addresses: the first one, how many were begun */
+	size_t place;          /* of the one that connected, or was begun last */
+	struct address failed; /* the last one that failed */
+	unsigned outage;       /* h->outage when it was begun */
+	bool no_name;          /* the host's name does not exist */
+	const char *out;       /* what is to be sent, and how much of it has been */
 	size_t out_length, out_sent;
 	int error; /* errno of the socket; 0: end of file */
 	uint64_t bytes;
@@ -1468,11 +1494,6 @@ struct http_request {
 	struct answer answer;
 	struct http_response response;
 	struct error error;
-};
-
-struct address {
-	struct sockaddr_storage name;
-	socklen_t length;
 };
 
 /* What the server counts together.  Nothing is sent before hold_until.  A window lies between two holds; `allowed` is
@@ -1504,6 +1525,7 @@ struct http {
 	int64_t now, left_at, still, outside; /* milliseconds; see the notes above */
 	struct http_request *requests, **last;
 	uint64_t finished;
+	unsigned poll_failures; /* in a row */
 	struct lane lanes[HTTP_LANES];
 	int64_t limited_until; /* the end of all holds that the statistics know */
 	/* While no connection can be opened, one request tries and the others wait. */
@@ -1523,13 +1545,27 @@ static int64_t inside(const struct http *h)
 	return h->now - h->still;
 }
 
-/* What a step of a connection comes to. */
+/* How a step of a connection ends. */
 enum step {
-	STEP_WAITS, /* for c->events on its socket */
 	STEP_MOVED, /* to another state: go on */
 	STEP_ANSWERED,
-	STEP_FAILED /* c->failure and c->why say how */
+	STEP_FAILED, /* c->failure and c->why say how */
+	STEP_READS,  /* the connection waits until its socket can be read, */
+	STEP_WRITES, /* or written, */
+	STEP_BOTH    /* or either */
 };
+
+static bool step_waits(enum step step)
+{
+	return step >= STEP_READS;
+}
+
+/* The one place that says what a connection's socket is polled for. */
+static void conn_wait(struct conn *c, enum step step)
+{
+	assert(step_waits(step));
+	c->events = (short)((step != STEP_WRITES ? POLLIN : 0) | (step != STEP_READS ? POLLOUT : 0));
+}
 
 static enum step conn_failed(struct conn *, enum failure, const char *format, ...) PRINTF_LIKE(3, 4);
 
@@ -1729,8 +1765,23 @@ static enum step tls_failed(const struct http *h, struct conn *c)
 	return conn_failed(c, FAILED_AGAIN, "a fault in the TLS protocol (BearSSL error %d)", code);
 }
 
-/* What moving bytes came to. */
-enum pump { PUMP_ON, PUMP_WAIT, PUMP_GREETED, PUMP_ANSWERED, PUMP_CLOSED, PUMP_CUT, PUMP_FAILED };
+/* How moving bytes ends; the last three as in enum step. */
+enum pump {
+	PUMP_ON,
+	PUMP_GREETED,
+	PUMP_ANSWERED,
+	PUMP_CLOSED,
+	PUMP_CUT,
+	PUMP_FAILED,
+	PUMP_READS,
+	PUMP_WRITES,
+	PUMP_BOTH
+};
+
+static enum step pump_step(enum pump pump)
+{
+	return pump == PUMP_READS ? STEP_READS : pump == PUMP_WRITES ? STEP_WRITES : STEP_BOTH;
+}
 
 /* What a socket will not do for now. */
 struct flow {
@@ -1767,11 +1818,14 @@ static ssize_t socket_receive(struct conn *c, void *bytes, size_t length, struct
 	return n;
 }
 
+/* Nothing may come on an idle connection. */
 static enum pump conn_feed(struct conn *c, const char *bytes, size_t length)
 {
 	size_t used;
 
 	c->bytes += length;
+	if (!c->request)
+		return PUMP_CUT;
 	c->verdict = answer_feed(&c->request->answer, bytes, length, &used);
 	c->surplus = used < length;
 	return c->verdict == ANSWER_MORE ? PUMP_ON : PUMP_ANSWERED;
@@ -1843,8 +1897,9 @@ static enum pump tls_rest(struct conn *c, unsigned state)
 {
 	if (c->greeted && state == BR_SSL_SENDREC)
 		return PUMP_CLOSED;
-	c->events = (short)((state & BR_SSL_SENDREC ? POLLOUT : 0) | (state & BR_SSL_RECVREC ? POLLIN : 0));
-	return c->events ? PUMP_WAIT : PUMP_FAILED;
+	if (!(state & (BR_SSL_SENDREC | BR_SSL_RECVREC)))
+		return PUMP_FAILED;
+	return !(state & BR_SSL_SENDREC) ? PUMP_READS : state & BR_SSL_RECVREC ? PUMP_BOTH : PUMP_WRITES;
 }
 
 /* Moves what can be moved between socket, engine and answer.  The state is asked for afresh each time, and one thing is
@@ -1916,8 +1971,9 @@ static enum pump plain_pump(struct conn *c)
 		else if (c->error)
 			result = PUMP_CUT;
 	}
-	c->events = (short)(POLLIN | (c->out_sent < c->out_length ? POLLOUT : 0));
-	return result == PUMP_ON ? PUMP_WAIT : result;
+	if (result != PUMP_ON)
+		return result;
+	return c->out_sent < c->out_length ? PUMP_BOTH : PUMP_READS;
 }
 
 /* ---- Connection: resolve, connect, proxy ---- */
@@ -1928,8 +1984,17 @@ static const struct url *peer(const struct http *h)
 	return h->tunnel ? &h->proxy : &h->origin;
 }
 
+/* The last of the list takes its place. */
+static void dial_remove(struct conn *c, unsigned i)
+{
+	assert(i < c->dial_count);
+	c->dials[i] = c->dials[--c->dial_count];
+}
+
 static void conn_drop(struct conn *c)
 {
+	while (c->dial_count)
+		close(c->dials[--c->dial_count].fd);
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = -1;
@@ -1984,22 +2049,20 @@ static bool host_is_local(const struct url *u)
 	return address_is_local(&a);
 }
 
-/* 0 or an EAI_ code.  The resolver blocks, and nothing moves in that time; so it counts against no deadline. */
-static int resolver_ask(struct http *h, const struct url *u)
+/* Adds the addresses of one family, or with AF_UNSPEC of both.  0 or an EAI_ code, and errno for EAI_SYSTEM. */
+static int resolver_ask(struct http *h, const struct url *u, int family)
 {
 	struct addrinfo hints, *list = NULL, *a;
-	int64_t before = h->now;
-	char port[8];
+	char name[HOST_SIZE + 1], port[8];
 	int error;
 
 	memset(&hints, 0, sizeof hints);
-	hints.ai_family = AF_UNSPEC;
+	hints.ai_family = family;
 	hints.ai_socktype = SOCK_STREAM;
 	hints.ai_flags = AI_NUMERICSERV;
+	snprintf(name, sizeof name, "%s%s", u->host, u->dot ? "." : "");
 	snprintf(port, sizeof port, "%u", (unsigned)u->port);
-	error = getaddrinfo(u->host, port, &hints, &list);
-	h->now = clock_ms(h->now);
-	h->still += h->now - before;
+	error = getaddrinfo(name, port, &hints, &list);
 	if (error)
 		return error;
 	for (a = list; a && h->address_count < ADDRESSES; a = a->ai_next) {
@@ -2012,6 +2075,56 @@ static int resolver_ask(struct http *h, const struct url *u)
 	}
 	freeaddrinfo(list);
 	return h->address_count ? 0 : EAI_NONAME;
+}
+
+static bool is_no_name(int error)
+{
+	return error == EAI_NONAME || error == EAI_NO_DATA;
+}
+
+/* A resolver that is asked for both families may fail because of one that has no good answer (musl does so); then each
+ * is asked by itself.  A name does not exist only if that is all that was said. */
+static int resolver_ask_all(struct http *h, const struct url *u)
+{
+	static const int families[] = {AF_INET6, AF_INET};
+	int error = resolver_ask(h, u, AF_UNSPEC), other;
+	size_t i;
+
+	for (i = 0; i < countof(families) && error && error != EAI_MEMORY; i++) {
+		other = resolver_ask(h, u, families[i]);
+		if (other == EAI_MEMORY || (is_no_name(error) && other))
+			error = other;
+	}
+	return h->address_count ? 0 : error;
+}
+
+/* Families in turn, from that of the first address on (RFC 8305 section 4). */
+static void addresses_alternate(struct http *h)
+{
+	struct address by_family[2][ADDRESSES];
+	size_t count[2] = {0, 0}, taken[2] = {0, 0}, i, family = 0;
+
+	for (i = 0; i < h->address_count; i++) {
+		family = h->addresses[i].name.ss_family != h->addresses[0].name.ss_family;
+		by_family[family][count[family]++] = h->addresses[i];
+	}
+	for (i = 0, family = 0; i < h->address_count; i++, family = !family) {
+		if (taken[family] == count[family])
+			family = !family;
+		h->addresses[i] = by_family[family][taken[family]++];
+	}
+}
+
+/* The resolver blocks, and nothing moves in that time; so it counts against no deadline. */
+static int addresses_find(struct http *h, const struct url *u)
+{
+	int64_t before = h->now;
+	int error = resolver_ask_all(h, u);
+
+	h->now = clock_ms(h->now);
+	h->still += h->now - before;
+	addresses_alternate(h);
+	return error;
 }
 
 /* localhost needs no resolver (RFC 6761 section 6.3), and an empty root has no hosts file. */
@@ -2030,11 +2143,11 @@ static enum step conn_resolve(struct http *h, struct conn *c)
 		h->addresses[h->address_count++] = address_of(AF_INET, "127.0.0.1", u->port);
 		h->addresses[h->address_count++] = address_of(AF_INET6, "::1", u->port);
 	} else {
-		error = resolver_ask(h, u);
+		error = addresses_find(h, u);
 	}
 	if (error == EAI_MEMORY)
 		return conn_failed(c, FAILED_NO_MEMORY, "no memory to resolve the name");
-	c->no_name = error == EAI_NONAME || error == EAI_NO_DATA;
+	c->no_name = is_no_name(error);
 	if (error)
 		return conn_failed(c, FAILED_AGAIN, "cannot resolve the name: %s",
 				   error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
@@ -2048,16 +2161,44 @@ static enum step conn_resolve(struct http *h, struct conn *c)
 	return STEP_MOVED;
 }
 
-/* A socket that never blocks, is not inherited, and does not hold small writes back.  -1 and errno if there is none. */
+/* Small writes are not held back.  A connection that has died silently is noticed within a minute: where nothing is under
+ * way by three probes after 20 s, where something is by its age. */
+static void socket_options(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+#if defined TCP_KEEPIDLE
+		{IPPROTO_TCP, TCP_KEEPIDLE, 20},
+#elif defined TCP_KEEPALIVE /* macOS's name for it */
+		{IPPROTO_TCP, TCP_KEEPALIVE, 20},
+#endif
+#if defined TCP_KEEPINTVL && defined TCP_KEEPCNT
+		{IPPROTO_TCP, TCP_KEEPINTVL, 10},
+		{IPPROTO_TCP, TCP_KEEPCNT, 3},
+#endif
+#ifdef TCP_USER_TIMEOUT
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, 50000}, /* milliseconds */
+#endif
+	};
+	size_t i;
+
+	for (i = 0; i < countof(options); i++)
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
+}
+
+/* A socket that never blocks and is not inherited.  -1 and errno if there is none. */
 static int socket_open(int family)
 {
-	int fd = socket(family, SOCK_STREAM, 0), flags, one = 1, error;
+	int fd = socket(family, SOCK_STREAM, 0), flags, error;
 
 	if (fd < 0)
 		return -1;
 	flags = fcntl(fd, F_GETFL);
 	if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) {
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+		socket_options(fd);
 		return fd;
 	}
 	error = errno;
@@ -2066,39 +2207,83 @@ static int socket_open(int family)
 	return -1;
 }
 
+static void address_text(const struct address *a, char text[INET6_ADDRSTRLEN])
+{
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+
+	memcpy(&v4, &a->name, sizeof v4);
+	memcpy(&v6, &a->name, sizeof v6);
+	if (!inet_ntop(a->name.ss_family, a->name.ss_family == AF_INET ? (void *)&v4.sin_addr : (void *)&v6.sin6_addr,
+		       text, INET6_ADDRSTRLEN))
+		text[0] = '\0';
+}
+
 /* All addresses failed: the next attempt asks the resolver again. */
 static enum step conn_unreachable(struct http *h, struct conn *c)
 {
-	size_t count = h->address_count;
+	char text[INET6_ADDRSTRLEN];
 
 	h->address_count = 0;
-	return conn_failed(c, FAILED_AGAIN, "cannot connect: %s%s; check network, %s", strerror(c->error),
-			   count > 1 ? " (the last of several addresses)" : "",
+	address_text(&c->failed, text);
+	return conn_failed(c, FAILED_AGAIN, "cannot connect to %s%s: %s; check network, %s", text,
+			   c->tried > 1 ? " (the last of several addresses)" : "", strerror(c->error),
 			   h->tunnel ? "and proxy" : "base_url and proxy");
 }
 
-/* Begins to connect to the next address that lets us. */
-static enum step conn_next_address(struct http *h, struct conn *c)
+static void dial_failed(struct conn *c, const struct address *a, int error)
 {
-	const struct address *a;
+	c->error = error;
+	c->failed = *a;
+}
 
-	for (; c->tried < h->address_count; c->tried++) {
-		if (c->fd >= 0)
-			close(c->fd);
-		h->address_first = (c->first + c->tried) % h->address_count;
-		a = &h->addresses[h->address_first];
-		c->fd = socket_open(a->name.ss_family);
-		if (c->fd >= 0 && (connect(c->fd, (const struct sockaddr *)&a->name, a->length) == 0 ||
+/* Begins to connect to the next address that lets us; the others go on. */
+static void dial_next(struct http *h, struct conn *c)
+{
+	while (c->tried < h->address_count && c->dial_count < DIALS) {
+		struct dial *d = &c->dials[c->dial_count];
+		const struct address *a;
+
+		d->address = c->place = (c->first + c->tried++) % h->address_count;
+		d->ready = false;
+		d->deadline = inside(h) + ADDRESS_MS;
+		a = &h->addresses[d->address];
+		d->fd = socket_open(a->name.ss_family);
+		if (d->fd >= 0 && (connect(d->fd, (const struct sockaddr *)&a->name, a->length) == 0 ||
 				   errno == EINPROGRESS || errno == EINTR)) {
-			c->deadline = inside(h) + ADDRESS_MS;
-			if (c->deadline > c->open_by)
-				c->deadline = c->open_by;
-			c->events = POLLOUT;
-			return STEP_WAITS;
+			c->dial_count++;
+			c->dial_at = inside(h) + NEXT_ADDRESS_MS;
+			return;
 		}
-		c->error = errno;
+		dial_failed(c, a, errno);
+		if (d->fd >= 0)
+			close(d->fd);
 	}
-	return conn_unreachable(h, c);
+}
+
+/* How a connect() ended: 0, an errno, or EINPROGRESS. */
+static int dial_error(const struct http *h, const struct dial *d)
+{
+	int error;
+	socklen_t size = sizeof error;
+
+	if (!d->ready)
+		return inside(h) >= d->deadline ? ETIMEDOUT : EINPROGRESS;
+	return getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+/* When the connection needs a look though no socket is ready: an address is due, or has had its time. */
+static int64_t dial_deadline(const struct http *h, const struct conn *c)
+{
+	int64_t deadline = c->open_by;
+	unsigned i;
+
+	if (c->tried < h->address_count && c->dial_count < DIALS && c->dial_at < deadline)
+		deadline = c->dial_at;
+	for (i = 0; i < c->dial_count; i++)
+		if (c->dials[i].deadline < deadline)
+			deadline = c->dials[i].deadline;
+	return deadline;
 }
 
 static int64_t opening_ms(const struct http *h)
@@ -2125,7 +2310,7 @@ static enum step conn_open(struct http *h, struct conn *c, struct http_request *
 		return step;
 	c->first = h->address_first;
 	c->open_by = inside(h) + opening_ms(h);
-	return conn_next_address(h, c);
+	return STEP_MOVED;
 }
 
 /* The request goes out on an open connection. */
@@ -2163,21 +2348,47 @@ static enum step conn_tunnel(struct http *h, struct conn *c)
 	return STEP_MOVED;
 }
 
-/* connect() came to an end. */
-static enum step conn_connected(struct http *h, struct conn *c)
+/* The first address that connects is used now, and first the next time. */
+static enum step conn_connected(struct http *h, struct conn *c, unsigned dial)
 {
-	socklen_t size = sizeof c->error;
-
-	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &c->error, &size) != 0)
-		c->error = errno;
-	if (c->error) {
-		c->tried++;
-		return conn_next_address(h, c);
-	}
+	c->fd = c->dials[dial].fd;
+	c->place = c->dials[dial].address;
+	if (c->place < h->address_count)
+		h->address_first = c->place;
+	dial_remove(c, dial);
+	while (c->dial_count)
+		close(c->dials[--c->dial_count].fd);
+	c->error = 0;
 	c->deadline = c->open_by;
 	if (h->tunnel)
 		return conn_tunnel(h, c);
 	return h->origin.tls ? tls_start(h, c) : conn_request(h, c);
+}
+
+static enum step connecting_step(struct http *h, struct conn *c)
+{
+	unsigned i;
+
+	for (i = c->dial_count; i-- > 0;) {
+		int error = dial_error(h, &c->dials[i]);
+		if (!error)
+			return conn_connected(h, c, i);
+		if (error == EINPROGRESS)
+			continue;
+		if (c->dials[i].address < h->address_count)
+			dial_failed(c, &h->addresses[c->dials[i].address], error);
+		close(c->dials[i].fd);
+		dial_remove(c, i);
+		c->dial_at = inside(h);
+	}
+	if (inside(h) >= c->open_by)
+		return conn_failed(c, FAILED_AGAIN, "cannot connect: no reply in time");
+	if (!c->dial_count || inside(h) >= c->dial_at)
+		dial_next(h, c);
+	if (!c->dial_count)
+		return conn_unreachable(h, c);
+	c->deadline = dial_deadline(h, c);
+	return STEP_WRITES;
 }
 
 /* A 4xx is the proxy's decision, and would be so again. */
@@ -2193,8 +2404,12 @@ static enum step proxy_step(struct http *h, struct conn *c)
 {
 	const struct answer *a = &c->request->answer;
 
-	switch (plain_pump(c)) {
-	case PUMP_WAIT: return STEP_WAITS;
+	enum pump pump = plain_pump(c);
+
+	switch (pump) {
+	case PUMP_READS:
+	case PUMP_WRITES:
+	case PUMP_BOTH: return pump_step(pump);
 	case PUMP_ANSWERED:
 		if (c->verdict == ANSWER_NO_MEMORY)
 			return conn_failed(c, FAILED_NO_MEMORY, "no memory");
@@ -2219,13 +2434,21 @@ static enum step proxy_step(struct http *h, struct conn *c)
 
 /* ---- Exchange ---- */
 
-/* A kept-alive connection still serves if there is nothing to read on it: not even its end. */
+/* A kept-alive connection still serves if there is nothing to read on it, not even its end.  TLS has records without
+ * data, which the engine takes and answers. */
 static bool conn_alive(struct conn *c)
 {
 	struct flow f = {false, false, 0};
+	enum pump pump;
 	char byte;
 
-	return socket_receive(c, &byte, 1, &f) < 0 && !c->error;
+	if (!c->secure)
+		return socket_receive(c, &byte, 1, &f) < 0 && !c->error;
+	pump = tls_pump(c);
+	if (pump < PUMP_READS)
+		return false;
+	conn_wait(c, pump_step(pump));
+	return true;
 }
 
 static enum step exchange_verdict(struct conn *c)
@@ -2262,8 +2485,12 @@ static enum step exchange_ended(struct conn *c, bool clean)
 
 static enum step exchange_step(struct http *h, struct conn *c)
 {
-	switch (c->secure ? tls_pump(c) : plain_pump(c)) {
-	case PUMP_WAIT: return STEP_WAITS;
+	enum pump pump = c->secure ? tls_pump(c) : plain_pump(c);
+
+	switch (pump) {
+	case PUMP_READS:
+	case PUMP_WRITES:
+	case PUMP_BOTH: return pump_step(pump);
 	case PUMP_GREETED: tls_keep_session(h, c); return conn_request(h, c);
 	case PUMP_ANSWERED: return exchange_verdict(c);
 	case PUMP_CLOSED: return exchange_ended(c, true);
@@ -2282,12 +2509,12 @@ static enum step conn_step(struct http *h, struct conn *c)
 
 	while (step == STEP_MOVED) {
 		switch (c->state) {
-		case CONN_CONNECTING: step = conn_connected(h, c); break;
+		case CONN_CONNECTING: step = connecting_step(h, c); break;
 		case CONN_PROXY: step = proxy_step(h, c); break;
 		case CONN_HANDSHAKE:
 		case CONN_BUSY: step = exchange_step(h, c); break;
 		case CONN_CLOSED:
-		case CONN_IDLE: step = STEP_WAITS; break;
+		case CONN_IDLE: assert(!"a step of a connection without a request"); return STEP_READS;
 		}
 	}
 	return step;
@@ -2295,19 +2522,16 @@ static enum step conn_step(struct http *h, struct conn *c)
 
 static enum step conn_timeout(struct http *h, struct conn *c)
 {
-	static const char *const what[] = {
-		[CONN_PROXY] = "no answer to CONNECT", [CONN_HANDSHAKE] = "the TLS handshake did not end"};
-
-	if (c->state == CONN_CONNECTING) {
-		c->error = ETIMEDOUT;
-		c->tried++;
-		return inside(h) < c->open_by ? conn_next_address(h, c)
-					      : conn_failed(c, FAILED_AGAIN, "cannot connect: no reply in time");
+	switch (c->state) {
+	case CONN_CONNECTING: return connecting_step(h, c);
+	case CONN_PROXY: return conn_failed(c, FAILED_AGAIN, "no answer to CONNECT in time");
+	case CONN_HANDSHAKE: return conn_failed(c, FAILED_AGAIN, "the TLS handshake did not end in time");
+	case CONN_BUSY:
+	case CONN_CLOSED:
+	case CONN_IDLE: break;
 	}
-	if (c->state == CONN_BUSY)
-		return conn_failed(c, FAILED_AGAIN, "no whole answer within request_timeout (%ld s)",
-				   (long)((h->options.timeout_ms + 999) / 1000));
-	return conn_failed(c, FAILED_AGAIN, "%s in time", what[c->state]);
+	return conn_failed(c, FAILED_AGAIN, "no whole answer within request_timeout (%ld s)",
+			   (long)((h->options.timeout_ms + 999) / 1000));
 }
 
 /* ---- Queue: retry ---- */
@@ -2709,7 +2933,8 @@ static void attempt_over(struct http *h, struct conn *c, enum step step)
 			conn_close(c);
 		} else {
 			c->state = CONN_IDLE;
-			c->events = POLLIN;
+			c->idle_since = h->now;
+			conn_wait(c, STEP_READS);
 		}
 		attempt_answered(h, r);
 		return;
@@ -2717,7 +2942,7 @@ static void attempt_over(struct http *h, struct conn *c, enum step step)
 	if (c->state == CONN_HANDSHAKE)
 		h->session_state = SESSION_UNKNOWN;
 	if (c->state != CONN_BUSY && h->address_count) /* another address may do better */
-		h->address_first = (h->address_first + 1) % h->address_count;
+		h->address_first = (c->place + 1) % h->address_count;
 	lane_end(h, r, false);
 	attempt_failed(h, r, c);
 	conn_drop(c);
@@ -2758,7 +2983,7 @@ static struct conn *conn_pick(struct http *h)
 
 	for (i = 0; i < h->options.connections; i++) {
 		struct conn *c = &h->conns[i];
-		if (c->state == CONN_IDLE && conn_alive(c))
+		if (c->state == CONN_IDLE && h->now - c->idle_since <= REUSE_MS && conn_alive(c))
 			return c;
 		if (c->state == CONN_IDLE)
 			conn_close(c);
@@ -2766,6 +2991,17 @@ static struct conn *conn_pick(struct http *h)
 			closed = c;
 	}
 	return closed && may_open(h) ? closed : NULL;
+}
+
+/* After one step of a connection: the others, until it waits or its attempt is over. */
+static void conn_go_on(struct http *h, struct conn *c, enum step step)
+{
+	if (step == STEP_MOVED)
+		step = conn_step(h, c);
+	if (step_waits(step))
+		conn_wait(c, step);
+	else
+		attempt_over(h, c, step);
 }
 
 static void attempt_start(struct http *h, struct conn *c, struct http_request *r)
@@ -2779,13 +3015,11 @@ static void attempt_start(struct http *h, struct conn *c, struct http_request *r
 	lane_start(r);
 	if (c->state == CONN_IDLE) {
 		c->request = r;
-		conn_request(h, c);
-		step = conn_step(h, c);
+		step = conn_request(h, c);
 	} else {
 		step = conn_open(h, c, r);
 	}
-	if (step != STEP_WAITS)
-		attempt_over(h, c, step);
+	conn_go_on(h, c, step);
 }
 
 static void dispatch(struct http *h)
@@ -3040,43 +3274,86 @@ static int wait_ms(const struct http *h)
 	return until > h->now ? (int)(until - h->now) : 0;
 }
 
-static void serve(struct http *h, struct conn *c, bool ready)
+static void conn_serve(struct http *h, struct conn *c, bool ready)
 {
-	enum step step = STEP_WAITS;
-
-	if (c->state == CONN_IDLE) {
-		if (ready)
-			conn_close(c); /* nothing may come now: it is the end, or nothing good */
+	if (c->state == CONN_CLOSED)
 		return;
+	if (c->state != CONN_IDLE) {
+		if (inside(h) >= c->deadline)
+			conn_go_on(h, c, conn_timeout(h, c));
+		else if (ready)
+			conn_go_on(h, c, STEP_MOVED);
+	} else if (ready && !conn_alive(c)) {
+		conn_close(c);
 	}
-	if (inside(h) >= c->deadline)
-		step = conn_timeout(h, c);
-	else if (ready)
-		step = conn_step(h, c);
-	if (step != STEP_WAITS)
-		attempt_over(h, c, step);
+}
+
+static nfds_t poll_add(struct pollfd *fds, nfds_t count, int fd, short events)
+{
+	fds[count].fd = fd;
+	fds[count].events = events;
+	fds[count].revents = 0;
+	return count + 1;
+}
+
+/* Did poll see something on this connection's sockets, of which *fds is the first?  *fds moves behind them. */
+static bool poll_result(struct conn *c, const struct pollfd **fds)
+{
+	bool ready = false;
+	unsigned i;
+
+	for (i = 0; i < c->dial_count; i++, (*fds)++) {
+		c->dials[i].ready = (*fds)->revents != 0;
+		ready = ready || c->dials[i].ready;
+	}
+	if (c->fd >= 0)
+		ready = (*fds)++->revents || ready;
+	return ready;
+}
+
+/* A poll that does not work would be called again and again without a pause, so this is the end. */
+static void poll_failed(struct http *h, int error)
+{
+	struct http_request *r;
+	unsigned i;
+
+	for (i = 0; i < h->options.connections; i++)
+		conn_drop(&h->conns[i]);
+	for (r = h->requests; r; r = r->next) {
+		if (r->state != WAITING && r->state != ACTIVE)
+			continue;
+		if (r->state == ACTIVE)
+			lane_end(h, r, false);
+		fail(&r->error, "%.100s: this system cannot wait for the network: poll: %s", r->path, strerror(error));
+		request_finish(h, r, error == ENOMEM ? HTTP_NO_MEMORY : HTTP_UNREACHABLE);
+	}
 }
 
 static void wait_and_serve(struct http *h)
 {
-	struct pollfd fds[HTTP_CONNECTIONS];
-	struct conn *conns[HTTP_CONNECTIONS];
-	nfds_t count = 0, i;
-	int ready;
+	struct pollfd fds[HTTP_CONNECTIONS * DIALS];
+	const struct pollfd *result = fds;
+	bool ready[HTTP_CONNECTIONS];
+	nfds_t count = 0;
+	unsigned i, j;
 
 	for (i = 0; i < h->options.connections; i++) {
 		struct conn *c = &h->conns[i];
-		if (c->state == CONN_CLOSED)
-			continue;
-		fds[count].fd = c->fd;
-		fds[count].events = c->events;
-		fds[count].revents = 0;
-		conns[count++] = c;
+		for (j = 0; j < c->dial_count; j++)
+			count = poll_add(fds, count, c->dials[j].fd, POLLOUT);
+		if (c->fd >= 0)
+			count = poll_add(fds, count, c->fd, c->events);
 	}
-	ready = poll(fds, count, wait_ms(h));
+	h->poll_failures = poll(fds, count, wait_ms(h)) < 0 && errno != EINTR ? h->poll_failures + 1 : 0;
+	if (h->poll_failures == POLL_FAILURES) {
+		poll_failed(h, errno);
+		return;
+	}
 	h->now = clock_ms(h->now);
-	for (i = 0; i < count; i++)
-		serve(h, conns[i], ready > 0 && fds[i].revents);
+	for (i = 0; i < h->options.connections; i++)
+		ready[i] = poll_result(&h->conns[i], &result);
+	for (i = 0; i < h->options.connections; i++)
+		conn_serve(h, &h->conns[i], ready[i]);
 }
 
 static struct http_request *finished_first(const struct http *h)

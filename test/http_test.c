@@ -915,8 +915,13 @@ static struct {
 	int64_t server_clock;
 	const struct reply *replies;
 	size_t reply_count, requests, opened, open, most_open, resolved, polls;
-	const char *resolves; /* digits: last bytes of the addresses; "" fails */
-	int no_name;          /* with this, if it is not 0 */
+	/* The addresses: the last byte of IPv4 ones as a digit, ::1 as a letter that says what it does, from A for 1; ""
+	 * fails.  '9' is not this machine. */
+	const char *resolves;
+	int both_fail;                               /* the resolver's answer if it is asked for both families */
+	int64_t resolver_ms;                         /* that it takes */
+	char asked[200], connects[50], options[200]; /* of the resolver; in connect(); by setsockopt() */
+	int no_name;                                 /* with this, if it is not 0 */
 	size_t send_most;
 	bool tls, unwilling;    /* it says close_notify to everybody */
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
@@ -969,9 +974,10 @@ static int net_socket(int family, int type, int protocol)
 {
 	struct peer *p = &net.peers[net.opened];
 
+	(void)family;
 	(void)type;
 	(void)protocol;
-	if (family != AF_INET || net.opened == PEERS) {
+	if (net.opened == PEERS) {
 		errno = EAFNOSUPPORT;
 		return -1;
 	}
@@ -1012,10 +1018,15 @@ static void tls_peer_open(struct peer *p)
 static int net_connect(int fd, const struct sockaddr *name, socklen_t length)
 {
 	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+	size_t n = strlen(net.connects);
 	unsigned last;
 
 	memcpy(&v4, name, length < sizeof v4 ? length : sizeof v4);
-	last = ntohl(v4.sin_addr.s_addr) & 0xff;
+	memcpy(&v6, name, length < sizeof v6 ? length : sizeof v6);
+	last = name->sa_family == AF_INET ? ntohl(v4.sin_addr.s_addr) & 0xff : v6.sin6_flowinfo;
+	if (n + 1 < sizeof net.connects)
+		net.connects[n] = (char)((name->sa_family == AF_INET ? '0' : 'A' - 1) + (int)last);
 	peer_of(fd)->refused = last == REFUSES;
 	peer_of(fd)->silent = last == SILENT;
 	if (net.tls)
@@ -1036,7 +1047,27 @@ static int net_getsockopt(int fd, int level, int option, void *value, socklen_t 
 
 static int net_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
 {
-	(void)fd, (void)level, (void)option, (void)value, (void)length;
+	static const struct {
+		int level, option;
+		const char *name;
+	} known[] = {
+		{IPPROTO_TCP, TCP_NODELAY, "nodelay"},
+		{SOL_SOCKET, SO_KEEPALIVE, "keepalive"},
+#if defined TCP_KEEPIDLE && defined TCP_USER_TIMEOUT
+		{IPPROTO_TCP, TCP_KEEPIDLE, "idle"},
+		{IPPROTO_TCP, TCP_KEEPINTVL, "interval"},
+		{IPPROTO_TCP, TCP_KEEPCNT, "count"},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, "user"},
+#endif
+	};
+	size_t i, n = strlen(net.options);
+	int number;
+
+	(void)fd;
+	memcpy(&number, value, length < sizeof number ? length : sizeof number);
+	for (i = 0; i < countof(known); i++)
+		if (known[i].level == level && known[i].option == option)
+			snprintf(net.options + n, sizeof net.options - n, "%s=%d ", known[i].name, number);
 	return 0;
 }
 
@@ -1058,29 +1089,48 @@ static int net_close(int fd)
 
 static int net_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
 {
-	static struct addrinfo all[10];
-	static struct sockaddr_in names[10];
-	size_t i, n = strlen(net.resolves);
+	static struct addrinfo all[20];
+	static union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} names[20];
+	size_t i, n = 0, at = strlen(net.asked);
 
-	(void)host;
-	(void)hints;
+	snprintf(net.asked + at, sizeof net.asked - at, "%s%s;",
+		 hints->ai_family == AF_INET    ? "4"
+		 : hints->ai_family == AF_INET6 ? "6"
+						: "",
+		 host);
 	net.resolved++;
-	if (!n)
-		return net.no_name ? net.no_name : EAI_AGAIN;
-	for (i = 0; i < n; i++) {
-		memset(&all[i], 0, sizeof all[i]);
-		memset(&names[i], 0, sizeof names[i]);
-		names[i].sin_family = AF_INET;
-		names[i].sin_port = htons((uint16_t)atoi(port));
-		names[i].sin_addr.s_addr =
+	net.now += net.resolver_ms;
+	if (hints->ai_family == AF_UNSPEC && net.both_fail)
+		return net.both_fail;
+	for (i = 0; net.resolves[i]; i++) {
+		bool six = net.resolves[i] >= 'A';
+		if (hints->ai_family != AF_UNSPEC && six != (hints->ai_family == AF_INET6))
+			continue;
+		memset(&all[n], 0, sizeof all[n]);
+		memset(&names[n], 0, sizeof names[n]);
+		names[n].v4.sin_family = AF_INET;
+		names[n].v4.sin_port = htons((uint16_t)atoi(port));
+		names[n].v4.sin_addr.s_addr =
 			htonl((net.resolves[i] == '9' ? 0x0a000000u : 0x7f000000u) + (unsigned)(net.resolves[i] - '0'));
-		all[i].ai_family = AF_INET;
-		all[i].ai_addr = (struct sockaddr *)&names[i];
-		all[i].ai_addrlen = sizeof names[i];
-		all[i].ai_next = i + 1 < n ? &all[i + 1] : NULL;
+		if (six) {
+			names[n].v6.sin6_family = AF_INET6;
+			names[n].v6.sin6_addr = in6addr_loopback;
+			names[n].v6.sin6_flowinfo = (unsigned)(net.resolves[i] - 'A' + 1);
+		}
+		all[n].ai_family = six ? AF_INET6 : AF_INET;
+		all[n].ai_addr = &names[n].any;
+		all[n].ai_addrlen = six ? sizeof names[n].v6 : sizeof names[n].v4;
+		all[n].ai_next = NULL;
+		if (n)
+			all[n - 1].ai_next = &all[n];
+		n++;
 	}
 	*list = all;
-	return 0;
+	return n ? 0 : net.no_name ? net.no_name : EAI_AGAIN;
 }
 
 static void net_freeaddrinfo(struct addrinfo *list)
@@ -1773,21 +1823,26 @@ static void test_addresses(void)
 		const char *error;
 	} cases[] = {
 		{"the first refuses", "21", 300000, 0, HTTP_DONE, 1, 1, ""},
-		{"the first is silent", "31", 300000, 10000, HTTP_DONE, 1, 1, ""},
-		{"two are silent", "331", 300000, 20000, HTTP_DONE, 1, 1, ""},
-		{"the first is silent and the time short", "31", 2000, 2000 + 1000, HTTP_DONE, 1, 1, ""},
+		{"the first is silent", "31", 300000, 250, HTTP_DONE, 1, 1, ""},
+		{"two are silent", "331", 300000, 500, HTTP_DONE, 1, 1, ""},
+		{"IPv6 is silent", "CCC1", 300000, 250, HTTP_DONE, 1, 1, ""},
+		{"IPv4 is silent", "3333A", 300000, 250, HTTP_DONE, 1, 1, ""},
+		{"more are silent than are tried at once", "33333333331", 300000, 10500, HTTP_DONE, 1, 1, ""},
+		{"some refuse, one is silent", "2232C1", 300000, 500, HTTP_DONE, 1, 1, ""},
+		{"the first is silent and the time short", "31", 200, 200 + 1000, HTTP_DONE, 1, 1, ""},
 		{"all refuse", "22", 300000, 1000 + 2000, HTTP_UNREACHABLE, 3, 3,
-		 "localtest: cannot connect: Connection refused (the last of several addresses); check network, "
-		 "base_url and proxy (3 attempts)"},
+		 "localtest: cannot connect to 127.0.0.2 (the last of several addresses): Connection refused; check "
+		 "network, base_url and proxy (3 attempts)"},
 		{"all are silent", "3", 300000, 3000 + 30000, HTTP_UNREACHABLE, 3, 3, silent},
-		{"the resolver fails", "", 300000, 3000, HTTP_UNREACHABLE, 3, 3, NULL},
+		{"the resolver fails", "", 300000, 3000, HTTP_UNREACHABLE, 3, 9, NULL},
 		{"the name leads elsewhere", "19", 300000, 0, HTTP_UNTRUSTED, 1, 1,
 		 "localtest: plain http:// is for this machine only, and the name leads elsewhere; use https://"},
 	};
 	struct http_options o = test_options();
 	size_t i;
 
-	snprintf(silent, sizeof silent, "localtest: cannot connect: %s; check network, base_url and proxy (3 attempts)",
+	snprintf(silent, sizeof silent,
+		 "localtest: cannot connect to 127.0.0.3: %s; check network, base_url and proxy (3 attempts)",
 		 strerror(ETIMEDOUT));
 	o.base_url = "http://localtest";
 	o.attempts = 3;
@@ -1810,6 +1865,122 @@ static void test_addresses(void)
 			check_text(a->error, cases[i].error, cases[i].name);
 		http_close(h);
 	}
+}
+
+/* Which addresses are tried, in which order, and what is left open: '!' is the fault that the resolver has for both
+ * families together. */
+static void test_address_order(void)
+{
+	static const struct {
+		const char *name, *resolves, *connects, *asked;
+		int both;
+	} cases[] = {
+		{"each of four once, in the resolver's order", "2222", "2222", "localtest;", 0},
+		{"families in turn", "22BB2", "2B2B2", "localtest;", 0},
+		{"families in turn, IPv6 first", "BBB22", "B2B2B", "localtest;", 0},
+		{"both families fail, IPv6 too", "1", "1", "localtest;6localtest;4localtest;", EAI_FAIL},
+		{"both families fail", "A", "A", "localtest;6localtest;4localtest;", EAI_AGAIN},
+		{"there is no such name in both", "1", "1", "localtest;6localtest;4localtest;", EAI_NONAME},
+	};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "http://localtest";
+	o.attempts = 1;
+	for (i = 0; i < countof(cases); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.resolves = cases[i].resolves;
+		net.both_fail = cases[i].both;
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		http_next(h);
+		check_text(net.connects, cases[i].connects, cases[i].name);
+		check_text(net.asked, cases[i].asked, "and what the resolver was asked");
+		http_close(h);
+		check(net.open == 0, "no socket is left open: %s", cases[i].name);
+	}
+}
+
+/* An address that was late is not tried first again, and the sockets of the others are closed. */
+static void test_address_kept(void)
+{
+	static const struct reply replies[] = {
+		{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.base_url = "http://localtest";
+	net.resolves = "331";
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	http_next(h);
+	check(net.open == 0 && net.most_open == 3, "the sockets that lost are closed");
+	http_start(h, "/2", V1, 1, 0);
+	http_next(h);
+	check_text(net.connects, "3311", "the address that won is the first the next time");
+	http_start(h, "/3", V1, 1, 0);
+	net.resolves = "3";
+	h->address_count = 0;
+	net.stop_at = net.now + 1000;
+	check(!http_next(h) && net.open == 1, "stopped while an address is tried");
+	http_close(h);
+	check(net.open == 0, "whose socket is closed as well");
+}
+
+static void test_final_dot(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.base_url = "http://localtest.";
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200, "a name that ends with a dot");
+	check_text(net.asked, "localtest.;", "the resolver sees the dot");
+	check(strstr(net.first, "\r\nHost: localtest\r\n") != NULL, "the server does not");
+	http_close(h);
+}
+
+/* The resolver's time counts against no deadline. */
+static void test_resolver_slow(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 500, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.base_url = "http://localtest";
+	o.timeout_ms = 1000;
+	o.attempts = 1;
+	net.resolver_ms = 100000;
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200 && net.now == 1000000 + 100500,
+	      "the resolver may take longer than a request");
+	http_close(h);
+}
+
+static void test_socket_options(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	http_next(h);
+	check(strstr(net.options, "nodelay=1 ") && strstr(net.options, "keepalive=1 "),
+	      "small writes are not held back, and a dead connection is noticed: %s", net.options);
+#if defined TCP_KEEPIDLE && defined TCP_USER_TIMEOUT
+	check_text(net.options, "nodelay=1 keepalive=1 idle=20 interval=10 count=3 user=50000 ", "within a minute");
+#endif
+	http_close(h);
 }
 
 /* Requests while no connection can be opened: who is told, who tries, and what becomes of them. */
@@ -1929,6 +2100,47 @@ static void test_stale(void)
 	a = http_response(http_next(h));
 	check(a->status == 200 && net.opened == 3 && net.requests == 4 && net.peers[1].in.n == 0,
 	      "one that is closed already is not used");
+	http_close(h);
+}
+
+/* A connection that was idle for more than a minute may be forgotten by a NAT, which nobody would say. */
+static void test_idle_too_long(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	static const int64_t idle[] = {60000, 60001};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(idle); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		h = test_open(&o);
+		http_release(h, (http_start(h, "/1", V1, 1, 0), http_next(h)));
+		net.now += idle[i];
+		http_release(h, (http_start(h, "/2", V1, 1, 0), http_next(h)));
+		check(net.opened == 1 + i && net.open == 1, "a connection idle for %ld ms is %s", (long)idle[i],
+		      i ? "replaced" : "used");
+		http_close(h);
+	}
+}
+
+/* The server closes an idle connection while another is busy. */
+static void test_idle_closed(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}, {ok, STAYS, 5000, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_release(h, http_next(h));
+	check(net.open == 2, "one is idle, one is busy");
+	net.peers[0].ended = true;
+	http_release(h, http_next(h));
+	check(net.open == 1 && !net.peers[0].open && net.polls < 30, "the idle one is closed at once: %lu polls",
+	      (unsigned long)net.polls);
 	http_close(h);
 }
 
@@ -2640,6 +2852,55 @@ static void test_tls_pieces(void)
 	http_close(h);
 }
 
+/* Records without data come on an idle connection: before it is used again, and while another one is busy.  BearSSL's
+ * server takes our refusal to renegotiate for the end. */
+static void test_tls_idle(void)
+{
+	static const char *const names[] = {"an empty record", "a HelloRequest", "close_notify", "data"};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "https://localhost";
+	for (i = 0; i < 2 * countof(names); i++) {
+		bool busy = i >= countof(names), stays = i % countof(names) == 0;
+		br_ssl_engine_context *engine;
+		struct http *h;
+		size_t n;
+		net_reset(replies, countof(replies));
+		h = tls_open(&o, pem_ca);
+		http_release(h, (http_start(h, "/1", V1, 1, 0), http_next(h)));
+		engine = &net.peers[0].tls->server.eng;
+		switch (i % countof(names)) {
+		case 0: br_ssl_engine_flush(engine, 1); break;
+		case 1: br_ssl_engine_renegotiate(engine); break;
+		case 2: br_ssl_engine_close(engine); break;
+		case 3:
+			memcpy(br_ssl_engine_sendapp_buf(engine, &n), "x", 1);
+			br_ssl_engine_sendapp_ack(engine, 1);
+			br_ssl_engine_flush(engine, 0);
+			break;
+		}
+		tls_peer_work(&net.peers[0]);
+		check(net.peers[0].tls->wire.n > net.peers[0].taken, "the server sends %s", names[i % countof(names)]);
+		if (busy) {
+			net.stop_at = net.now + 1;
+			wait_and_serve(h);
+			net.stop = 0;
+			net.stop_at = INT64_MAX;
+			check(net.open == stays, "on a polled connection %s is %s", names[i % countof(names)],
+			      stays ? "taken" : "its end");
+		}
+		http_start(h, "/2", V1, 1, 0);
+		check(http_response(http_next(h))->status == 200 && net.opened == (stays ? 1u : 2u),
+		      "after %s the connection is %s", names[i % countof(names)], stays ? "used again" : "replaced");
+		if (i % countof(names) == 1)
+			check(br_ssl_engine_last_error(engine) == BR_ERR_RECV_FATAL_ALERT + BR_ALERT_NO_RENEGOTIATION,
+			      "a HelloRequest is refused");
+		http_close(h);
+	}
+}
+
 /* ---- Cancelling, stopping, no memory ---- */
 
 static void test_cancel(void)
@@ -2940,10 +3201,17 @@ int main(void)
 	test_left();
 	test_left_once();
 	test_addresses();
+	test_address_order();
+	test_address_kept();
+	test_final_dot();
+	test_resolver_slow();
+	test_socket_options();
 	test_outage();
 	test_outage_partly();
 	test_localhost();
 	test_stale();
+	test_idle_too_long();
+	test_idle_closed();
 	test_fresh_close();
 	test_no_reuse();
 	test_limit_forms();
@@ -2969,6 +3237,7 @@ int main(void)
 	test_tls_end();
 	test_tls_unwilling();
 	test_tls_pieces();
+	test_tls_idle();
 	test_cancel();
 	test_probe_cancelled();
 	test_stop();
