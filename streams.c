@@ -1197,7 +1197,7 @@ static const char *advice_of_field(const struct http_response *a)
 	if (json_type(error) != JSON_OBJECT)
 		text = "run again later";
 	else if (json_token(field).n)
-		text = "the API does not take this request";
+		text = "run again later, and report it if it stays";
 	for (i = 0; i < countof(table); i++)
 		if (json_equals(field, str_of(table[i].field)))
 			text = table[i].text;

@@ -227,6 +227,10 @@ STREAMS = (
         *("sourceId", "periodStart", "timestamp"),
     ),
     _usage("usage_mtu_workspace_daily", "mtu", "dailyWorkspaceMTUUsage", "periodStart", "timestamp"),
+    Stream("audit_events", "/audit-events", "events", "spans", count=1000, settle=1 * HOUR),
+    Stream("iam_users", "/users", "users"),
+    Stream("iam_groups", "/groups", "userGroups"),
+    Stream("transformations", "/transformations", "transformations"),
     _child(
         "destination_delivery_metrics_summary",
         "/destinations/{id}/delivery-metrics",
@@ -236,10 +240,6 @@ STREAMS = (
         stage="v1beta",
         settle=6 * HOUR,
     ),
-    Stream("audit_events", "/audit-events", "events", "spans", count=1000, settle=1 * HOUR),
-    Stream("iam_users", "/users", "users"),
-    Stream("iam_groups", "/groups", "userGroups"),
-    Stream("transformations", "/transformations", "transformations"),
 )
 STREAM = {stream.name: stream for stream in STREAMS}
 
