@@ -830,7 +830,7 @@ static const struct {
 	      [PLANS] = {"tracking plan", 4, 0, 1, 10, SCALE_LIMIT, SOURCE_CATALOG},
 	      [MODELS] = {"model", 6, 0, 1, 10, SCALE_LIMIT, SOURCE_CATALOG},
 	      [SPACES] = {"space", 3, 0, 1, 50, SCALE_LIMIT, SOURCE_CATALOG},
-	      [AUDIENCES] = {"audience", 7, 0, 1, 10, SCALE_LIMIT, SOURCE_CATALOG},
+	      [AUDIENCES] = {"audience", 12, 0, 1, 10, SCALE_LIMIT, SOURCE_CATALOG},
 	      [REGULATIONS] = {"regulation", 5, 0, 1, 1, SCALE_LIMIT, SOURCE_CATALOG},
 	      [SUPPRESSIONS] = {"suppression", 5, 0, 1, 1, SCALE_LIMIT, SOURCE_CATALOG},
 	      [CREDENTIALS] = {"credential", 3, 0, 1, 20, SCALE_LIMIT, SOURCE_CATALOG},
@@ -1865,7 +1865,7 @@ static bool check_audience(struct query *q)
 
 static size_t computed_traits_count(const struct query *q)
 {
-	return space_count(q, 3);
+	return space_count(q, 5);
 }
 
 static size_t connections_count(const struct query *q)
