@@ -1565,7 +1565,7 @@ def ignored_interrupt(t):
     with Server(*DEMO, "--latency", "20") as server:
         tap = t.tap(server, start_date=START)
         words = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *singer.COMMAND, *tap.arguments("--select", "iam_*")]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(words, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         head = process.stdout.readline()
         process.send_signal(signal.SIGINT)
         run = tap.finish(process, head)
