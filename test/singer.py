@@ -347,6 +347,11 @@ def plain(value):
     return json.loads(value.text) if hasattr(value, "text") else value
 
 
+def text(value):
+    """A record as text, for comparison."""
+    return json.dumps(plain(value))
+
+
 def expected_entry_metadata(stream):
     """The metadata of a stream as discovery must show it, by breadcrumb."""
     automatic = set(stream.keys()) | set(stream.keys(True)) | ({"timestamp"} if stream.incremental else set())
