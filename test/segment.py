@@ -263,6 +263,10 @@ STREAMS = (
         *("sourceId", "periodStart", "timestamp"),
     ),
     _usage("usage_mtu_workspace_daily", "mtu", "dailyWorkspaceMTUUsage", "periodStart", "timestamp"),
+    Stream("audit_events", "/audit-events", "events", "spans", count=1000, settle=1 * HOUR),
+    Stream("iam_users", "/users", "users"),
+    Stream("iam_groups", "/groups", "userGroups"),
+    Stream("transformations", "/transformations", "transformations"),
     _child(
         "destination_delivery_metrics_summary",
         "/destinations/{id}/delivery-metrics",
@@ -276,10 +280,6 @@ STREAMS = (
         names=(),
         add={"destinationId": "{id}", "timestamp": "{from}"},
     ),
-    Stream("audit_events", "/audit-events", "events", "spans", count=1000, settle=1 * HOUR),
-    Stream("iam_users", "/users", "users"),
-    Stream("iam_groups", "/groups", "userGroups"),
-    Stream("transformations", "/transformations", "transformations"),
 )
 
 
