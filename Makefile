@@ -67,7 +67,8 @@ SEGMENTD = ./$(B)test/segmentd
 
 test: all $(UNIT_TESTS) $(DRIVERS)
 	WRAP="$(WRAP)" TAP="$(TAP)" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
-		test/run $(UNIT_TESTS) test/run_test.sh test/drivers_test.sh test/e2e.py test/contrib_test.py
+		test/run $(UNIT_TESTS) test/run_test.sh test/drivers_test.sh test/bed_test.py test/e2e.py \
+		test/contrib_test.py
 
 # A test includes the module it tests, so from this it gets only the others.
 $(B)test/modules.a: $(MODULES)
