@@ -1873,10 +1873,13 @@ static bool wait_writable(int fd)
 	return poll(&ready, 1, -1) >= 0 || errno == EINTR || errno == EAGAIN;
 }
 
+volatile sig_atomic_t singer_writing;
+
 static void write_out(struct singer *s)
 {
 	size_t done = 0;
 
+	singer_writing = 1;
 	while (!s->write_errno && done < s->out.length) {
 		ssize_t n = write(s->fd, s->out.bytes + done, s->out.length - done);
 		if (n > 0)
@@ -1886,6 +1889,7 @@ static void write_out(struct singer *s)
 		else if (errno == EAGAIN || errno == EWOULDBLOCK ? !wait_writable(s->fd) : errno != EINTR)
 			s->write_errno = errno;
 	}
+	singer_writing = 0;
 	s->out.length = 0;
 }
 

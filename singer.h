@@ -5,6 +5,8 @@
 #ifndef SINGER_H
 #define SINGER_H
 
+#include <signal.h>
+
 #include "json.h"
 
 enum {
@@ -90,6 +92,9 @@ struct singer {
 	int64_t extracted_us; /* of the last RECORD, and how its line ended */
 	char tail[SINGER_TAIL];
 };
+
+/* Standard output is being written to: a signal handler may look. */
+extern volatile sig_atomic_t singer_writing;
 
 /* A string put into the row if its schema has the field; wins over the row's own. */
 struct singer_extra {

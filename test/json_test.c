@@ -44,10 +44,10 @@ static void *fault_realloc(void *old, size_t size)
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 /* A literal as a slice; it may hold NUL bytes. */
-#define TEXT(literal)                        \
-	{                                    \
-		literal, sizeof(literal) - 1 \
-	}
+/* Versions of clang-format disagree on braces here. */
+/* clang-format off */
+#define TEXT(literal) {literal, sizeof(literal) - 1}
+/* clang-format on */
 
 /* ---- Helpers ---- */
 
@@ -478,10 +478,9 @@ struct accepted {
 	struct str text, compact; /* compact: as written back; no address: the text itself */
 };
 
-#define SAME            \
-	{               \
-		NULL, 0 \
-	}
+/* clang-format off */
+#define SAME {NULL, 0}
+/* clang-format on */
 
 static const struct accepted accepted[] = {
 	{"null", TEXT("null"), SAME},
