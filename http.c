@@ -73,9 +73,11 @@ int getentropy(void *buffer, size_t length);
 #endif
 
 enum {
-	HOST_SIZE = 254,    /* RFC 1035: 253 bytes in text */
-	NAME_SIZE = 300,    /* host:port as shown */
-	LOCATION_SIZE = 80, /* of a redirect's target, for the message */
+	HOST_SIZE = 254,         /* RFC 1035: 253 bytes in text */
+	NAME_SIZE = 300,         /* host:port as shown */
+	LOCATION_SIZE = 80,      /* of a redirect's target, for the message */
+	CERTIFICATE_SIZE = 4096, /* bytes of a server's certificate that are looked at for its dates */
+	SCHEME_SIZE = 20,        /* of an authentication scheme, likewise */
 	ADDRESSES = 16,
 	READ_SIZE = 16 << 10,
 	BODY_FIRST = 64 << 10,  /* a body's room doubles up to this, then is what was announced */
@@ -492,6 +494,8 @@ struct head {
 	bool counted;       /* X-RateLimit-Remaining was there */
 	uint32_t remaining; /* its number */
 	char location[LOCATION_SIZE];
+	bool basic;               /* Proxy-Authenticate or WWW-Authenticate names the scheme Basic */
+	char scheme[SCHEME_SIZE]; /* another one that it names */
 };
 
 /* HTTP-version SP status-code [SP reason].  The second space is often forgotten before an empty reason, and nothing can
@@ -631,6 +635,32 @@ static void take_location(struct head *h, struct str value)
 	h->location[i] = '\0';
 }
 
+static bool is_token(struct str s)
+{
+	size_t i;
+
+	for (i = 0; i < s.n; i++)
+		if (!is_alpha(s.s[i]) && !is_digit(s.s[i]) && (!s.s[i] || !strchr("!#$%&'*+-.^_`|~", s.s[i])))
+			return false;
+	return s.n > 0;
+}
+
+/* Challenges and their parameters stand in one list (RFC 9110 section 11.6.1); a scheme is a word without '='. */
+static void take_schemes(struct head *h, struct str list)
+{
+	struct str item, scheme;
+
+	while (list_next(&list, &item)) {
+		scheme = str_cut(&item, ' ');
+		if (!is_token(scheme))
+			continue;
+		if (str_is_word(scheme, "basic"))
+			h->basic = true;
+		else if (!*h->scheme)
+			snprintf(h->scheme, sizeof h->scheme, "%.*s", str_width(scheme, SCHEME_SIZE), scheme.s);
+	}
+}
+
 static void take_field(struct head *h, struct str name, struct str value, int64_t now)
 {
 	if (str_is_word(name, "content-length"))
@@ -651,16 +681,8 @@ static void take_field(struct head *h, struct str name, struct str value, int64_
 		take_remaining(h, value);
 	else if (str_is_word(name, "location"))
 		take_location(h, value);
-}
-
-static bool is_token(struct str s)
-{
-	size_t i;
-
-	for (i = 0; i < s.n; i++)
-		if (!is_alpha(s.s[i]) && !is_digit(s.s[i]) && (!s.s[i] || !strchr("!#$%&'*+-.^_`|~", s.s[i])))
-			return false;
-	return s.n > 0;
+	else if (str_is_word(name, "proxy-authenticate") || str_is_word(name, "www-authenticate"))
+		take_schemes(h, value);
 }
 
 /* field-name ":" OWS field-value OWS.  NULL, or what is wrong. */
@@ -1207,6 +1229,54 @@ static bool certificate_parse(struct der certificate, br_x509_trust_anchor *anch
 	       certificate_extensions(tbs, &ca) && anchor_set(anchor, subject, key, ca);
 }
 
+/* What OpenSSL puts behind a trusted certificate is cut off. */
+static bool certificate_first(struct der *certificate)
+{
+	struct der whole, content;
+
+	if (!der_next(certificate, DER_SEQUENCE, &whole, &content))
+		return false;
+	*certificate = whole;
+	return true;
+}
+
+/* UTCTime or GeneralizedTime as RFC 5280 section 4.1.2.5 has them: digits down to the second, then Z. */
+static bool der_time(struct der *in, int64_t *us)
+{
+	enum { UTC_TIME = 0x17, GENERALIZED_TIME = 0x18 };
+	bool utc = in->n && in->s[0] == UTC_TIME;
+	const char *s;
+	struct der content;
+	char text[TIME_SIZE];
+	size_t year = utc ? 2 : 4;
+
+	if (!der_take(in, utc ? UTC_TIME : GENERALIZED_TIME, &content) || content.n != year + 11)
+		return false;
+	s = (const char *)content.s;
+	snprintf(text, sizeof text, "%s%.*s-%.2s-%.2sT%.2s:%.2s:%.3s",
+		 !utc       ? ""
+		 : *s < '5' ? "20"
+			    : "19",
+		 (int)year, s, s + year, s + year + 2, s + year + 4, s + year + 6, s + year + 8);
+	return time_parse(str_of(text), us);
+}
+
+/* From when until when a certificate is valid, microseconds since 1970. */
+static bool certificate_dates(struct der certificate, int64_t *from, int64_t *until)
+{
+	static const unsigned before_dates[] = {DER_INTEGER, DER_SEQUENCE, DER_SEQUENCE};
+	struct der body, tbs, skipped, dates;
+	size_t i;
+
+	if (!der_take(&certificate, DER_SEQUENCE, &body) || !der_take(&body, DER_SEQUENCE, &tbs))
+		return false;
+	der_take(&tbs, DER_CONTEXT, &skipped);
+	for (i = 0; i < countof(before_dates); i++)
+		if (!der_take(&tbs, before_dates[i], &skipped))
+			return false;
+	return der_take(&tbs, DER_SEQUENCE, &dates) && der_time(&dates, from) && der_time(&dates, until);
+}
+
 static const char base64_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 enum { BASE64_BLANK = 64, BASE64_PADDING, BASE64_END, BASE64_BAD };
@@ -1270,26 +1340,59 @@ static bool str_find(struct str *s, const char *mark)
 	return false;
 }
 
-static const char pem_begin[] = "-----BEGIN CERTIFICATE-----", pem_end[] = "-----END CERTIFICATE-----";
+/* RFC 7468 section 5, and two older names: OpenSSL's for a certificate with its trust behind it, and X.509's. */
+static bool pem_label(struct str text, struct str *label)
+{
+	static const char *const labels[] = {"CERTIFICATE-----", "TRUSTED CERTIFICATE-----", "X509 CERTIFICATE-----"};
+	size_t i;
+
+	for (i = 0; i < countof(labels); i++) {
+		*label = str_of(labels[i]);
+		if (text.n >= label->n && memcmp(text.s, label->s, label->n) == 0)
+			return true;
+	}
+	return false;
+}
+
+static const char pem_begin[] = "-----BEGIN ", pem_end[] = "-----END ";
+
+/* Goes to what follows the next line that begins a certificate. */
+static bool pem_next(struct str *text, struct str *label)
+{
+	while (str_find(text, pem_begin))
+		if (pem_label(*text, label)) {
+			str_skip(text, label->n);
+			return true;
+		}
+	return false;
+}
+
+static bool pem_ends(struct str text, struct str label)
+{
+	size_t n = sizeof pem_end - 1;
+
+	return text.n >= n + label.n && memcmp(text.s, pem_end, n) == 0 && memcmp(text.s + n, label.s, label.n) == 0;
+}
 
 /* Fills t from t->file, whose text is decoded in place; false without memory.  What cannot be used is counted. */
 static bool trust_pem(struct trust *t, size_t length)
 {
-	struct str text = {t->file, length}, counting = text;
+	struct str text = {t->file, length}, counting = text, label;
 	unsigned char values[256];
 	struct der certificate;
 	size_t most = 0;
 
 	base64_values(values);
-	while (str_find(&counting, pem_begin))
+	while (pem_next(&counting, &label))
 		most++;
 	t->anchors = most ? calloc(most, sizeof *t->anchors) : NULL;
 	if (most && !t->anchors)
 		return false;
-	while (str_find(&text, pem_begin)) {
-		bool good = base64_decode(&text, values, &certificate) && text.n >= sizeof pem_end - 1 &&
-			    memcmp(text.s, pem_end, sizeof pem_end - 1) == 0 &&
+	while (pem_next(&text, &label)) {
+		bool good = base64_decode(&text, values, &certificate) && pem_ends(text, label) &&
+			    (*label.s == 'T' ? certificate_first(&certificate) : true) &&
 			    certificate_parse(certificate, &t->anchors[t->count]);
+		assert(t->count < most);
 		if (good)
 			t->count++;
 		else
@@ -1425,9 +1528,27 @@ enum failure {
 	FAILED_NO_MEMORY
 };
 
+/* Stands between the engine and BearSSL's check of a certificate chain, and remembers whose dates are wrong. */
+struct chain_watch {
+	const br_x509_class *vtable;
+	br_x509_minimal_context x509;
+	unsigned char certificate[CERTIFICATE_SIZE]; /* as much as there is room for */
+	size_t length;
+	unsigned number; /* of certificates seen */
+	unsigned wrong;  /* the number of the first one with wrong dates, 0: none */
+	int64_t from, until;
+};
+
+/* Notes that the server asks for a client certificate, and has none. */
+struct certificate_request {
+	const br_ssl_client_certificate_class *vtable;
+	bool seen;
+};
+
 struct tls {
 	br_ssl_client_context client;
-	br_x509_minimal_context x509;
+	struct chain_watch chain;
+	struct certificate_request request;
 	unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
 };
 
@@ -1582,6 +1703,129 @@ static enum step conn_failed(struct conn *c, enum failure failure, const char *f
 
 /* ---- TLS profile (RFC 5246, 5288, 7905) and the engine's step ---- */
 
+/* BearSSL hands each function the address of the vtable pointer, which stands first. */
+static struct chain_watch *chain_of(const br_x509_class **context)
+{
+	return (struct chain_watch *)(void *)context;
+}
+
+static void chain_start(const br_x509_class **context, const char *server_name)
+{
+	struct chain_watch *w = chain_of(context);
+
+	w->number = w->wrong = 0;
+	w->x509.vtable->start_chain(&w->x509.vtable, server_name);
+}
+
+static void chain_certificate(const br_x509_class **context, uint32_t length)
+{
+	struct chain_watch *w = chain_of(context);
+
+	w->length = 0;
+	w->number++;
+	w->x509.vtable->start_cert(&w->x509.vtable, length);
+}
+
+static void chain_append(const br_x509_class **context, const unsigned char *bytes, size_t length)
+{
+	struct chain_watch *w = chain_of(context);
+	size_t room = sizeof w->certificate - w->length, n = length < room ? length : room;
+
+	memcpy(w->certificate + w->length, bytes, n);
+	w->length += n;
+	w->x509.vtable->append(&w->x509.vtable, bytes, length);
+}
+
+static void chain_certificate_end(const br_x509_class **context)
+{
+	struct chain_watch *w = chain_of(context);
+	struct der certificate = {w->certificate, w->length};
+	int64_t from, until, now = wall_us();
+
+	if (!w->wrong && certificate_dates(certificate, &from, &until) && (now < from || now > until)) {
+		w->wrong = w->number;
+		w->from = from;
+		w->until = until;
+	}
+	w->x509.vtable->end_cert(&w->x509.vtable);
+}
+
+static unsigned chain_end(const br_x509_class **context)
+{
+	struct chain_watch *w = chain_of(context);
+
+	return w->x509.vtable->end_chain(&w->x509.vtable);
+}
+
+static const br_x509_pkey *chain_key(const br_x509_class *const *context, unsigned *usages)
+{
+	const struct chain_watch *w = (const struct chain_watch *)(const void *)context;
+
+	return w->x509.vtable->get_pkey(&w->x509.vtable, usages);
+}
+
+static const br_x509_class chain_class = {sizeof(struct chain_watch), chain_start, chain_certificate, chain_append,
+					  chain_certificate_end,      chain_end,   chain_key};
+
+static void request_names(const br_ssl_client_certificate_class **context)
+{
+	(void)context;
+}
+
+static void request_name(const br_ssl_client_certificate_class **context, size_t length)
+{
+	(void)context;
+	(void)length;
+}
+
+static void request_name_bytes(const br_ssl_client_certificate_class **context, const unsigned char *bytes,
+			       size_t length)
+{
+	(void)context;
+	(void)bytes;
+	(void)length;
+}
+
+/* No chain: the client sends an empty certificate, and the server decides whether it goes on. */
+static void request_choose(const br_ssl_client_certificate_class **context, const br_ssl_client_context *client,
+			   uint32_t types, br_ssl_client_certificate *choices)
+{
+	(void)client;
+	(void)types;
+	((struct certificate_request *)(void *)context)->seen = true;
+	choices->chain = NULL;
+	choices->chain_len = 0;
+}
+
+static uint32_t request_key(const br_ssl_client_certificate_class **context, unsigned char *bytes, size_t *length)
+{
+	(void)context;
+	(void)bytes;
+	(void)length;
+	return 0;
+}
+
+static size_t request_sign(const br_ssl_client_certificate_class **context, int hash, size_t hash_length,
+			   unsigned char *bytes, size_t length)
+{
+	(void)context;
+	(void)hash;
+	(void)hash_length;
+	(void)bytes;
+	(void)length;
+	return 0;
+}
+
+static const br_ssl_client_certificate_class request_class = {sizeof(struct certificate_request),
+							      request_names,
+							      request_name,
+							      request_name_bytes,
+							      request_names,
+							      request_names,
+							      request_choose,
+							      request_key,
+							      request_sign};
+
 static bool aes_is_fast(void)
 {
 	return (br_aes_x86ni_ctr_get_vtable() && br_ghash_pclmul_get()) ||
@@ -1623,15 +1867,19 @@ static void tls_profile(struct tls *t, const struct trust *trust)
 	tls_suites(engine);
 	br_ssl_engine_set_default_rsavrfy(engine);
 	br_ssl_engine_set_default_ecdsa(engine);
-	br_x509_minimal_init(&t->x509, &br_sha256_vtable, trust->anchors, trust->count);
-	br_x509_minimal_set_rsa(&t->x509, br_ssl_engine_get_rsavrfy(engine));
-	br_x509_minimal_set_ecdsa(&t->x509, br_ssl_engine_get_ec(engine), br_ssl_engine_get_ecdsa(engine));
-	br_x509_minimal_set_minrsa(&t->x509, RSA_LEAST);
+	t->chain.vtable = &chain_class;
+	t->request.vtable = &request_class;
+	t->request.seen = false;
+	br_ssl_client_set_client_certificate(&t->client, &t->request.vtable);
+	br_x509_minimal_init(&t->chain.x509, &br_sha256_vtable, trust->anchors, trust->count);
+	br_x509_minimal_set_rsa(&t->chain.x509, br_ssl_engine_get_rsavrfy(engine));
+	br_x509_minimal_set_ecdsa(&t->chain.x509, br_ssl_engine_get_ec(engine), br_ssl_engine_get_ecdsa(engine));
+	br_x509_minimal_set_minrsa(&t->chain.x509, RSA_LEAST);
 	for (i = 0; i < countof(hashes); i++) {
 		br_ssl_engine_set_hash(engine, hashes[i].id, hashes[i].hash);
-		br_x509_minimal_set_hash(&t->x509, hashes[i].id, hashes[i].hash);
+		br_x509_minimal_set_hash(&t->chain.x509, hashes[i].id, hashes[i].hash);
 	}
-	br_ssl_engine_set_x509(engine, &t->x509.vtable);
+	br_ssl_engine_set_x509(engine, &t->chain.vtable);
 	br_ssl_engine_set_prf_sha256(engine, &br_tls12_sha256_prf);
 	br_ssl_engine_set_prf_sha384(engine, &br_tls12_sha384_prf);
 	br_ssl_engine_set_default_aes_gcm(engine);
@@ -1680,8 +1928,7 @@ static void tls_keep_session(struct http *h, struct conn *c)
 	h->session_state = now.session_id_len ? SESSION_KEPT : SESSION_NONE;
 }
 
-/* BearSSL's codes in words, and whether another attempt could go better.  Codes from 256 on are alerts of the
- * server (RFC 5246 section 7.2). */
+/* BearSSL's codes in words, and whether another attempt could go better. */
 static const struct tls_text {
 	int code;
 	enum failure failure;
@@ -1689,19 +1936,36 @@ static const struct tls_text {
 } tls_texts[] = {
 	{BR_ERR_UNSUPPORTED_VERSION, FAILED_TRUST, "the server does not speak TLS 1.2, which is needed"},
 	{BR_ERR_BAD_VERSION, FAILED_TRUST, "the server does not speak TLS 1.2, which is needed"},
+	{BR_ERR_BAD_LENGTH, FAILED_AGAIN, "a TLS record of a wrong length"},
 	{BR_ERR_TOO_LARGE, FAILED_AGAIN, "a TLS record that is too large"},
 	{BR_ERR_BAD_MAC, FAILED_AGAIN, "a TLS record that was changed on its way"},
 	{BR_ERR_NO_RANDOM, FAILED_TRUST, "this system has no source of random bytes; TLS needs /dev/urandom"},
+	{BR_ERR_UNKNOWN_TYPE, FAILED_AGAIN, "a TLS record of an unknown type"},
+	{BR_ERR_UNEXPECTED, FAILED_AGAIN, "a TLS message that was not due"},
+	{BR_ERR_BAD_CCS, FAILED_AGAIN, "a malformed TLS message (ChangeCipherSpec)"},
+	{BR_ERR_BAD_ALERT, FAILED_AGAIN, "a malformed TLS alert"},
+	{BR_ERR_BAD_HANDSHAKE, FAILED_AGAIN, "a malformed TLS handshake message"},
+	{BR_ERR_OVERSIZED_ID, FAILED_AGAIN, "a TLS session identifier that is too long"},
 	{BR_ERR_BAD_CIPHER_SUITE, FAILED_TRUST, "the server chose a TLS cipher suite that was not offered"},
+	{BR_ERR_BAD_COMPRESSION, FAILED_TRUST, "the server chose a TLS compression that was not offered"},
+	{BR_ERR_BAD_FRAGLEN, FAILED_TRUST, "the server chose a TLS fragment length that was not offered"},
+	{BR_ERR_BAD_SECRENEG, FAILED_TRUST, "the server's answer on TLS renegotiation is wrong"},
+	{BR_ERR_EXTRA_EXTENSION, FAILED_TRUST, "the server sent a TLS extension that was not asked for"},
+	{BR_ERR_BAD_SNI, FAILED_TRUST, "the server's answer on the TLS server name is wrong"},
+	{BR_ERR_BAD_HELLO_DONE, FAILED_AGAIN, "a malformed TLS handshake message (ServerHelloDone)"},
+	{BR_ERR_LIMIT_EXCEEDED, FAILED_TRUST, "the server's key is too large"},
+	{BR_ERR_BAD_FINISHED, FAILED_AGAIN, "the TLS handshake was changed on its way"},
+	{BR_ERR_RESUME_MISMATCH, FAILED_AGAIN, "the server resumed a TLS session in another way than it was made"},
 	{BR_ERR_BAD_SIGNATURE, FAILED_TRUST, "the server's TLS signature is wrong"},
+	{BR_ERR_WRONG_KEY_USAGE, FAILED_TRUST, "its certificate's key is not meant for this use"},
 	{BR_ERR_INVALID_ALGORITHM, FAILED_TRUST,
 	 "the server signs the TLS handshake with an algorithm or curve that is not supported"},
 	{BR_ERR_X509_UNSUPPORTED, FAILED_TRUST,
 	 "its certificate has a signature or key that is not accepted (SHA-1, RSA-PSS, Ed25519)"},
 	{BR_ERR_X509_LIMIT_EXCEEDED, FAILED_TRUST, "its certificate has a key or name that is too large"},
+	{BR_ERR_X509_WRONG_KEY_TYPE, FAILED_TRUST, "its certificate's key is of another kind than the TLS suite needs"},
 	{BR_ERR_X509_BAD_SIGNATURE, FAILED_TRUST, "a signature in its certificate chain is wrong"},
-	{BR_ERR_X509_EXPIRED, FAILED_TRUST,
-	 "its certificate has expired or is not valid yet; check the clock of this machine"},
+	{BR_ERR_X509_TIME_UNKNOWN, FAILED_TRUST, "this system's clock cannot be read, and certificates have dates"},
 	{BR_ERR_X509_DN_MISMATCH, FAILED_TRUST,
 	 "its certificates come in the wrong order; the server must send its own first, and each issuer once"},
 	{BR_ERR_X509_CRITICAL_EXTENSION, FAILED_TRUST,
@@ -1709,15 +1973,83 @@ static const struct tls_text {
 	{BR_ERR_X509_NOT_CA, FAILED_TRUST, "its certificate was signed by one that is no authority"},
 	{BR_ERR_X509_FORBIDDEN_KEY_USAGE, FAILED_TRUST, "its certificate is not meant for this use"},
 	{BR_ERR_X509_WEAK_PUBLIC_KEY, FAILED_TRUST, "its certificate chain has an RSA key below 2048 bits"},
-	{BR_ERR_RECV_FATAL_ALERT + BR_ALERT_HANDSHAKE_FAILURE, FAILED_TRUST,
-	 "the server has no cipher suite in common with us; TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is needed"},
-	{BR_ERR_RECV_FATAL_ALERT + BR_ALERT_PROTOCOL_VERSION, FAILED_TRUST,
-	 "the server refuses TLS 1.2, which is needed"},
-	{BR_ERR_RECV_FATAL_ALERT + BR_ALERT_INSUFFICIENT_SECURITY, FAILED_TRUST,
-	 "the server wants stronger cipher suites than TLS 1.2 with ECDHE and AES-GCM or ChaCha20"},
-	{BR_ERR_RECV_FATAL_ALERT + 112 /* unrecognized_name, RFC 6066 */, FAILED_TRUST,
-	 "the server does not know this name; check base_url"},
 };
+
+/* Alerts (RFC 5246 section 7.2; 112: RFC 6066, 116 and 120: their TLS 1.3 and ALPN names).  refusal: how it reads if it
+ * ends a handshake, and would do so again. */
+static const struct alert {
+	int number;
+	const char *name, *refusal;
+} alerts[] = {
+	{10, "unexpected_message", NULL},
+	{20, "bad_record_mac", NULL},
+	{22, "record_overflow", NULL},
+	{40, "handshake_failure",
+	 "the server has no cipher suite in common with us; TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is needed"},
+	{42, "bad_certificate", NULL},
+	{43, "unsupported_certificate", NULL},
+	{44, "certificate_revoked", NULL},
+	{45, "certificate_expired", NULL},
+	{46, "certificate_unknown", NULL},
+	{47, "illegal_parameter", NULL},
+	{48, "unknown_ca", NULL},
+	{49, "access_denied", NULL},
+	{50, "decode_error", NULL},
+	{51, "decrypt_error", NULL},
+	{70, "protocol_version", "the server refuses TLS 1.2, which is needed"},
+	{71, "insufficient_security",
+	 "the server wants stronger cipher suites than TLS 1.2 with ECDHE and AES-GCM or ChaCha20"},
+	{80, "internal_error", NULL},
+	{90, "user_canceled", NULL},
+	{100, "no_renegotiation", NULL},
+	{110, "unsupported_extension", NULL},
+	{112, "unrecognized_name", "the server does not know this name; check base_url"},
+	{116, "certificate_required", "the server wants a client certificate, which is not supported"},
+	{120, "no_application_protocol", NULL},
+};
+
+/* A server that asked for a client certificate and got none may end the handshake with nearly any alert.  After a good
+ * handshake, OpenSSL's servers answer a refused renegotiation with handshake_failure. */
+static enum step alert_failed(struct conn *c, int number)
+{
+	const struct alert *a = NULL;
+	size_t i;
+
+	for (i = 0; i < countof(alerts); i++)
+		if (alerts[i].number == number)
+			a = &alerts[i];
+	if (!c->greeted && c->tls->request.seen)
+		return conn_failed(c, FAILED_TRUST,
+				   "the server wants a client certificate, which is not supported (it ended the TLS "
+				   "handshake with alert %d)",
+				   number);
+	if (!c->greeted && a && a->refusal)
+		return conn_failed(c, FAILED_TRUST, "%s", a->refusal);
+	return conn_failed(c, FAILED_AGAIN, "the server ended TLS with alert %d%s%s%s%s", number, a ? " (" : "",
+			   a ? a->name : "", a ? ")" : "",
+			   c->greeted && number == BR_ALERT_HANDSHAKE_FAILURE
+				   ? " after a good handshake; it may want to renegotiate, which is not supported"
+				   : "");
+}
+
+/* Whose dates are wrong, what they are, and what this machine's clock says. */
+static enum step chain_expired(struct conn *c)
+{
+	const struct chain_watch *w = &c->tls->chain;
+	char now[TIME_SIZE], date[TIME_SIZE] = "";
+	bool early = wall_us() < w->from;
+
+	time_format(wall_us(), now);
+	if (!w->wrong)
+		return conn_failed(
+			c, FAILED_TRUST,
+			"its certificate chain has expired or is not valid yet; this machine's clock says %.19sZ", now);
+	time_format(early ? w->from : w->until, date);
+	return conn_failed(c, FAILED_TRUST, "%s %s %.19sZ; this machine's clock says %.19sZ%s",
+			   w->wrong == 1 ? "its certificate" : "an intermediate certificate of its chain",
+			   early ? "is not valid before" : "has expired on", date, now,
+			   early ? ", which may be wrong" : "");
+}
 
 /* The root may be one of those that could not be read. */
 static enum step tls_no_root(const struct http *h, struct conn *c)
@@ -1753,15 +2085,16 @@ static enum step tls_failed(const struct http *h, struct conn *c)
 				   h->origin.family == AF_UNSPEC
 					   ? "check base_url, and the proxy"
 					   : "a numeric host must stand in it as a DNS name or the common name");
+	if (code == BR_ERR_X509_EXPIRED)
+		return chain_expired(c);
+	if (code >= BR_ERR_RECV_FATAL_ALERT && code < BR_ERR_SEND_FATAL_ALERT)
+		return alert_failed(c, code - BR_ERR_RECV_FATAL_ALERT);
 	for (i = 0; i < countof(tls_texts); i++)
 		if (tls_texts[i].code == code)
 			return conn_failed(c, c->greeted ? FAILED_AGAIN : tls_texts[i].failure, "%s",
 					   tls_texts[i].text);
 	if (code > BR_ERR_X509_OK && code <= BR_ERR_X509_NOT_TRUSTED)
 		return conn_failed(c, FAILED_TRUST, "its certificate chain is malformed (BearSSL error %d)", code);
-	if (code >= BR_ERR_RECV_FATAL_ALERT && code < BR_ERR_SEND_FATAL_ALERT)
-		return conn_failed(c, FAILED_AGAIN, "the server ended TLS with alert %d",
-				   code - BR_ERR_RECV_FATAL_ALERT);
 	return conn_failed(c, FAILED_AGAIN, "a fault in the TLS protocol (BearSSL error %d)", code);
 }
 
@@ -2149,8 +2482,9 @@ static enum step conn_resolve(struct http *h, struct conn *c)
 		return conn_failed(c, FAILED_NO_MEMORY, "no memory to resolve the name");
 	c->no_name = is_no_name(error);
 	if (error)
-		return conn_failed(c, FAILED_AGAIN, "cannot resolve the name: %s",
-				   error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+		return conn_failed(
+			c, FAILED_AGAIN, "cannot resolve the name: %s; check %s, this machine's network and DNS",
+			error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error), h->tunnel ? "proxy" : "base_url");
 	for (i = 0; i < h->address_count && !h->origin.tls; i++)
 		if (!address_is_local(&h->addresses[i])) {
 			h->address_count = 0;
@@ -2392,12 +2726,21 @@ static enum step connecting_step(struct http *h, struct conn *c)
 }
 
 /* A 4xx is the proxy's decision, and would be so again. */
-static enum step proxy_refused(struct conn *c, int status)
+static enum step proxy_refused(const struct http *h, struct conn *c, const struct head *a)
 {
+	int status = a->status;
 	bool again = status / 100 != 4 || status == 408 || status == 425 || status == 429;
 
-	return conn_failed(c, again ? FAILED_AGAIN : FAILED_HOST, "refused the connection with status %d%s", status,
-			   status == 407 ? "; it wants a user and password: http://user:password@host:port" : "");
+	conn_failed(c, again ? FAILED_AGAIN : FAILED_HOST, "refused the connection with status %d", status);
+	if (status != 407 && status != 401)
+		return STEP_FAILED;
+	if (!a->basic && *a->scheme)
+		error_add(&c->why, "; it wants %s authentication, and only Basic is supported", a->scheme);
+	else if (h->proxy.user.s)
+		error_add(&c->why, "; it does not accept the user and password that proxy holds");
+	else
+		error_add(&c->why, "; it wants a user and password: http://user:password@host:port");
+	return STEP_FAILED;
 }
 
 static enum step proxy_step(struct http *h, struct conn *c)
@@ -2418,7 +2761,7 @@ static enum step proxy_step(struct http *h, struct conn *c)
 		if (c->verdict != ANSWER_WHOLE)
 			return conn_failed(c, FAILED_AGAIN, "malformed answer: %s", a->why);
 		if (a->head.status / 100 != 2)
-			return proxy_refused(c, a->head.status);
+			return proxy_refused(h, c, &a->head);
 		if (c->surplus) /* in TLS the client speaks first */
 			return conn_failed(c, FAILED_AGAIN, "sent data before the tunnel was in use");
 		return tls_start(h, c);
@@ -2471,8 +2814,10 @@ static enum step exchange_ended(struct conn *c, bool clean)
 	struct answer *a;
 
 	if (c->state == CONN_HANDSHAKE)
-		return conn_failed(c, FAILED_AGAIN, "the connection ended in the TLS handshake%s%s",
-				   c->error ? ": " : "", c->error ? strerror(c->error) : "");
+		return conn_failed(
+			c, FAILED_AGAIN, "the connection ended in the TLS handshake%s%s%s", c->error ? ": " : "",
+			c->error ? strerror(c->error) : "",
+			c->tls->request.seen ? "; the server wants a client certificate, which is not supported" : "");
 	a = &c->request->answer;
 	if (c->reused && !a->heard)
 		return conn_failed(c, FAILED_STALE, "the kept-alive connection was closed");
@@ -2876,6 +3221,15 @@ static void request_limited(struct http *h, struct http_request *r)
 	request_repeat(h, r);
 }
 
+/* nginx shakes hands without the client certificate that it wants, and then says on a page that it is missing. */
+static bool wants_certificate(const struct answer *a)
+{
+	enum { PAGE = 1000 };
+	struct str page = {a->bytes, a->length < PAGE ? a->length : PAGE};
+
+	return str_find(&page, "SSL certificate");
+}
+
 static void request_done(struct http *h, struct http_request *r)
 {
 	const struct answer *a = &r->answer;
@@ -2891,6 +3245,9 @@ static void request_done(struct http *h, struct http_request *r)
 	else if (a->head.status / 100 == 3)
 		fail(&r->error, "%.100s: status %d leads to %s, which is not followed; check base_url", r->path,
 		     a->head.status, *a->head.location ? a->head.location : "an unnamed place");
+	else if (a->head.status == 400 && wants_certificate(a))
+		fail(&r->error, "%.100s: status 400: the server wants a client certificate, which is not supported",
+		     r->path);
 	request_finish(h, r, HTTP_DONE);
 }
 
@@ -3085,8 +3442,7 @@ static bool origin_open(struct http *h, const char *base_url, struct error *erro
 	return true;
 }
 
-/* Is the host this domain of no_proxy, or within it?  The domain may begin with "." or "*." and end with a dot.  An
- * address, with or without brackets, is within itself only. */
+/* Is the host this domain of no_proxy, or within it?  The domain may begin with "." or "*." and end with a dot. */
 static bool host_within(const struct url *u, struct str domain)
 {
 	size_t n = strlen(u->host);
@@ -3097,13 +3453,69 @@ static bool host_within(const struct url *u, struct str domain)
 		str_skip(&domain, 1);
 	if (domain.n > 1 && domain.s[domain.n - 1] == '.')
 		domain.n--;
-	if (domain.n > 2 && *domain.s == '[') {
-		str_skip(&domain, 1);
-		domain.n--;
-	}
 	if (!domain.n || domain.n > n || !str_is_word(domain, u->host + n - domain.n))
 		return false;
 	return domain.n == n || (u->family == AF_UNSPEC && u->host[n - domain.n - 1] == '.');
+}
+
+/* The bytes of a numeric address; the length, or 0 if it is none of the family. */
+static size_t address_bytes(int family, struct str text, unsigned char bytes[16])
+{
+	char copy[INET6_ADDRSTRLEN];
+
+	if (family == AF_UNSPEC || text.n >= sizeof copy)
+		return 0;
+	memcpy(copy, text.s, text.n);
+	copy[text.n] = '\0';
+	if (inet_pton(family, copy, bytes) != 1)
+		return 0;
+	return family == AF_INET ? 4 : 16;
+}
+
+/* Is a numeric host in this network, ADDRESS/BITS (RFC 4632 section 3.1)? */
+static bool host_in_network(const struct url *u, struct str address, struct str bits_text)
+{
+	unsigned char host[16], network[16];
+	size_t length = address_bytes(u->family, address, network), bits = 0, i;
+	int64_t number;
+
+	if (!length || !address_bytes(u->family, str_of(u->host), host) || !take_number(&bits_text, &number) ||
+	    bits_text.n || number > (int64_t)length * 8)
+		return false;
+	bits = (size_t)number;
+	for (i = 0; i < bits; i++)
+		if ((host[i / 8] ^ network[i / 8]) & 0x80 >> i % 8)
+			return false;
+	return true;
+}
+
+/* An IPv6 address may stand in brackets, and spelt in another way; a port may follow whatever is no bare one. */
+static bool host_matches(const struct url *u, struct str entry)
+{
+	struct str address = entry, port = {NULL, 0};
+	unsigned char a[16], b[16];
+	size_t length;
+	int64_t number;
+
+	if (memchr(entry.s, '/', entry.n)) {
+		address = str_cut(&entry, '/');
+		return host_in_network(u, address, entry);
+	}
+	if (*entry.s == '[') {
+		str_skip(&entry, 1);
+		address = str_cut(&entry, ']');
+		port = entry;
+		str_cut(&port, ':');
+	} else if (!address_bytes(AF_INET6, entry, a)) {
+		port = entry;
+		address = str_cut(&port, ':');
+	}
+	if (port.n && (!take_number(&port, &number) || port.n || number != u->port))
+		return false;
+	length = address_bytes(u->family, address, a);
+	if (length)
+		return address_bytes(u->family, str_of(u->host), b) && memcmp(a, b, length) == 0;
+	return host_within(u, address);
 }
 
 /* Entries are separated by commas or blanks. */
@@ -3114,7 +3526,7 @@ static bool proxy_exempt(const struct url *u, const char *list)
 	for (; list && *list; list += strspn(list, ", \t")) {
 		entry.s = list;
 		entry.n = strcspn(list, ", \t");
-		if (str_is_word(entry, "*") || host_within(u, entry))
+		if (entry.n && (str_is_word(entry, "*") || host_matches(u, entry)))
 			return true;
 		list += entry.n;
 	}

@@ -513,6 +513,34 @@ static void test_no_proxy(void)
 		{"https://10.0.0.1", "0.0.1", false},
 		{"https://[::1]", "::1", true},
 		{"https://[::1]", "[::1]", true},
+		{"https://[::1]", "[0:0::1]", true},
+		{"https://[::1]", "[::1]:443", true},
+		{"https://[::1]", "[::1]:8443", false},
+		{"https://[::1]", "[::1", true},
+		{"https://[::1]", "[", false},
+		{"https://a.example.com", "a.example.com:443", true},
+		{"https://a.example.com", "example.com:443", true},
+		{"https://a.example.com", "a.example.com:8443", false},
+		{"https://a.example.com:8443", "a.example.com:8443", true},
+		{"https://a.example.com", "a.example.com:", true},
+		{"https://a.example.com", "a.example.com:x", false},
+		{"https://a.example.com", "a.example.com:443x", false},
+		{"https://a.example.com", ":443", false},
+		{"https://127.0.0.1", "127.0.0.0/8", true},
+		{"https://127.0.0.1", "127.0.0.1/32", true},
+		{"https://127.0.0.1", "127.0.0.0/32", false},
+		{"https://127.0.0.1", "0.0.0.0/0", true},
+		{"https://127.0.0.1", "127.0.0.0/33", false},
+		{"https://127.0.0.1", "127.0.0.0/", false},
+		{"https://127.0.0.1", "127.0.0.0/8x", false},
+		{"https://127.0.0.1", "127/8", false},
+		{"https://127.0.0.1", "::/0", false},
+		{"https://10.1.2.3", "10.1.3.0/23", true},
+		{"https://10.1.2.3", "10.1.4.0/22", false},
+		{"https://[2001:db8::1]", "2001:db8::/32", true},
+		{"https://[2001:db8::1]", "2001:db9::/32", false},
+		{"https://a.example.com", "0.0.0.0/0", false},
+		{"https://a.example.com", "example.com/8", false},
 	};
 	struct url u;
 	size_t i;
@@ -796,6 +824,19 @@ static const char pem_ed25519[] = "-----BEGIN CERTIFICATE-----\n"
 				  "3T6+4vxrsH86qZ4H3H+DRDyhAGYh/2bcl0kvkbXHpWNWF4iTv5gC\n"
 				  "-----END CERTIFICATE-----\n";
 
+static size_t pem_to_der(const char *pem, unsigned char *to)
+{
+	br_pem_decoder_context decoder;
+	struct text der = {0};
+	size_t length = strlen(pem);
+
+	br_pem_decoder_init(&decoder);
+	pem_oracle(&decoder, &pem, &length, &der);
+	memcpy(to, der.s, der.n);
+	free(der.s);
+	return der.n;
+}
+
 static void trust_from(struct trust *t, const char *text)
 {
 	memset(t, 0, sizeof *t);
@@ -837,6 +878,184 @@ static void test_pem(void)
 	free(all.s);
 }
 
+/* The lines around a certificate have other words in older files; what no list knows is no certificate. */
+static void test_pem_labels(void)
+{
+	static const struct {
+		const char *begin, *end;
+		size_t count, left_out;
+	} cases[] = {
+		{"CERTIFICATE", "CERTIFICATE", 1, 0},           {"TRUSTED CERTIFICATE", "TRUSTED CERTIFICATE", 1, 0},
+		{"X509 CERTIFICATE", "X509 CERTIFICATE", 1, 0}, {"TRUSTED CERTIFICATE", "CERTIFICATE", 0, 1},
+		{"X509 CERTIFICATE", "X509 CERTIFICAT", 0, 1},  {"CERTIFICATE REQUEST", "CERTIFICATE REQUEST", 0, 0},
+		{"NEW CERTIFICATE", "NEW CERTIFICATE", 0, 0},
+	};
+	const char *base64 = strchr(pem_ca, '\n') + 1;
+	int length = (int)(strstr(pem_ca, "-----END") - base64);
+	char text[2000];
+	struct trust t;
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		snprintf(text, sizeof text, "-----BEGIN %s-----\n%.*s-----END %s-----\n", cases[i].begin, length,
+			 base64, cases[i].end);
+		trust_from(&t, text);
+		check(t.count == cases[i].count && t.left_out == cases[i].left_out,
+		      "BEGIN %s, END %s: %lu, %lu left out", cases[i].begin, cases[i].end, (unsigned long)t.count,
+		      (unsigned long)t.left_out);
+		trust_free(&t);
+	}
+}
+
+/* base64 of a certificate with something behind it: trust of OpenSSL's, or rubbish. */
+static void test_pem_trusted(void)
+{
+	static const char *const labels[] = {"TRUSTED CERTIFICATE", "CERTIFICATE"};
+	unsigned char der[1000];
+	size_t i, length = pem_to_der(pem_ca, der);
+	char base64[1500], text[2000];
+	struct trust t;
+
+	memcpy(der + length, "\x30\x00", 2);
+	*base64_encode(base64, der, length + 2) = '\0';
+	for (i = 0; i < countof(labels); i++) {
+		snprintf(text, sizeof text, "-----BEGIN %s-----\n%s\n-----END %s-----\n", labels[i], base64, labels[i]);
+		trust_from(&t, text);
+		check(t.count == !i, "what follows the certificate counts as %s in a %s", i ? "wrong" : "right",
+		      labels[i]);
+		trust_free(&t);
+	}
+}
+
+/* Validity dates: the tag, the text, and seconds since 1970 or -1. */
+static void test_der_time(void)
+{
+	static const struct {
+		const char *der;
+		int64_t unix_s;
+	} cases[] = {
+		{"\x17\x0d"
+		 "261124232652Z",
+		 1795562812},
+		{"\x17\x0d"
+		 "491231235959Z",
+		 INT64_C(2524607999)},
+		{"\x17\x0d"
+		 "500101000000Z",
+		 -631152000},
+		{"\x18\x0f"
+		 "20261124232652Z",
+		 1795562812},
+		{"\x18\x0f"
+		 "99991231235959Z",
+		 INT64_C(253402300799)},
+		{"\x17\x0d"
+		 "261324232652Z",
+		 -1},
+		{"\x17\x0b"
+		 "2611242326Z",
+		 -1},
+		{"\x17\x0d"
+		 "261124232652+",
+		 -1},
+		{"\x18\x0d"
+		 "261124232652Z",
+		 -1},
+		{"\x04\x0d"
+		 "261124232652Z",
+		 -1},
+		{"\x17\x0d"
+		 "26112423265",
+		 -1},
+		{"", -1},
+	};
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		struct der in = {(const unsigned char *)cases[i].der, strlen(cases[i].der)};
+		int64_t us = 0;
+		bool good = der_time(&in, &us);
+		check(cases[i].unix_s == -1 ? !good : good && us == cases[i].unix_s * 1000000,
+		      "time of a certificate: %s", cases[i].der + (*cases[i].der ? 2 : 0));
+	}
+}
+
+/* A root on the curve P-521, and malformed corners of DER. */
+static void test_der_corners(void)
+{
+	static const unsigned char p521[] = {0x2b, 0x81, 0x04, 0x00, 0x23}, point[] = {4, 1, 2};
+	static const struct der empty = {point, 0};
+	static const struct {
+		const char *name, *bytes;
+		size_t length;
+	} numbers[] = {{"an empty INTEGER", "\x02\x00", 2},
+		       {"zero", "\x02\x01\x00", 3},
+		       {"a negative one", "\x02\x01\x80", 3}},
+	  bits[] = {{"an empty BIT STRING", "\x03\x00", 2}, {"bits that are no bytes", "\x03\x02\x01\x80", 4}};
+	struct der curve = {p521, sizeof p521}, q = {point, sizeof point}, in, out;
+	br_ec_public_key key;
+	size_t i;
+
+	check(anchor_ec(curve, q, &key) && key.curve == BR_EC_secp521r1 && key.qlen == sizeof point, "a root on P-521");
+	check(!anchor_ec(curve, empty, &key), "but not without a point");
+	for (i = 0; i < countof(numbers); i++) {
+		in = (struct der){(const unsigned char *)numbers[i].bytes, numbers[i].length};
+		check(!der_unsigned(&in, &out), "no key's number: %s", numbers[i].name);
+	}
+	for (i = 0; i < countof(bits); i++) {
+		in = (struct der){(const unsigned char *)bits[i].bytes, bits[i].length};
+		check(!der_bits(&in, &out), "no key's bits: %s", bits[i].name);
+	}
+}
+
+/* A root whose list of extensions is malformed is left out, and counted. */
+static void test_bad_extensions(void)
+{
+	unsigned char der[1000];
+	size_t i, length = pem_to_der(pem_ca, der), found = 0;
+	br_x509_trust_anchor anchor;
+
+	for (i = 0; i + 5 < length; i++) {
+		struct der certificate = {der, length};
+		if (memcmp(der + i, "\x06\x03\x55\x1d\x13", 5) != 0)
+			continue;
+		found++;
+		check(certificate_parse(certificate, &anchor), "a certificate with basicConstraints");
+		der[i] = 5;
+		check(!certificate_parse(certificate, &anchor), "an extension without a name");
+		der[i] = 6;
+		der[i - 1] = 100;
+		check(!certificate_parse(certificate, &anchor), "an extension longer than the list");
+	}
+	check(found == 1, "there is one such place");
+}
+
+/* A bad character and a third '=' end a certificate. */
+static void test_base64(void)
+{
+	static const struct {
+		const char *text;
+		bool good;
+		const char *bytes;
+	} cases[] = {{"YWJj-", true, "abc"}, {"YWI=-", true, "ab"},        {"YQ==-", true, "a"}, {"YQ===-", false, ""},
+		     {"Y!Q=-", false, ""},   {"YWJj", false, ""},          {"Y-", false, ""},    {"YQ=Q-", false, ""},
+		     {"-", true, ""},        {"Y W\r\nJ\tj-", true, "abc"}};
+	unsigned char values[256];
+	size_t i;
+
+	base64_values(values);
+	for (i = 0; i < countof(cases); i++) {
+		char text[20];
+		struct str s = {text, strlen(cases[i].text)};
+		struct der out;
+		strcpy(text, cases[i].text);
+		check(base64_decode(&s, values, &out) == cases[i].good, "base64 %s: case %u",
+		      cases[i].good ? "taken" : "refused", (unsigned)i);
+		if (cases[i].good)
+			check_bytes((const char *)out.s, out.n, cases[i].bytes, "base64, decoded");
+	}
+}
+
 static const char pem_localhost[] = "-----BEGIN CERTIFICATE-----\n"
 				    "MIIBeDCCAR2gAwIBAgIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARUZXN0MCAX\n"
 				    "DTI2MTEyNDIzMjY1MloYDzIxMjYxMDMxMjMyNjUyWjAUMRIwEAYDVQQDDAlsb2Nh\n"
@@ -850,19 +1069,6 @@ static const char pem_localhost[] = "-----BEGIN CERTIFICATE-----\n"
 static unsigned char localhost_key[] = {0x7d, 0x56, 0x2f, 0x4c, 0x1c, 0xcc, 0x5c, 0x60, 0x2e, 0x24, 0xb3,
 					0x15, 0xea, 0x6a, 0x74, 0xdc, 0x75, 0xfe, 0x42, 0xca, 0x2a, 0x0e,
 					0x4a, 0x29, 0x87, 0xf5, 0x8b, 0x00, 0x75, 0x48, 0xfe, 0xf3};
-
-static size_t pem_to_der(const char *pem, unsigned char *to)
-{
-	br_pem_decoder_context decoder;
-	struct text der = {0};
-	size_t length = strlen(pem);
-
-	br_pem_decoder_init(&decoder);
-	pem_oracle(&decoder, &pem, &length, &der);
-	memcpy(to, der.s, der.n);
-	free(der.s);
-	return der.n;
-}
 
 /* ---- A network that is made up ---- */
 
@@ -883,6 +1089,7 @@ struct reply {
 /* The server's side of a TLS connection. */
 struct tls_peer {
 	br_ssl_server_context server;
+	br_x509_minimal_context x509;
 	unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
 	struct text wire; /* what it sends */
 	size_t answer;    /* where its answer begins there */
@@ -923,7 +1130,8 @@ static struct {
 	char asked[200], connects[50], options[200]; /* of the resolver; in connect(); by setsockopt() */
 	int no_name;                                 /* with this, if it is not 0 */
 	size_t send_most;
-	bool tls, unwilling;    /* it says close_notify to everybody */
+	bool tls, unwilling; /* it says close_notify to everybody */
+	bool asks_certificate;
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
 	struct peer peers[PEERS];
 	struct text log;  /* lines "TIME CONNECTION PATH" */
@@ -995,6 +1203,8 @@ static void tls_peer_open(struct peer *p)
 	static unsigned char store[4000], certificate[1000];
 	static br_x509_certificate chain = {certificate, 0};
 	static const br_ec_private_key key = {BR_EC_secp256r1, localhost_key, sizeof localhost_key};
+	static unsigned char empty_name[] = {DER_SEQUENCE, 0};
+	static const br_x500_name name = {empty_name, sizeof empty_name};
 	struct tls_peer *t = calloc(1, sizeof *t);
 	br_ssl_engine_context *engine;
 
@@ -1007,6 +1217,11 @@ static void tls_peer_open(struct peer *p)
 	p->tls = t;
 	engine = &t->server.eng;
 	br_ssl_server_init_full_ec(&t->server, &chain, 1, BR_KEYTYPE_EC, &key);
+	if (net.asks_certificate) {
+		br_x509_minimal_init(&t->x509, &br_sha256_vtable, NULL, 0);
+		br_ssl_engine_set_x509(&t->server.eng, &t->x509.vtable);
+		br_ssl_server_set_trust_anchor_names(&t->server, &name, 1);
+	}
 	br_ssl_server_set_cache(&t->server, &sessions.vtable);
 	br_ssl_engine_inject_entropy(engine, "not at all random", 17);
 	br_ssl_engine_set_buffer(engine, t->buffer, sizeof t->buffer, 1);
@@ -2852,6 +3067,171 @@ static void test_tls_pieces(void)
 	http_close(h);
 }
 
+/* The words for an alert, before and after the handshake is done, and where a client certificate was asked for. */
+static void test_tls_alerts(void)
+{
+	static const struct {
+		int number;
+		bool greeted, asked;
+		enum failure failure;
+		const char *text;
+	} cases[] = {
+		{40, false, false, FAILED_TRUST,
+		 "the server has no cipher suite in common with us; TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is "
+		 "needed"},
+		{40, false, true, FAILED_TRUST,
+		 "the server wants a client certificate, which is not supported (it ended the TLS handshake with alert "
+		 "40)"},
+		{42, false, true, FAILED_TRUST,
+		 "the server wants a client certificate, which is not supported (it ended the TLS handshake with alert "
+		 "42)"},
+		{50, false, true, FAILED_TRUST,
+		 "the server wants a client certificate, which is not supported (it ended the TLS handshake with alert "
+		 "50)"},
+		{116, false, false, FAILED_TRUST, "the server wants a client certificate, which is not supported"},
+		{40, true, true, FAILED_AGAIN,
+		 "the server ended TLS with alert 40 (handshake_failure) after a good handshake; it may want to "
+		 "renegotiate, which is not supported"},
+		{42, false, false, FAILED_AGAIN, "the server ended TLS with alert 42 (bad_certificate)"},
+		{70, false, false, FAILED_TRUST, "the server refuses TLS 1.2, which is needed"},
+		{80, true, false, FAILED_AGAIN, "the server ended TLS with alert 80 (internal_error)"},
+		{99, false, false, FAILED_AGAIN, "the server ended TLS with alert 99"},
+	};
+	struct tls *tls = calloc(1, sizeof *tls);
+	size_t i;
+
+	for (i = 0; tls && i < countof(cases); i++) {
+		struct conn c = {0};
+		c.tls = tls;
+		c.greeted = cases[i].greeted;
+		tls->request.seen = cases[i].asked;
+		check(alert_failed(&c, cases[i].number) == STEP_FAILED && c.failure == cases[i].failure, "alert %d: %s",
+		      cases[i].number, cases[i].failure == FAILED_AGAIN ? "may go better" : "final");
+		check_text(c.why.text, cases[i].text, "and what it says");
+	}
+	free(tls);
+}
+
+/* BearSSL's own codes have words, each once. */
+static void test_tls_texts(void)
+{
+	struct http h = {0};
+	struct conn c = {0};
+	size_t i;
+	int code;
+
+	h.origin.family = AF_UNSPEC;
+	c.tls = calloc(1, sizeof *c.tls);
+	c.opening = TLS_HANDSHAKE;
+	for (code = BR_ERR_UNSUPPORTED_VERSION; c.tls && code <= BR_ERR_X509_NOT_TRUSTED; code++) {
+		bool unused = code == 11 || code == BR_ERR_NO_CLIENT_AUTH || (code >= 30 && code <= BR_ERR_X509_OK) ||
+			      code == 61;
+		bool malformed = code > BR_ERR_X509_OK && code < BR_ERR_X509_UNSUPPORTED;
+		c.tls->client.eng.err = code;
+		if (!unused)
+			check(tls_failed(&h, &c) == STEP_FAILED &&
+				      (strstr(c.why.text, "BearSSL error") != NULL) == malformed,
+			      "code %d: %s", code, c.why.text);
+	}
+	for (i = 1; i < countof(tls_texts); i++)
+		check(tls_texts[i - 1].code < tls_texts[i].code || tls_texts[i].code == BR_ERR_INVALID_ALGORITHM,
+		      "code %d has one text", tls_texts[i].code);
+	free(c.tls);
+}
+
+/* The dates of a certificate that the made-up clock, 2026-11-24 22:00, finds wrong. */
+static void test_tls_dates(void)
+{
+	static const struct {
+		int64_t us;
+		unsigned before;
+		const char *text;
+	} cases[] = {
+		{INT64_C(1795557600) * 1000000, 0,
+		 "its certificate is not valid before 2026-11-24T23:26:52Z; this machine's clock says "
+		 "2026-11-24T22:00:00Z, which may be wrong"},
+		{INT64_C(6000000000) * 1000000, 1,
+		 "an intermediate certificate of its chain has expired on 2126-10-31T23:26:52Z; this machine's clock "
+		 "says 2160-02-18T10:40:00Z"},
+		{INT64_C(1800000000) * 1000000, 0,
+		 "its certificate chain has expired or is not valid yet; this machine's clock says "
+		 "2027-01-15T08:00:00Z"},
+	};
+	struct tls *tls = calloc(1, sizeof *tls);
+	struct trust none = {0};
+	unsigned char der[1000];
+	size_t i, length = pem_to_der(pem_localhost, der);
+
+	for (i = 0; tls && i < countof(cases); i++) {
+		struct conn c = {0};
+		const br_x509_class **chain = &tls->chain.vtable;
+		net_reset(NULL, 0);
+		net.now += cases[i].us / 1000 - INT64_C(1795557600000);
+		tls_profile(tls, &none);
+		(*chain)->start_chain(chain, "localhost");
+		tls->chain.number = cases[i].before;
+		(*chain)->start_cert(chain, (uint32_t)length);
+		(*chain)->append(chain, der, length / 2);
+		(*chain)->append(chain, der + length / 2, length - length / 2);
+		(*chain)->end_cert(chain);
+		check((*chain)->end_chain(chain) == BR_ERR_X509_NOT_TRUSTED, "the check itself goes on");
+		c.tls = tls;
+		chain_expired(&c);
+		check_text(c.why.text, cases[i].text, "whose dates are wrong");
+	}
+	free(tls);
+}
+
+/* BearSSL's server goes away without a word when it gets no client certificate. */
+static void test_tls_client_certificate(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	net.asks_certificate = true;
+	o.base_url = "https://localhost";
+	o.attempts = 1;
+	h = tls_open(&o, pem_ca);
+	http_start(h, "/", V1, 1, 0);
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_UNREACHABLE, "a server that wants a client certificate");
+	check_text(a->error,
+		   "localhost: the connection ended in the TLS handshake; the server wants a client certificate, which "
+		   "is not supported",
+		   "and the error says so");
+	http_close(h);
+}
+
+/* nginx says it on a page. */
+static void test_certificate_page(void)
+{
+	static const struct {
+		const char *body, *error;
+	} cases[] = {
+		{"<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>\r\n",
+		 "/p: status 400: the server wants a client certificate, which is not supported"},
+		{"{\"errors\":[]}", ""},
+		{"", ""},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		char text[500];
+		struct reply reply = {text, STAYS, 0, 0, 0};
+		struct http *h;
+		answer_text(text, 400, "Content-Type: text/html", cases[i].body);
+		net_reset(&reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		check_text(http_response(http_next(h))->error, cases[i].error, "a 400's page");
+		http_close(h);
+	}
+}
+
 /* Records without data come on an idle connection: before it is used again, and while another one is busy.  BearSSL's
  * server takes our refusal to renegotiate for the end. */
 static void test_tls_idle(void)
@@ -3130,8 +3510,29 @@ static void test_proxy(void)
 		int64_t more;
 	} cases[] = {
 		{"HTTP/1.1 407 Who?\r\n\r\n",
-		 "proxy 127.0.0.1:3128: refused the connection with status 407; it wants a user and password: "
-		 "http://user:password@host:port",
+		 "proxy 127.0.0.1:3128: refused the connection with status 407; it does not accept the user and "
+		 "password that proxy holds",
+		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: Digest realm=\"Basic\", "
+		 "nonce=x, BASIC realm=\"corp\"\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 407; it does not accept the user and "
+		 "password that proxy holds",
+		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 407; it wants Negotiate authentication, and "
+		 "only Basic is supported",
+		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 401 Who?\r\nWWW-Authenticate: Digest realm=\"x\"\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 401; it wants Digest authentication, and "
+		 "only Basic is supported",
+		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 408 Slow\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 408 (2 attempts)", HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 425 Early\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 425 (2 attempts)", HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 429 Many\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 429 (2 attempts)", HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 404 No\r\n\r\n", "proxy 127.0.0.1:3128: refused the connection with status 404",
 		 HTTP_UNREACHABLE, 0},
 		{"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno",
 		 "proxy 127.0.0.1:3128: refused the connection with status 403", HTTP_UNREACHABLE, 0},
@@ -3173,6 +3574,35 @@ static void test_proxy(void)
 	}
 }
 
+/* A proxy that wants a user, and none is given. */
+static void test_proxy_without_user(void)
+{
+	static const int statuses[] = {407, 401};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "https://api.example.com";
+	o.proxy = "127.0.0.1:3128";
+	o.ca_file = bundle;
+	for (i = 0; i < countof(statuses); i++) {
+		char text[500], expected[200];
+		struct reply reply = {text, STAYS, 0, 0, 0};
+		struct http *h;
+		answer_text(text, statuses[i], "Proxy-Authenticate: Basic realm=\"corp\"", "login");
+		snprintf(expected, sizeof expected,
+			 "proxy 127.0.0.1:3128: refused the connection with status %d; it wants a user and password: "
+			 "http://user:password@host:port",
+			 statuses[i]);
+		net_reset(&reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		http_start(h, "/q", V1, 2, 0);
+		check_text(http_response(http_next(h))->error, expected, "a proxy without a user");
+		check_text(http_response(http_next(h))->error, expected, "all requests are told");
+		http_close(h);
+	}
+}
+
 int main(void)
 {
 	fence_make();
@@ -3188,6 +3618,12 @@ int main(void)
 	test_der();
 	test_rsa();
 	test_pem();
+	test_pem_labels();
+	test_pem_trusted();
+	test_der_time();
+	test_der_corners();
+	test_bad_extensions();
+	test_base64();
 	test_request();
 	test_statuses();
 	test_parallel();
@@ -3238,6 +3674,11 @@ int main(void)
 	test_tls_unwilling();
 	test_tls_pieces();
 	test_tls_idle();
+	test_tls_alerts();
+	test_tls_texts();
+	test_tls_dates();
+	test_tls_client_certificate();
+	test_certificate_page();
 	test_cancel();
 	test_probe_cancelled();
 	test_stop();
@@ -3246,6 +3687,7 @@ int main(void)
 	test_ranges();
 	test_proxy_options();
 	test_proxy();
+	test_proxy_without_user();
 	net_reset(NULL, 0);
 	return check_done();
 }
