@@ -646,6 +646,21 @@ enum json_type json_type(struct json v)
 	return v.node ? type_of(*first_byte(v)) : JSON_ABSENT;
 }
 
+struct json_plain json_plain(struct json v)
+{
+	struct json_plain plain = {"", 0, JSON_ABSENT};
+
+	if (!v.node)
+		return plain;
+	plain.s = first_byte(v);
+	plain.type = type_of(*plain.s);
+	if (plain.type == JSON_STRING)
+		plain.n = v.node->size & 1 ? 0 : v.node->size / 2 + 2;
+	else
+		plain.n = plain.type < JSON_STRING ? v.node->size : 1;
+	return plain;
+}
+
 struct str json_token(struct json v)
 {
 	struct str token = {"", 0};
@@ -840,36 +855,14 @@ struct json_each json_each(struct json container)
 	return it;
 }
 
-static inline struct str plain_string(const char *text, const struct json_node *node)
-{
-	struct str plain = {text + node->at, node->size & 1 ? 0 : node->size / 2 + 2};
-
-	return plain;
-}
-
 bool json_next(struct json_each *it)
 {
-	const char *text = it->value.text;
-	const struct json_node *node = it->next;
-
-	if (node == it->end)
+	if (it->next == it->end)
 		return false;
-	if (it->object) {
-		it->key.node = node;
-		it->name = plain_string(text, node++);
-	}
-	it->value.node = node;
-	it->next = node + 1;
-	it->type = type_of(text[node->at]);
-	it->plain.s = text + node->at;
-	if (it->type == JSON_STRING) {
-		it->plain = plain_string(text, node);
-	} else if (it->type < JSON_STRING) {
-		it->plain.n = node->size;
-	} else {
-		it->plain.n = 1;
-		it->next = node + node->size;
-	}
+	if (it->object)
+		it->key.node = it->next++;
+	it->value.node = it->next;
+	it->next = node_after(it->value.text, it->next);
 	return true;
 }
 

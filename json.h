@@ -56,6 +56,16 @@ struct json json_get(struct json object, const char *key); /* the last of equal 
 bool json_equals(struct json string, struct str);          /* what the string means, however it is escaped */
 struct str json_token(struct json); /* string: as sent, between its quotes; other scalar: its text; else empty */
 
+/* The type, and the text where it can be copied as it stands: a scalar without any escape, a string with its quotes; of an
+ * array or object the opening bracket; of a string with an escape nothing, n is 0.  For loops over many rows. */
+struct json_plain {
+	const char *s;
+	uint32_t n;
+	enum json_type type;
+};
+
+struct json_plain json_plain(struct json);
+
 /* The string unescaped: a slice of the text where nothing was escaped, else in the arena.  A lone surrogate becomes
  * U+FFFD.  false: not a string, or no memory. */
 bool json_string(struct json, struct arena *, struct str *);
@@ -63,14 +73,9 @@ bool json_int64(struct json, int64_t *); /* an integer literal that fits, or fal
 bool json_bool(struct json, bool *);
 
 /* for (it = json_each(v); json_next(&it);) visits members or elements; it.key is absent in arrays; scalars and absent
- * values give no round.
- * type, name, plain: for loops over many rows, which need no other function then.  type is the value's.  name and plain
- * are key and value as they stand in the text where they can be copied: a scalar without any escape, strings with their
- * quotes; of an array or object its opening bracket; of a string with an escape nothing. */
+ * values give no round. */
 struct json_each {
 	struct json key, value;
-	enum json_type type;
-	struct str name, plain;
 	const struct json_node *next, *end;
 	bool object;
 };

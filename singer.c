@@ -1446,13 +1446,6 @@ struct projector {
 	const char *what; /* said in place of the type found; may be NULL */
 };
 
-/* Where a row has the value of a field. */
-struct place {
-	enum json_type type;   /* JSON_ABSENT: nowhere */
-	struct str name, text; /* json_each's name and plain */
-	struct json value;
-};
-
 /* Copies what is pending, so that other text can be put. */
 static void pieces_end(struct projector *p)
 {
@@ -1460,13 +1453,13 @@ static void pieces_end(struct projector *p)
 	p->from = p->to = "";
 }
 
-static inline void put_piece(struct projector *p, struct str piece)
+static inline void put_piece(struct projector *p, const char *piece, size_t n)
 {
-	if (piece.s != p->to) {
+	if (piece != p->to) {
 		pieces_end(p);
-		p->from = piece.s;
+		p->from = piece;
 	}
-	p->to = piece.s + piece.n;
+	p->to = piece + n;
 }
 
 /* A bracket, comma or colon, which often stands in the text just there. */
@@ -1475,7 +1468,7 @@ static inline void put_sign(struct projector *p, const char *sign)
 	if (*p->to == *sign)
 		p->to++;
 	else
-		put_piece(p, (struct str){sign, 1});
+		put_piece(p, sign, 1);
 }
 
 /* ---- Projection: values ---- */
@@ -1549,16 +1542,16 @@ static bool is_integer(struct str number)
 }
 
 /* A value whose JSON type is not in the field's list. */
-static bool put_other(struct projector *p, const struct field *f, const struct place *place)
+static bool put_other(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
 {
-	if (place->type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(place->text)) {
-		put_piece(p, place->text);
+	if (plain.type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(json_token(value))) {
+		put_piece(p, plain.s, plain.n);
 		return true;
 	}
-	if (!(f->types & TYPE(JSON_STRING)) || f->date_time || place->type == JSON_NULL)
-		return misfit(p, f, place->type, NULL);
+	if (!(f->types & TYPE(JSON_STRING)) || f->date_time || plain.type == JSON_NULL)
+		return misfit(p, f, plain.type, NULL);
 	pieces_end(p);
-	json_put_quoted(p->out, place->value);
+	json_put_quoted(p->out, value);
 	return true;
 }
 
@@ -1575,29 +1568,29 @@ static bool put_extra(struct projector *p, const struct field *f, struct str val
 }
 
 static bool put_object(struct projector *p, const struct field *f, struct json object);
-
 static bool put_array(struct projector *p, const struct field *items, struct json array);
 
 /* A value as its field wants it.  false: it does not fit, and p says why. */
-static bool put_value(struct projector *p, const struct field *f, const struct place *place)
+static bool put_value(struct projector *p, const struct field *f, struct json value)
 {
-	if (place->text.n && (f->leaves & TYPE(place->type))) {
-		put_piece(p, place->text);
+	struct json_plain plain = json_plain(value);
+
+	if (plain.n && (f->leaves & TYPE(plain.type))) {
+		put_piece(p, plain.s, plain.n);
 		return true;
 	}
-	if (!(f->types & TYPE(place->type)))
-		return put_other(p, f, place);
-	if (place->type == JSON_NULL && f->required)
+	if (!(f->types & TYPE(plain.type)))
+		return put_other(p, f, value, plain);
+	if (plain.type == JSON_NULL && f->required)
 		return misfit(p, f, JSON_NULL, NULL);
-	if (place->type == JSON_STRING && f->date_time)
-		return put_time_of(p, f, place->value);
-	if ((place->type == JSON_ARRAY && f->items) || (place->type == JSON_OBJECT && f->children)) {
-		put_piece(p, place->text);
-		return place->type == JSON_ARRAY ? put_array(p, f->items, place->value)
-						 : put_object(p, f, place->value);
-	}
+	if (plain.type == JSON_STRING && f->date_time)
+		return put_time_of(p, f, value);
+	if (plain.type == JSON_ARRAY && f->items)
+		return put_array(p, f->items, value);
+	if (plain.type == JSON_OBJECT && f->children)
+		return put_object(p, f, value);
 	pieces_end(p);
-	json_put_value(p->out, place->value, 0);
+	json_put_value(p->out, value, 0);
 	return true;
 }
 
@@ -1606,12 +1599,11 @@ static bool put_array(struct projector *p, const struct field *items, struct jso
 	struct json_each it = json_each(array);
 	bool ok = true, first = true;
 
+	put_piece(p, json_plain(array).s, 1);
 	for (; ok && json_next(&it); first = false) {
-		struct place place = {.type = it.type, .text = it.plain, .value = it.value};
-
 		if (!first)
 			put_sign(p, ",");
-		ok = put_value(p, items, &place);
+		ok = put_value(p, items, it.value);
 	}
 	put_sign(p, "]");
 	return ok;
@@ -1637,17 +1629,17 @@ static void note_left_out(struct left_out *left_out, const struct field *object,
 }
 
 /* Is this the field's name?  Without an escape, its text is its meaning. */
-static inline bool is_named(const struct field *f, const struct json_each *it)
+static inline bool is_named(const struct field *f, struct json key, struct json_plain plain)
 {
-	if (it->name.n == 0)
-		return json_equals(it->key, f->name);
-	return it->name.n == f->name.n + 2 && memcmp(it->name.s + 1, f->name.s, f->name.n) == 0;
+	if (plain.n == 0)
+		return json_equals(key, f->name);
+	return plain.n == f->name.n + 2 && memcmp(plain.s + 1, f->name.s, f->name.n) == 0;
 }
 
-/* The field of the member at hand; NULL: none.  Members mostly come in the schema's order, so the search begins at *next,
- * which then is the field after this one. */
-static inline const struct field *field_of(const struct field *object, const struct field **next,
-					   const struct json_each *it)
+/* The field of this name; NULL: none.  Members mostly come in the schema's order, so the search begins at *next, which
+ * then is the field after this one. */
+static inline const struct field *field_of(const struct field *object, const struct field **next, struct json key,
+					   struct json_plain plain)
 {
 	const struct field *f = *next, *end = object->children + object->count;
 	size_t left;
@@ -1655,7 +1647,7 @@ static inline const struct field *field_of(const struct field *object, const str
 	for (left = object->count; left > 0; left--, f++) {
 		if (f == end)
 			f = object->children;
-		if (is_named(f, it)) {
+		if (is_named(f, key, plain)) {
 			*next = f + 1;
 			return f;
 		}
@@ -1663,23 +1655,27 @@ static inline const struct field *field_of(const struct field *object, const str
 	return NULL;
 }
 
+/* Where an object has a field. */
+struct place {
+	const char *name;             /* as it stands in the text; NULL: not plain */
+	const struct json_node *node; /* the value; NULL: nowhere */
+};
+
 /* Of several members of one name the last counts. */
 static void members_note(struct projector *p, const struct field *object, struct json value, struct place places[])
 {
 	struct json_each it = json_each(value);
 	const struct field *f, *next = object->children;
-	size_t i;
 
-	for (i = 0; i < object->count; i++)
-		places[i].type = JSON_ABSENT;
+	memset(places, 0, object->count * sizeof *places);
 	while (json_next(&it)) {
-		f = field_of(object, &next, &it);
+		struct json_plain name = json_plain(it.key);
+
+		f = field_of(object, &next, it.key, name);
 		if (f) {
 			struct place *place = &places[f - object->children];
-			place->type = it.type;
-			place->name = it.name;
-			place->text = it.plain;
-			place->value = it.value;
+			place->name = name.n ? name.s : NULL;
+			place->node = it.value.node;
 		} else {
 			note_left_out(p->left_out, object, json_token(it.key));
 		}
@@ -1696,10 +1692,10 @@ static const struct singer_extra *extra_of(const struct projector *p, const stru
 	return NULL;
 }
 
-static void put_name(struct projector *p, const struct field *f, struct str plain)
+static void put_name(struct projector *p, const struct field *f, const char *plain)
 {
-	if (plain.n) {
-		put_piece(p, plain);
+	if (plain) {
+		put_piece(p, plain, f->name.n + 2);
 	} else {
 		pieces_end(p);
 		json_put_string(p->out, f->name);
@@ -1714,23 +1710,24 @@ static bool put_object(struct projector *p, const struct field *f, struct json o
 	size_t i;
 
 	members_note(p, f, object, places);
+	put_piece(p, json_plain(object).s, 1);
 	for (i = 0; ok && i < f->count; i++) {
 		const struct field *child = &f->children[i];
-		const struct place *place = &places[i];
 		const struct singer_extra *extra = p->extras ? extra_of(p, child) : NULL;
+		struct json value = {object.text, places[i].node};
 
-		if (!child->selected || (place->type == JSON_ABSENT && !extra && !child->required))
+		if (!child->selected || (!value.node && !extra && !child->required))
 			continue;
 		if (!first)
 			put_sign(p, ",");
 		first = false;
-		put_name(p, child, place->type == JSON_ABSENT ? (struct str){NULL, 0} : place->name);
+		put_name(p, child, places[i].name);
 		if (extra)
 			ok = put_extra(p, child, extra->value);
-		else if (place->type == JSON_ABSENT)
-			ok = misfit(p, child, JSON_ABSENT, NULL);
+		else if (value.node)
+			ok = put_value(p, child, value);
 		else
-			ok = put_value(p, child, place);
+			ok = misfit(p, child, JSON_ABSENT, NULL);
 	}
 	put_sign(p, "}");
 	return ok;
@@ -1988,7 +1985,6 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 		   size_t extras, int64_t extracted_us, struct error *error)
 {
 	struct projector p = {.out = &s->out, .extra = extra, .extras = extras};
-	struct place root = {.type = JSON_OBJECT, .text = {"{", 1}, .value = row};
 	size_t mark;
 
 	if (s->write_errno)
@@ -2000,7 +1996,7 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 	p.left_out = sel->left_out;
 	mark = line_begin(s);
 	json_put(&s->out, sel->head);
-	if (!put_value(&p, sel->fields, &root)) {
+	if (!put_value(&p, sel->fields, row)) {
 		s->out.length = mark;
 		return fail_misfit(sel, row, &p, error);
 	}
