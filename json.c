@@ -859,8 +859,11 @@ bool json_next(struct json_each *it)
 {
 	if (it->next == it->end)
 		return false;
-	if (it->object)
+	if (it->object) {
 		it->key.node = it->next++;
+		it->name.s = first_byte(it->key);
+		it->name.n = it->key.node->size & 1 ? 0 : it->key.node->size / 2 + 2;
+	}
 	it->value.node = it->next;
 	it->next = node_after(it->value.text, it->next);
 	return true;

@@ -73,9 +73,10 @@ bool json_int64(struct json, int64_t *); /* an integer literal that fits, or fal
 bool json_bool(struct json, bool *);
 
 /* for (it = json_each(v); json_next(&it);) visits members or elements; it.key is absent in arrays; scalars and absent
- * values give no round. */
+ * values give no round.  name: the key as it stands in the text, with its quotes, if it has no escape; else empty. */
 struct json_each {
 	struct json key, value;
+	struct str name;
 	const struct json_node *next, *end;
 	bool object;
 };

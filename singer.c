@@ -1570,19 +1570,22 @@ static bool put_extra(struct projector *p, const struct field *f, struct str val
 static bool put_object(struct projector *p, const struct field *f, struct json object);
 static bool put_array(struct projector *p, const struct field *items, struct json array);
 
-/* A value as its field wants it.  false: it does not fit, and p says why. */
-static bool put_value(struct projector *p, const struct field *f, struct json value)
+/* Is this a scalar that is written as it stands?  Then it is. */
+static inline bool put_leaf(struct projector *p, const struct field *f, struct json_plain plain)
 {
-	struct json_plain plain = json_plain(value);
+	if (plain.n == 0 || !(f->leaves & TYPE(plain.type)))
+		return false;
+	put_piece(p, plain.s, plain.n);
+	return true;
+}
 
-	if (plain.n && (f->leaves & TYPE(plain.type))) {
-		put_piece(p, plain.s, plain.n);
-		return true;
-	}
+/* A value as its field wants it, unless it is a leaf.  false: it does not fit, and p says why. */
+static bool put_value(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
+{
+	if (f->required && plain.type <= JSON_NULL)
+		return misfit(p, f, plain.type, NULL);
 	if (!(f->types & TYPE(plain.type)))
 		return put_other(p, f, value, plain);
-	if (plain.type == JSON_NULL && f->required)
-		return misfit(p, f, JSON_NULL, NULL);
 	if (plain.type == JSON_STRING && f->date_time)
 		return put_time_of(p, f, value);
 	if (plain.type == JSON_ARRAY && f->items)
@@ -1597,13 +1600,15 @@ static bool put_value(struct projector *p, const struct field *f, struct json va
 static bool put_array(struct projector *p, const struct field *items, struct json array)
 {
 	struct json_each it = json_each(array);
+	struct json_plain plain;
 	bool ok = true, first = true;
 
 	put_piece(p, json_plain(array).s, 1);
 	for (; ok && json_next(&it); first = false) {
 		if (!first)
 			put_sign(p, ",");
-		ok = put_value(p, items, it.value);
+		plain = json_plain(it.value);
+		ok = put_leaf(p, items, plain) || put_value(p, items, it.value, plain);
 	}
 	put_sign(p, "]");
 	return ok;
@@ -1629,17 +1634,17 @@ static void note_left_out(struct left_out *left_out, const struct field *object,
 }
 
 /* Is this the field's name?  Without an escape, its text is its meaning. */
-static inline bool is_named(const struct field *f, struct json key, struct json_plain plain)
+static inline bool is_named(const struct field *f, const struct json_each *it)
 {
-	if (plain.n == 0)
-		return json_equals(key, f->name);
-	return plain.n == f->name.n + 2 && memcmp(plain.s + 1, f->name.s, f->name.n) == 0;
+	if (it->name.n == 0)
+		return json_equals(it->key, f->name);
+	return it->name.n == f->name.n + 2 && memcmp(it->name.s + 1, f->name.s, f->name.n) == 0;
 }
 
 /* The field of this name; NULL: none.  Members mostly come in the schema's order, so the search begins at *next, which
  * then is the field after this one. */
-static inline const struct field *field_of(const struct field *object, const struct field **next, struct json key,
-					   struct json_plain plain)
+static inline const struct field *field_of(const struct field *object, const struct field **next,
+					   const struct json_each *it)
 {
 	const struct field *f = *next, *end = object->children + object->count;
 	size_t left;
@@ -1647,7 +1652,7 @@ static inline const struct field *field_of(const struct field *object, const str
 	for (left = object->count; left > 0; left--, f++) {
 		if (f == end)
 			f = object->children;
-		if (is_named(f, key, plain)) {
+		if (is_named(f, it)) {
 			*next = f + 1;
 			return f;
 		}
@@ -1669,12 +1674,10 @@ static void members_note(struct projector *p, const struct field *object, struct
 
 	memset(places, 0, object->count * sizeof *places);
 	while (json_next(&it)) {
-		struct json_plain name = json_plain(it.key);
-
-		f = field_of(object, &next, it.key, name);
+		f = field_of(object, &next, &it);
 		if (f) {
 			struct place *place = &places[f - object->children];
-			place->name = name.n ? name.s : NULL;
+			place->name = it.name.n ? it.name.s : NULL;
 			place->node = it.value.node;
 		} else {
 			note_left_out(p->left_out, object, json_token(it.key));
@@ -1706,6 +1709,7 @@ static void put_name(struct projector *p, const struct field *f, const char *pla
 static bool put_object(struct projector *p, const struct field *f, struct json object)
 {
 	struct place places[SINGER_FIELDS];
+	struct json_plain plain;
 	bool ok = true, first = true;
 	size_t i;
 
@@ -1722,12 +1726,11 @@ static bool put_object(struct projector *p, const struct field *f, struct json o
 			put_sign(p, ",");
 		first = false;
 		put_name(p, child, places[i].name);
+		plain = json_plain(value);
 		if (extra)
 			ok = put_extra(p, child, extra->value);
-		else if (value.node)
-			ok = put_value(p, child, value);
 		else
-			ok = misfit(p, child, JSON_ABSENT, NULL);
+			ok = put_leaf(p, child, plain) || put_value(p, child, value, plain);
 	}
 	put_sign(p, "}");
 	return ok;
@@ -1996,7 +1999,7 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 	p.left_out = sel->left_out;
 	mark = line_begin(s);
 	json_put(&s->out, sel->head);
-	if (!put_value(&p, sel->fields, row)) {
+	if (!put_value(&p, sel->fields, row, json_plain(row))) {
 		s->out.length = mark;
 		return fail_misfit(sel, row, &p, error);
 	}
