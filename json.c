@@ -646,6 +646,12 @@ enum json_type json_type(struct json v)
 	return v.node ? type_of(*first_byte(v)) : JSON_ABSENT;
 }
 
+/* Of a string with its quotes; 0 if it has an escape. */
+static uint32_t plain_length(const struct json_node *string)
+{
+	return string->size & 1 ? 0 : string->size / 2 + 2;
+}
+
 struct json_plain json_plain(struct json v)
 {
 	struct json_plain plain = {"", 0, JSON_ABSENT};
@@ -655,7 +661,7 @@ struct json_plain json_plain(struct json v)
 	plain.s = first_byte(v);
 	plain.type = type_of(*plain.s);
 	if (plain.type == JSON_STRING)
-		plain.n = v.node->size & 1 ? 0 : v.node->size / 2 + 2;
+		plain.n = plain_length(v.node);
 	else
 		plain.n = plain.type < JSON_STRING ? v.node->size : 1;
 	return plain;
@@ -862,7 +868,7 @@ bool json_next(struct json_each *it)
 	if (it->object) {
 		it->key.node = it->next++;
 		it->name.s = first_byte(it->key);
-		it->name.n = it->key.node->size & 1 ? 0 : it->key.node->size / 2 + 2;
+		it->name.n = plain_length(it->key.node);
 	}
 	it->value.node = it->next;
 	it->next = node_after(it->value.text, it->next);

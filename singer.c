@@ -1440,6 +1440,7 @@ struct projector {
 	const struct singer_extra *extra;
 	size_t extras;
 	struct left_out *left_out;
+	const struct field *mended; /* the first with text that json_put_value did not write as it came */
 	/* why the row does not fit */
 	const struct field *misfit;
 	enum json_type found;
@@ -1530,28 +1531,40 @@ static bool put_time_of(struct projector *p, const struct field *f, struct json 
 	return ok;
 }
 
-/* 5 and 5.0 are integers, 5.5 and 5e0 are none. */
-static bool is_integer(struct str number)
+/* 5 and 5.0 are integers; 5.5 is none, and what is written with an exponent counts as none. */
+static bool is_integer(struct json_plain number)
 {
-	const char *point = memchr(number.s, '.', number.n);
-	size_t i = point ? (size_t)(point - number.s) : 0;
+	const char *p = number.s, *end = p + number.n;
 
-	while (i < number.n && (point ? number.s[i] == '.' || number.s[i] == '0' : number.s[i] <= '9'))
-		i++;
-	return i == number.n;
+	while (p < end && (is_digit(*p) || *p == '-'))
+		p++;
+	if (p < end && *p == '.')
+		for (p++; p < end && *p == '0'; p++)
+			;
+	return p == end;
+}
+
+/* Any value as it came, or as its JSON text in a string. */
+static void put_copy(struct projector *p, const struct field *f, struct json value, bool quoted)
+{
+	pieces_end(p);
+	if (quoted)
+		json_put_quoted(p->out, value);
+	else
+		json_put_value(p->out, value, 0);
+	if (p->out->mended && !p->mended)
+		p->mended = f;
 }
 
 /* A value whose JSON type is not in the field's list. */
 static bool put_other(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
 {
-	if (plain.type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(json_token(value))) {
+	if (plain.type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(plain))
 		put_piece(p, plain.s, plain.n);
-		return true;
-	}
-	if (!(f->types & TYPE(JSON_STRING)) || f->date_time || plain.type == JSON_NULL)
+	else if (!(f->types & TYPE(JSON_STRING)) || f->date_time || plain.type == JSON_NULL)
 		return misfit(p, f, plain.type, NULL);
-	pieces_end(p);
-	json_put_quoted(p->out, value);
+	else
+		put_copy(p, f, value, true);
 	return true;
 }
 
@@ -1588,12 +1601,11 @@ static bool put_value(struct projector *p, const struct field *f, struct json va
 		return put_other(p, f, value, plain);
 	if (plain.type == JSON_STRING && f->date_time)
 		return put_time_of(p, f, value);
-	if (plain.type == JSON_ARRAY && f->items)
-		return put_array(p, f->items, value);
-	if (plain.type == JSON_OBJECT && f->children)
-		return put_object(p, f, value);
-	pieces_end(p);
-	json_put_value(p->out, value, 0);
+	if ((plain.type == JSON_ARRAY && f->items) || (plain.type == JSON_OBJECT && f->children)) {
+		put_piece(p, plain.s, plain.n);
+		return plain.type == JSON_ARRAY ? put_array(p, f->items, value) : put_object(p, f, value);
+	}
+	put_copy(p, f, value, false);
 	return true;
 }
 
@@ -1603,7 +1615,6 @@ static bool put_array(struct projector *p, const struct field *items, struct jso
 	struct json_plain plain;
 	bool ok = true, first = true;
 
-	put_piece(p, json_plain(array).s, 1);
 	for (; ok && json_next(&it); first = false) {
 		if (!first)
 			put_sign(p, ",");
@@ -1714,7 +1725,6 @@ static bool put_object(struct projector *p, const struct field *f, struct json o
 	size_t i;
 
 	members_note(p, f, object, places);
-	put_piece(p, json_plain(object).s, 1);
 	for (i = 0; ok && i < f->count; i++) {
 		const struct field *child = &f->children[i];
 		const struct singer_extra *extra = p->extras ? extra_of(p, child) : NULL;
@@ -1804,6 +1814,12 @@ void selection_report(const struct selection *sel)
 	if (n)
 		log_line(LOG_INFO, "stream %s: left out, because its schema does not have it: %s", sel->stream->name,
 			 names);
+	if (sel->mended)
+		log_line(
+			LOG_INFO,
+			"stream %s: %s has text with U+0000 or half a surrogate pair; as targets refuse it, \\ufffd is "
+			"written there and wherever else it comes",
+			sel->stream->name, path_of(sel->mended, &path));
 }
 
 /* ---- Messages ---- */
@@ -1839,6 +1855,7 @@ static void write_out(struct singer *s)
 static size_t line_begin(struct singer *s)
 {
 	s->out.mend = true;
+	s->out.mended = false;
 	return s->out.length;
 }
 
@@ -2005,6 +2022,8 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 	}
 	pieces_end(&p);
 	put_extracted(s, extracted_us);
+	if (p.mended && !sel->mended)
+		sel->mended = p.mended;
 	if (line_end(s, mark)) {
 		sel->records++;
 		s->records++;
