@@ -64,6 +64,7 @@ struct selection {
 	struct json schema;          /* the catalog's, else the built-in; absent if nobody needs it */
 	struct field *fields;        /* the projection: the schema's fields with their types; NULL likewise */
 	struct left_out *left_out;   /* names that the rows had and the schema has not */
+	const struct field *mended;  /* the first with text that targets refuse; NULL: none */
 	struct str head;             /* of every RECORD line, up to the row */
 	uint64_t records;
 };
@@ -78,7 +79,8 @@ bool selection_make(struct selection sel[], size_t n, struct json catalog, const
 /* Before a sync: one warning that names the selected streams whose key in force does not identify a row, if any. */
 void selection_warn_keys(const struct selection[], size_t n);
 
-/* At a stream's end: one info line with the names (at most 16) of what its rows had and the schema has not, if any. */
+/* At a stream's end, info lines: the names (at most 16) of what its rows had and the schema has not, if any; the first
+ * field with text that targets refuse, if any. */
 void selection_report(const struct selection *);
 
 /* Messages are collected and leave in whole lines only: once 64 KiB are full, after a STATE, and at singer_flush.
