@@ -94,6 +94,48 @@ int str_width(struct str s, size_t most)
 	return (int)(s.n < most ? s.n : most);
 }
 
+/* Words longer than this are compared by their beginnings. */
+enum { WORD_LENGTH = 64 };
+
+/* Levenshtein's distance with transpositions of neighbours, row by row over a table of three rows. */
+static size_t word_distance(struct str a, struct str b)
+{
+	size_t row[3][WORD_LENGTH + 1], n = b.n < WORD_LENGTH ? b.n : WORD_LENGTH, i, j;
+
+	for (j = 0; j <= n; j++)
+		row[0][j] = j;
+	for (i = 1; i <= a.n && i <= WORD_LENGTH; i++) {
+		size_t *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
+
+		now[0] = i;
+		for (j = 1; j <= n; j++) {
+			char c = to_lower(a.s[i - 1]), d = to_lower(b.s[j - 1]);
+			size_t best = last[j - 1] + (c != d);
+
+			if (last[j] + 1 < best)
+				best = last[j] + 1;
+			if (now[j - 1] + 1 < best)
+				best = now[j - 1] + 1;
+			if (i > 1 && j > 1 && c == to_lower(b.s[j - 2]) && to_lower(a.s[i - 2]) == d &&
+			    before[j - 2] + 1 < best)
+				best = before[j - 2] + 1;
+			now[j] = best;
+		}
+	}
+	return row[(i + 2) % 3][n];
+}
+
+void nearest_try(struct nearest *nearest, struct str wanted, struct str name)
+{
+	size_t distance = word_distance(wanted, name), length = wanted.n > name.n ? wanted.n : name.n;
+
+	if (nearest->name.n && distance >= nearest->distance)
+		return;
+	nearest->name = name;
+	nearest->distance = distance;
+	nearest->likely = distance * 2 <= length;
+}
+
 /* ---- Errors ---- */
 
 bool fail(struct error *error, const char *format, ...)
@@ -272,12 +314,23 @@ bool days_since_1970(int year, int month, int day, int64_t *days)
 	return true;
 }
 
-/* YYYY-MM-DD */
-static bool parse_date(const char *s, int64_t *days)
+/* YYYY-MM-DD, which ten bytes at least must hold.  NULL, or what is wrong. */
+static const char *read_date(struct str s, int64_t *days)
 {
-	int year = two_digits(s) * 100 + two_digits(s + 2);
+	int year, month, day;
 
-	return s[4] == '-' && s[7] == '-' && days_since_1970(year, two_digits(s + 5), two_digits(s + 8), days);
+	if (s.n < 10 || s.s[4] != '-' || s.s[7] != '-')
+		return "it does not begin with YYYY-MM-DD";
+	year = two_digits(s.s) * 100 + two_digits(s.s + 2);
+	month = two_digits(s.s + 5);
+	day = two_digits(s.s + 8);
+	if (year < 0 || month < 0 || day < 0)
+		return "it does not begin with YYYY-MM-DD";
+	if (year < 1)
+		return "there is no such year";
+	if (month < 1 || month > 12)
+		return "there is no such month";
+	return days_since_1970(year, month, day, days) ? NULL : "this month has no such day";
 }
 
 /* Digits after the second as microseconds; what is past six is cut.  Returns the place after them. */
@@ -290,61 +343,91 @@ static const char *parse_fraction(const char *p, const char *end, int *us)
 	return p;
 }
 
-/* All that is left: Z, or a sign and HH:MM; as minutes. */
-static bool parse_offset(const char *s, size_t n, int *minutes)
+/* All that is left: nothing, Z, or a sign and HH:MM or HHMM; as minutes. */
+static const char *read_offset(struct str s, int *minutes)
 {
 	int hour, minute;
 
 	*minutes = 0;
-	if (n == 1)
-		return *s == 'Z' || *s == 'z';
-	if (n != 6 || (s[0] != '+' && s[0] != '-') || s[3] != ':')
-		return false;
-	hour = two_digits(s + 1);
-	minute = two_digits(s + 4);
-	*minutes = (hour * 60 + minute) * (s[0] == '-' ? -1 : 1);
-	return hour >= 0 && hour < 24 && minute >= 0 && minute < 60;
+	if (s.n == 0 || (s.n == 1 && (*s.s == 'Z' || *s.s == 'z')))
+		return NULL;
+	if ((s.n != 6 || s.s[3] != ':') && s.n != 5)
+		return "what follows the time is no zone such as Z or +01:00";
+	hour = two_digits(s.s + 1);
+	minute = two_digits(s.s + s.n - 2);
+	if ((*s.s != '+' && *s.s != '-') || hour < 0 || minute < 0)
+		return "what follows the time is no zone such as Z or +01:00";
+	*minutes = (hour * 60 + minute) * (*s.s == '-' ? -1 : 1);
+	return hour < 24 && minute < 60 ? NULL : "there is no such zone";
 }
 
-/* THH:MM:SS, fraction and offset, as microseconds since the date's UTC midnight. */
-static bool parse_time(const char *s, const char *end, int64_t *us)
+/* What may stand behind hours and minutes: :SS and a fraction. */
+static const char *read_second(struct str *s, int *second, int *us)
 {
-	const char *p = s + 9, *digits = s + 10;
-	int hour, minute, second, fraction = 0, offset;
+	const char *end = s->s + s->n, *p;
 
-	if (end - s < 10 || (*s != 'T' && *s != 't' && *s != ' ') || s[3] != ':' || s[6] != ':')
-		return false;
-	hour = two_digits(s + 1);
-	minute = two_digits(s + 4);
-	second = two_digits(s + 7);
-	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
-		return false;
-	if (*p == '.') {
-		p = parse_fraction(digits, end, &fraction);
-		if (p == digits)
-			return false;
-	}
-	if (!parse_offset(p, (size_t)(end - p), &offset))
-		return false;
+	if (s->n == 0 || *s->s != ':')
+		return NULL;
+	*second = s->n < 3 ? NO_NUMBER : two_digits(s->s + 1);
+	if (*second < 0)
+		return "its second is not two digits";
+	str_skip(s, 3);
+	if (s->n == 0 || *s->s != '.')
+		return NULL;
+	p = parse_fraction(s->s + 1, end, us);
+	if (p == s->s + 1)
+		return "no digit follows the point";
+	str_skip(s, (size_t)(p - s->s));
+	return NULL;
+}
+
+/* THH:MM, second, fraction and offset, as microseconds since the date's UTC midnight. */
+static const char *read_time(struct str s, int64_t *us)
+{
+	int hour, minute, second = 0, fraction = 0, offset;
+	const char *wrong;
+
+	if (s.n < 6 || (*s.s != 'T' && *s.s != 't' && *s.s != ' ') || s.s[3] != ':')
+		return "what follows the date is no time such as T00:00:00Z";
+	hour = two_digits(s.s + 1);
+	minute = two_digits(s.s + 4);
+	str_skip(&s, 6);
+	if (hour < 0 || minute < 0)
+		return "what follows the date is no time such as T00:00:00Z";
+	wrong = read_second(&s, &second, &fraction);
+	if (!wrong)
+		wrong = read_offset(s, &offset);
+	if (wrong)
+		return wrong;
+	if (hour > 23 || minute > 59 || second > 60)
+		return "there is no such time of day";
 	minute += hour * 60 - offset;
 	*us = ((int64_t)minute * 60 + second) * SECOND_US + fraction;
 	/* A leap second ends a UTC day, RFC 3339 section 5.7. */
-	return second < 60 || (minute + 1) % (24 * 60) == 0;
+	return second < 60 || (minute + 1) % (24 * 60) == 0 ? NULL : "there is no leap second at this time";
+}
+
+const char *time_read(struct str s, int64_t *us)
+{
+	int64_t days = 0, of_day = 0, result;
+	const char *wrong = read_date(s, &days);
+
+	if (!wrong && s.n > 10) {
+		str_skip(&s, 10);
+		wrong = read_time(s, &of_day);
+	}
+	if (wrong)
+		return wrong;
+	result = days * DAY_US + of_day;
+	if (result < TIME_LEAST || result > TIME_MOST)
+		return "it is not within the years 1 to 9999";
+	*us = result;
+	return NULL;
 }
 
 bool time_parse(struct str s, int64_t *us)
 {
-	int64_t days, of_day = 0, result;
-
-	if (s.n < 10 || !parse_date(s.s, &days))
-		return false;
-	if (s.n > 10 && !parse_time(s.s + 10, s.s + s.n, &of_day))
-		return false;
-	result = days * DAY_US + of_day;
-	if (result < TIME_LEAST || result > TIME_MOST)
-		return false;
-	*us = result;
-	return true;
+	return !time_read(s, us);
 }
 
 static void put_digits(char *to, unsigned value, int digits)

@@ -34,6 +34,16 @@ struct str str_trim(struct str);                 /* without blanks, tabs and lin
 struct str str_cut(struct str *, char);
 int str_width(struct str, size_t most); /* its length, at most so much: a precision for printf */
 
+/* The name among many that a mistyped one is most like, whatever the case of its letters; starts as {0}.  likely: near
+ * enough to be what was meant.  The first of equally near ones stays. */
+struct nearest {
+	struct str name;
+	size_t distance;
+	bool likely;
+};
+
+void nearest_try(struct nearest *, struct str wanted, struct str name);
+
 bool is_digit(char);
 bool is_alpha(char);
 char to_lower(char);
@@ -59,8 +69,12 @@ enum { TIME_SIZE = 28 };
 #define DAY_US    (86400 * SECOND_US)
 
 /* RFC 3339 section 5.6: a date, or a date-time with any offset; a blank may stand for the T (its last note), digits past
- * six are cut, a leap second counts as the second after it.  A date is its UTC midnight.  false: *us stays. */
+ * six are cut, a leap second counts as the second after it.  A date is its UTC midnight.  Beyond the RFC, as people and
+ * programs write times: without an offset it is UTC, an offset may lack its colon, and the second may be left out.
+ * false: *us stays. */
 bool time_parse(struct str, int64_t *us);
+const char *time_read(struct str,
+		      int64_t *us); /* the same; NULL, or a constant that says what is wrong with the text */
 void time_format(int64_t us, char out[TIME_SIZE]); /* 2021-02-01T00:00:00.000000Z; what is outside the years is cut */
 /* Days from 1970-01-01 to a date, month and day from 1.  false: there is no such date. */
 bool days_since_1970(int year, int month, int day, int64_t *days);

@@ -18,6 +18,7 @@ enum {
 	SECRET_SHORT = 6,     /* a shorter secret is a part of too many words */
 	SECRET_BEGINNING = 8, /* so many characters of a longer one are struck out as well */
 	SPELLING = 6,         /* the longest spelling of one character: \u0041 */
+	READINGS = 8,
 	PROGRESS_WIDTH = 79
 };
 
@@ -68,35 +69,69 @@ static bool is_hex_of(const char *text, char c)
 	return (text[0] == lower[0] || text[0] == upper[0]) && (text[1] == lower[1] || text[1] == upper[1]);
 }
 
-/* How many bytes at text spell this character: itself, percent-encoded or as an escape of JSON; 0 if they do not. */
-static size_t spelling(const char *text, char c)
+/* The lengths at which a text may spell a beginning of the secret: more than one where a byte can be read in two ways, as
+ * the percent sign of "%25" can, itself or the beginning of a code. */
+struct readings {
+	size_t at[READINGS], n;
+};
+
+static void reading_add(struct readings *r, size_t at)
 {
-	if (*text == c)
-		return 1;
-	if (*text == '%' && is_hex_of(text + 1, c))
-		return 3;
-	if (*text == '\\' && text[1] == c)
-		return 2;
-	if (strncmp(text, "\\u00", 4) == 0 && is_hex_of(text + 4, c))
-		return 6;
-	return 0;
+	size_t i;
+
+	for (i = 0; i < r->n && r->at[i] != at; i++)
+		;
+	if (i == r->n && i < READINGS)
+		r->at[r->n++] = at;
 }
 
-/* Length of the secret at text, or 0.  Its beginning counts as well, if it is long enough to tell something: what a
- * message quotes may have been cut in the middle of the secret.  cut: so was this text, at its end. */
-static size_t secret_length(const char *text, const char *secret, bool cut)
+/* Adds the place after each spelling of a character at text + at: itself, percent-encoded, or an escape of JSON.  Codes
+ * come first: where there is no room for more readings, they are the truer ones. */
+static void readings_add(struct readings *r, const char *text, size_t at, char c, bool json)
 {
-	const char *p = text, *c;
+	const char *p = text + at;
 
-	for (c = secret; *c; c++) {
-		size_t n = spelling(p, *c);
-		if (n == 0 && cut && p > text && strlen(p) < SPELLING)
-			return (size_t)(p - text) + strlen(p);
-		if (n == 0)
-			return c - secret >= SECRET_BEGINNING ? (size_t)(p - text) : 0;
-		p += n;
+	if (p[0] == '\\' && p[1] == 'u' && p[2] == '0' && p[3] == '0' && is_hex_of(p + 4, c))
+		reading_add(r, at + 6);
+	if (p[0] == '%' && is_hex_of(p + 1, c))
+		reading_add(r, at + 3);
+	if (p[0] == '\\' && p[1] == c)
+		reading_add(r, at + 2);
+	if (*p == c &&
+	    !(json && (c == '"' || c == '\\'))) /* within a string of JSON these two never stand for themselves */
+		reading_add(r, at + 1);
+}
+
+static size_t reading_longest(const struct readings *r)
+{
+	size_t i, longest = 0;
+
+	for (i = 0; i < r->n; i++)
+		if (r->at[i] > longest)
+			longest = r->at[i];
+	return longest;
+}
+
+/* Length of the secret at text, or 0.  In a log line its beginning counts as well, if it is long enough to tell something:
+ * what a message quotes may have been cut in the middle of the secret.  cut: so was this text, at its end.
+ * json: text is within a string of JSON, and only the whole secret counts. */
+static size_t secret_length(const char *text, const char *secret, bool cut, bool json)
+{
+	struct readings now = {{0}, 1}, next;
+	const char *c;
+	size_t i;
+
+	for (c = secret; *c; c++, now = next) {
+		next.n = 0;
+		for (i = 0; i < now.n; i++)
+			readings_add(&next, text, now.at[i], *c, json);
+		for (i = 0; cut && c > secret && i < now.n && next.n == 0; i++)
+			if (strlen(text + now.at[i]) < SPELLING)
+				return strlen(text);
+		if (next.n == 0)
+			return !json && c - secret >= SECRET_BEGINNING ? reading_longest(&now) : 0;
 	}
-	return (size_t)(p - text);
+	return reading_longest(&now);
 }
 
 static bool is_struck(const char *text, const char *at, size_t length, const char *secret)
@@ -107,12 +142,12 @@ static bool is_struck(const char *text, const char *at, size_t length, const cha
 }
 
 /* Length of what is to be struck out at a place of the text, or 0. */
-static size_t struck_length(const char *text, const char *at, bool cut)
+static size_t struck_length(const char *text, const char *at, bool cut, bool json)
 {
 	size_t i, longest = 0;
 
 	for (i = 0; i < logger.secrets; i++) {
-		size_t n = secret_length(at, logger.secret[i], cut);
+		size_t n = secret_length(at, logger.secret[i], cut, json);
 		if (n > longest && is_struck(text, at, n, logger.secret[i]))
 			longest = n;
 	}
@@ -125,7 +160,7 @@ static void strike_out(char *text, bool cut)
 	char *from = text, *to = text;
 
 	while (*from) {
-		size_t n = struck_length(text, from, cut), stars = n < 3 ? n : 3;
+		size_t n = struck_length(text, from, cut, false), stars = n < 3 ? n : 3;
 		if (n > 0) {
 			memset(to, '*', stars);
 			to += stars;
@@ -135,6 +170,32 @@ static void strike_out(char *text, bool cut)
 		}
 	}
 	*to = '\0';
+}
+
+/* The same within the strings of compact JSON, which stays what it is. */
+static bool strike_out_strings(char *json)
+{
+	const char *from = json, *string = NULL; /* the string's first byte, while in one */
+	char *to = json;
+	bool found = false;
+
+	while (*from) {
+		size_t n = string ? struck_length(string, from, false, true) : 0, stars = n < 3 ? n : 3;
+		if (n > 0) {
+			memset(to, '*', stars);
+			to += stars;
+			from += n;
+			found = true;
+			continue;
+		}
+		if (*from == '"')
+			string = string ? NULL : from + 1;
+		else if (*from == '\\')
+			*to++ = *from++;
+		*to++ = *from++;
+	}
+	*to = '\0';
+	return found;
 }
 
 static void make_printable(char *text)
@@ -328,14 +389,16 @@ struct field {
 struct maker {
 	struct arena *arena;
 	struct error *error;
-	struct json streams; /* the catalog's entries; absent: no catalog */
-	struct rule *rule;   /* of --select */
+	bool catalog;         /* is there one? */
+	struct json *entries; /* of the catalog, one a stream of the tap; absent where it has none */
+	struct rule *rule;    /* of --select */
 	size_t rules;
 	bool unique_keys;
 	struct json_out line; /* for what is put together, of one stream after the other */
 	/* of the stream at hand */
 	const char *stream;
 	struct json entry, metadata, root_metadata;
+	bool has_metadata;
 };
 
 static bool no_memory(const struct maker *m)
@@ -628,15 +691,37 @@ static bool rules_take_field(const struct maker *m, struct str stream, struct st
 	return taken;
 }
 
-static void rules_warn(const struct maker *m)
+/* What a rule without a match was most likely to mean: a field of a stream that it names, else a stream. */
+static bool fail_rule(const struct maker *m, const struct rule *rule, const struct selection sel[], size_t n)
+{
+	struct nearest stream = {{NULL, 0}, 0, false}, field = stream;
+	const struct singer_stream *of_field = NULL;
+	size_t i, k;
+
+	for (i = 0; i < n; i++) {
+		nearest_try(&stream, rule->stream, str_of(sel[i].stream->name));
+		for (k = 0; glob_matches(rule->stream, str_of(sel[i].stream->name)) && k < sel[i].fields->count; k++) {
+			struct str before = field.name;
+			nearest_try(&field, rule->field, sel[i].fields->children[k].name);
+			if (field.name.s != before.s)
+				of_field = sel[i].stream;
+		}
+	}
+	return fail(
+		m->error,
+		"--select: %.*s matches no stream or field; the nearest is %s%s%.*s; --discover shows what there is",
+		str_width(rule->text, 128), rule->text.s, of_field ? of_field->name : stream.name.s,
+		of_field ? "." : "", str_width(field.name, 128), of_field ? field.name.s : "");
+}
+
+static bool rules_check(const struct maker *m, const struct selection sel[], size_t n)
 {
 	size_t i;
 
 	for (i = 0; i < m->rules; i++)
 		if (!m->rule[i].matched)
-			log_line(LOG_WARNING,
-				 "--select: %.*s matches no stream or field; --discover shows what there is",
-				 (int)m->rule[i].text.n, m->rule[i].text.s);
+			return fail_rule(m, &m->rule[i], sel, n);
+	return true;
 }
 
 /* ---- Selection: the catalog ---- */
@@ -668,57 +753,91 @@ static struct json entry_id(struct json entry)
 	return id.node ? id : json_get(entry, "stream");
 }
 
-static bool catalog_open(struct maker *m, struct json catalog)
+/* Is this the stream's name, or the one that another tap gives it? */
+static bool stream_is(const struct singer_stream *stream, struct json name)
 {
-	struct json_each it;
-
-	m->streams = json_get(catalog, "streams");
-	if (!catalog.node)
-		return true;
-	if (json_type(m->streams) != JSON_ARRAY)
-		return fail(m->error, "not a catalog: expected {\"streams\": [...]}, as --discover writes it");
-	for (it = json_each(m->streams); json_next(&it);)
-		if (json_type(entry_id(it.value)) != JSON_STRING)
-			return fail(m->error, "a stream of the catalog has no \"tap_stream_id\"");
-	return true;
+	return json_equals(name, str_of(stream->name)) || (stream->alias && json_equals(name, str_of(stream->alias)));
 }
 
-static struct json catalog_entry(const struct maker *m, const char *stream)
+/* The stream of that name, or n. */
+static size_t stream_find(const struct selection sel[], size_t n, struct json name)
 {
-	struct json_each it;
+	size_t i;
 
-	for (it = json_each(m->streams); json_next(&it);)
-		if (json_equals(entry_id(it.value), str_of(stream)))
-			return it.value;
-	it.value.node = NULL;
-	return it.value;
+	for (i = 0; i < n && !stream_is(sel[i].stream, name); i++)
+		;
+	return i;
 }
 
-static void catalog_warn(const struct maker *m, const struct selection sel[], size_t n)
+enum { STRANGERS = 64 }; /* so many of them are compared with the tap's own streams */
+
+static bool fail_strangers(const struct maker *m, const struct selection sel[], size_t n, struct json entries)
 {
+	struct nearest nearest = {{NULL, 0}, 0, false};
+	struct str theirs = {"", 0};
+	struct json_each it = json_each(entries);
+	size_t i, k;
+
+	for (k = 0; k < STRANGERS && json_next(&it); k++) {
+		struct str name = json_token(entry_id(it.value)), before = nearest.name;
+		for (i = 0; i < n; i++)
+			nearest_try(&nearest, name, str_of(sel[i].stream->name));
+		if (before.s != nearest.name.s)
+			theirs = name;
+	}
+	if (!nearest.name.n)
+		return fail(m->error, "the catalog has no stream; --discover writes one that has");
+	return fail(
+		m->error,
+		"the catalog has no stream of this tap; the nearest is %s, to its %.*s; --discover writes a catalog",
+		nearest.name.s, str_width(theirs, 64), theirs.s);
+}
+
+/* Finds the streams' entries; of several for one stream the last counts. */
+static bool catalog_open(struct maker *m, const struct selection sel[], size_t n, struct json catalog)
+{
+	struct json entries = json_get(catalog, "streams");
+	bool *repeated = arena_alloc(m->arena, n, sizeof *repeated), any = false;
 	struct json_each it;
 	size_t i;
 
-	for (it = json_each(m->streams); json_next(&it);) {
+	m->catalog = catalog.node != NULL;
+	m->entries = arena_alloc(m->arena, n, sizeof *m->entries);
+	if (!m->entries || !repeated)
+		return fail(m->error, "no memory for the catalog");
+	if (m->catalog && json_type(entries) != JSON_ARRAY)
+		return fail(m->error, "not a catalog: expected {\"streams\": [...]}, as --discover writes it");
+	for (it = json_each(entries); json_next(&it);) {
 		struct json id = entry_id(it.value);
-		for (i = 0; i < n && !json_equals(id, str_of(sel[i].stream->name)); i++)
-			;
-		if (i == n)
+		if (json_type(id) != JSON_STRING)
+			return fail(m->error, "a stream of the catalog has no \"tap_stream_id\"");
+		i = stream_find(sel, n, id);
+		if (i == n) {
 			log_line(LOG_WARNING, "stream %.*s of the catalog is unknown and left out",
 				 (int)json_token(id).n, json_token(id).s);
+			continue;
+		}
+		if (m->entries[i].node && !repeated[i])
+			log_line(LOG_WARNING, "stream %s: the catalog has more than one entry for it; the last counts",
+				 sel[i].stream->name);
+		repeated[i] = m->entries[i].node != NULL;
+		m->entries[i] = it.value;
+		any = true;
 	}
+	return any || !m->catalog || fail_strangers(m, sel, n, entries);
 }
 
 /* The metadata of the stream as a whole is that with the empty breadcrumb; of several the last counts. */
-static bool entry_open(struct maker *m, const char *stream)
+static bool entry_open(struct maker *m, const char *stream, struct json entry)
 {
 	struct json none = {NULL, NULL};
 	struct json_each it;
 
 	m->stream = stream;
 	m->root_metadata = none;
-	m->entry = catalog_entry(m, stream);
+	m->entry = entry;
 	m->metadata = json_get(m->entry, "metadata");
+	m->has_metadata = json_count(m->metadata) > 0;
 	if (json_type(m->metadata) > JSON_NULL && json_type(m->metadata) != JSON_ARRAY)
 		return fail(m->error, "stream %s: \"metadata\" in the catalog is not a list", stream);
 	for (it = json_each(m->metadata); json_next(&it);) {
@@ -755,7 +874,7 @@ static bool stream_selected(const struct maker *m, bool *selected)
 	    !choose(m, json_get(m->entry, "schema"), "selected", &choice) ||
 	    !choose(m, m->entry, "selected", &choice) || !choose(m, m->root_metadata, "selected-by-default", &choice))
 		return false;
-	*selected = choice == YES || (choice == UNSAID && m->entry.node && json_count(m->metadata) == 0);
+	*selected = choice == YES || (choice == UNSAID && m->entry.node && !m->has_metadata);
 	if (json_equals(json_get(m->root_metadata, "inclusion"), str_of("unsupported")))
 		*selected = false;
 	return true;
@@ -767,10 +886,11 @@ static void warn_impossible(const struct maker *m, const char *what, struct json
 		 (int)json_token(value).n, json_token(value).s);
 }
 
-/* FULL_TABLE on an incremental stream is the one method that can be chosen. */
+/* FULL_TABLE on an incremental stream is the one method that can be chosen; other taps write it as a forced one. */
 static void stream_method(const struct maker *m, struct selection *sel)
 {
-	struct json method = entry_get(m, "replication-method", "replication_method");
+	struct json forced = entry_get(m, "forced-replication-method", "forced_replication_method");
+	struct json method = first_of(entry_get(m, "replication-method", "replication_method"), forced);
 	struct json key = entry_get(m, "replication-key", "replication_key");
 	const char *own = sel->stream->replication_key;
 	bool full_table = json_equals(method, str_of("FULL_TABLE"));
@@ -780,6 +900,14 @@ static void stream_method(const struct maker *m, struct selection *sel)
 		warn_impossible(m, "replication method", method);
 	if (json_type(key) > JSON_NULL && !full_table && !(own && json_equals(key, str_of(own))))
 		warn_impossible(m, "replication key", key);
+	if (own && !full_table && !field_named(sel->fields, str_of(own))) {
+		log_line(LOG_WARNING,
+			 "stream %s: its replication key %s is not in the catalog's schema, so it is read from "
+			 "start_date "
+			 "on each time; add the field there to go on from its bookmark",
+			 m->stream, own);
+		sel->full_table = true;
+	}
 }
 
 /* ---- Selection: keys ---- */
@@ -803,17 +931,23 @@ static bool key_has(const char *const key[SINGER_KEYS], struct json name)
 	return false;
 }
 
-/* Are these the documented key's names, in any order?  Then they are what discovery wrote, and nobody's wish. */
-static bool key_is_documented(const struct singer_stream *stream, struct json names)
+/* Are these the names of a key, in any order? */
+static bool key_equals(const char *const key[SINGER_KEYS], struct json names)
 {
 	struct json_each it;
 
-	if (json_count(names) != key_count(stream->key))
+	if (json_count(names) != key_count(key))
 		return false;
 	for (it = json_each(names); json_next(&it);)
-		if (!key_has(stream->key, it.value))
+		if (!key_has(key, it.value))
 			return false;
 	return true;
+}
+
+/* A key that discovery may have written is nobody's wish: the config decides between the two. */
+static bool key_is_ours(const struct singer_stream *stream, struct json names)
+{
+	return key_equals(stream->key, names) || key_equals(stream->unique_key, names);
 }
 
 static bool key_take(const struct maker *m, struct selection *sel, struct json names)
@@ -834,15 +968,22 @@ static bool key_take(const struct maker *m, struct selection *sel, struct json n
 	return true;
 }
 
-/* The key in force: the user's, where the catalog has one that is not the documented; else unique or documented. */
-static bool stream_key(const struct maker *m, struct selection *sel)
+static void key_by_config(const struct maker *m, struct selection *sel)
 {
 	const char *const *own = m->unique_keys ? sel->stream->unique_key : sel->stream->key;
 	size_t i, n = key_count(own);
-	struct json places[4];
 
 	for (i = 0; i < n; i++)
 		sel->key[i] = str_of(own[i]);
+}
+
+/* The key in force: the user's, where the catalog has one that is not the tap's own; else the config's.  That there is no
+ * key is a wish where the key stands; tables and views that have none are just written so. */
+static bool stream_key(const struct maker *m, struct selection *sel)
+{
+	struct json places[4];
+	size_t i;
+
 	places[0] = entry_get(m, "key-properties", "key_properties");
 	places[1] = json_get(m->entry, "key_properties");
 	places[2] = entry_get(m, "view-key-properties", "view_key_properties");
@@ -850,7 +991,8 @@ static bool stream_key(const struct maker *m, struct selection *sel)
 	for (i = 0; i < countof(places); i++) {
 		if (json_type(places[i]) > JSON_NULL && json_type(places[i]) != JSON_ARRAY)
 			return fail(m->error, "stream %s: the catalog's key is not a list of fields' names", m->stream);
-		if (json_type(places[i]) == JSON_ARRAY && !key_is_documented(sel->stream, places[i]))
+		if (json_type(places[i]) == JSON_ARRAY && !key_is_ours(sel->stream, places[i]) &&
+		    (i < 2 || json_count(places[i])))
 			return key_take(m, sel, places[i]);
 	}
 	return true;
@@ -877,11 +1019,8 @@ static bool stream_require(const struct maker *m, struct selection *sel)
 				    "stream %s: key field %.*s is not in the catalog's schema; add it there, or choose "
 				    "other key-properties",
 				    m->stream, (int)sel->key[i].n, sel->key[i].s);
-	if (replication && !require_field(sel, str_of(replication)) && !sel->full_table)
-		return fail(m->error,
-			    "stream %s: replication key %s is not in the catalog's schema; add it there, or choose "
-			    "FULL_TABLE",
-			    m->stream, replication);
+	if (replication)
+		require_field(sel, str_of(replication));
 	return true;
 }
 
@@ -966,7 +1105,7 @@ static void metadata_attach(const struct maker *m, struct selection *sel)
 static bool field_chosen(const struct maker *m, const struct field *f, bool *chosen)
 {
 	/* The oldest catalogs have no metadata: what it would say stands inside the schema's nodes. */
-	struct json said = json_count(m->metadata) ? f->metadata : f->schema;
+	struct json said = m->has_metadata ? f->metadata : f->schema;
 	struct json inclusion = json_get(said, "inclusion");
 	enum choice choice = UNSAID;
 
@@ -1140,18 +1279,19 @@ static bool stream_choose(const struct maker *m, struct selection *sel)
 	if (json_type(name) == JSON_STRING && json_token(name).n && !json_string(name, m->arena, &sel->name))
 		return no_memory(m);
 	sel->by_rules = m->rules > 0;
-	if (!m->rules && m->streams.node)
+	if (!m->rules && m->catalog)
 		return stream_selected(m, &sel->selected);
 	sel->selected = true;
 	return true;
 }
 
-static bool stream_make(struct maker *m, struct selection *sel)
+static bool stream_make(struct maker *m, struct selection *sel, struct json entry)
 {
-	if (!entry_open(m, sel->stream->name) || !stream_choose(m, sel))
+	key_by_config(m, sel);
+	if (!entry_open(m, sel->stream->name, entry) || !stream_choose(m, sel))
 		return false;
 	/* Fields are needed to write rows, to tell which rules name one, and for discovery, which has no catalog. */
-	if (!sel->selected && !m->rules && m->streams.node)
+	if (!sel->selected && !m->rules && m->catalog)
 		return true;
 	if (!stream_fields(m, sel) || !stream_lines(m, sel))
 		return false;
@@ -1184,17 +1324,17 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 	bool any = false;
 	size_t i;
 
-	if (!catalog_open(m, catalog) || !rules_parse(m, rules))
+	if (!catalog_open(m, sel, n, catalog) || !rules_parse(m, rules))
 		return false;
-	catalog_warn(m, sel, n);
 	for (i = 0; i < n; i++) {
 		struct selection fresh = {.stream = sel[i].stream};
 		sel[i] = fresh;
-		if (!stream_make(m, &sel[i]))
+		if (!stream_make(m, &sel[i], m->entries[i]))
 			return false;
 		any = any || sel[i].selected;
 	}
-	rules_warn(m);
+	if (!rules_check(m, sel, n))
+		return false;
 	if (!any)
 		warn_nothing(m);
 	return true;
@@ -1820,6 +1960,7 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 /* A bookmark that this run has moved. */
 struct state_mark {
 	const struct singer_stream *stream;
+	const struct json_node *old; /* the bookmark that it takes the place of; NULL: none was there */
 	int64_t us;
 	struct state_mark *next;
 };
@@ -1829,14 +1970,24 @@ static bool is_object_or_none(struct json v)
 	return json_type(v) <= JSON_NULL || json_type(v) == JSON_OBJECT;
 }
 
-/* What is inside a STATE message or what "meltano state get" prints; the state itself otherwise. */
+/* What is inside a STATE message, what "meltano state get" prints, or a file of Meltano's state backend; the state itself
+ * otherwise. */
 static struct json state_unwrap(struct json doc)
 {
+	struct json completed = json_get(json_get(doc, "completed"), "singer_state");
+	struct json partial = json_get(json_get(doc, "partial"), "singer_state");
 	struct json inside = json_get(doc, "singer_state");
 
 	if (inside.node) {
 		log_line(LOG_WARNING, "the state is that of \"singer_state\"; a state file should hold just this");
 		return inside;
+	}
+	if (completed.node || partial.node) {
+		log_line(LOG_WARNING,
+			 "the state is the \"singer_state\" of \"%s\"; a state file should hold just this%s",
+			 completed.node ? "completed" : "partial",
+			 completed.node && json_count(partial) ? ", and its \"partial\" is left out" : "");
+		return completed.node ? completed : partial;
 	}
 	inside = json_get(doc, "value");
 	if (inside.node && json_equals(json_get(doc, "type"), str_of("STATE"))) {
@@ -1846,24 +1997,56 @@ static struct json state_unwrap(struct json doc)
 	return doc;
 }
 
-bool state_read(struct state *st, struct json doc, struct arena *arena, struct error *error)
+/* A document goes out again as it came in, so it must be a state and not, say, the config. */
+static bool state_check(struct json doc, struct error *error)
 {
 	static const char expected[] = "expected a state, {\"bookmarks\": {\"STREAM\": {\"KEY\": \"TIME\"}}}";
+	struct json bookmarks = json_get(doc, "bookmarks");
+
+	if (!is_object_or_none(doc))
+		return fail(error, "the document is not an object; %s", expected);
+	if (!is_object_or_none(bookmarks))
+		return fail(error, "\"bookmarks\" is not an object; %s", expected);
+	if (json_type(json_get(doc, "type")) == JSON_STRING && !bookmarks.node)
+		return fail(error, "the document is a message of another kind; %s", expected);
+	if (json_count(doc) && !bookmarks.node && !json_get(doc, "currently_syncing").node)
+		return fail(error, "the document has neither \"bookmarks\" nor \"currently_syncing\"; %s", expected);
+	return true;
+}
+
+/* The same document without the secrets that may stand in its strings. */
+static bool state_clean(struct json *doc, struct arena *arena)
+{
+	struct json_out out = {0};
+	struct json_error unused;
+	const char *copy = NULL;
+	bool ok = true;
+
+	json_put_value(&out, *doc, 0);
+	json_put(&out, (struct str){"", 1});
+	if (!out.failed && strike_out_strings(out.bytes)) {
+		struct str text = str_of(out.bytes);
+		log_line(LOG_WARNING, "the state holds a secret of the config; it is struck out");
+		copy = arena_string(arena, text);
+		ok = copy && json_parse(arena, copy, text.n, doc, &unused);
+	}
+	ok = ok && !out.failed;
+	json_out_free(&out);
+	return ok;
+}
+
+bool state_read(struct state *st, struct json doc, struct arena *arena, struct error *error)
+{
 	struct state fresh = {.arena = arena};
-	struct json syncing, type;
+	struct json syncing;
 
 	*st = fresh;
 	doc = state_unwrap(doc);
-	type = json_get(doc, "type");
-	if (!is_object_or_none(doc))
-		return fail(error, "the document is not an object; %s", expected);
-	if (!is_object_or_none(json_get(doc, "bookmarks")))
-		return fail(error, "\"bookmarks\" is not an object; %s", expected);
-	if (json_type(type) == JSON_STRING && !json_get(doc, "bookmarks").node)
-		return fail(error, "the document is a message of another kind; %s", expected);
+	if (!state_check(doc, error))
+		return false;
+	if (doc.node && logger.secrets && !state_clean(&doc, arena))
+		return fail(error, "no memory for the state");
 	syncing = json_get(doc, "currently_syncing");
-	if (json_count(doc) && !syncing.node && !json_get(doc, "bookmarks").node)
-		log_line(LOG_WARNING, "the state has no \"bookmarks\": every stream starts at start_date");
 	if (json_type(syncing) == JSON_STRING && !json_string(syncing, arena, &st->syncing))
 		return fail(error, "no memory for the state");
 	if (json_type(doc) == JSON_OBJECT)
@@ -1890,9 +2073,18 @@ static struct json bookmark_time(struct json bookmark, const char *replication_k
 	return json_type(time) > JSON_NULL ? time : json_get(bookmark, "replication_key_value");
 }
 
+/* A stream's bookmark as read; absent where there is none. */
+static struct json bookmark_of(const struct state *st, const struct singer_stream *stream)
+{
+	struct json bookmarks = json_get(st->old, "bookmarks"), own = json_get(bookmarks, stream->name);
+
+	return own.node || !stream->alias ? own : json_get(bookmarks, stream->alias);
+}
+
 bool state_get(const struct state *st, const struct singer_stream *stream, int64_t *us, struct error *error)
 {
 	const struct state_mark *mark = state_mark_of(st, stream);
+	const char *wrong = "it is no string";
 	struct json time;
 	struct str text;
 
@@ -1900,17 +2092,65 @@ bool state_get(const struct state *st, const struct singer_stream *stream, int64
 		*us = mark->us;
 	if (mark || !stream->replication_key)
 		return true;
-	time = bookmark_time(json_get(json_get(st->old, "bookmarks"), stream->name), stream->replication_key);
+	time = bookmark_time(bookmark_of(st, stream), stream->replication_key);
 	if (json_type(time) <= JSON_NULL)
 		return true;
 	if (json_type(time) == JSON_STRING && !json_string(time, st->arena, &text))
 		return fail(error, "no memory for the state");
-	if (json_type(time) == JSON_STRING && time_parse(text, us))
+	if (json_type(time) == JSON_STRING)
+		wrong = time_read(text, us);
+	if (!wrong)
 		return true;
+	text = json_type(time) == JSON_STRING ? text : json_token(time);
 	return fail(error,
-		    "the bookmark of stream %s is not an RFC 3339 time; expected {\"%s\": \"2021-02-01T00:00:00Z\"}, "
-		    "without it the stream starts at start_date",
-		    stream->name, stream->replication_key);
+		    "the bookmark of stream %s is not an RFC 3339 time: \"%.*s\": %s; expected {\"%s\": "
+		    "\"2021-02-01T00:00:00Z\"}, without it the stream starts at start_date",
+		    stream->name, str_width(text, 40), text.s, wrong, stream->replication_key);
+}
+
+/* How many of the bookmarks are a stream's of this tap, and how many there are. */
+static size_t bookmarks_count(const struct state *st, const struct selection sel[], size_t n, size_t *all)
+{
+	struct json_each it;
+	size_t ours = 0;
+
+	*all = 0;
+	for (it = json_each(json_get(st->old, "bookmarks")); json_next(&it); (*all)++)
+		ours += stream_find(sel, n, it.key) < n;
+	return ours;
+}
+
+bool state_bookmarks(struct state *st, struct selection sel[], size_t n, int64_t start_us, struct error *error)
+{
+	size_t i, all, ours = bookmarks_count(st, sel, n, &all);
+	char start[TIME_SIZE];
+
+	time_format(start_us, start);
+	for (i = 0; i < n; i++) {
+		const struct singer_stream *stream = sel[i].stream;
+
+		if (stream->alias && str_is(st->syncing, stream->alias))
+			st->syncing = str_of(stream->name);
+		sel[i].bookmark_us = INT64_MIN;
+		if (!stream->replication_key || sel[i].full_table || !sel[i].selected)
+			continue;
+		if (!state_get(st, stream, &sel[i].bookmark_us, error))
+			return false;
+		if (sel[i].bookmark_us == INT64_MIN && json_type(bookmark_of(st, stream)) == JSON_OBJECT &&
+		    json_count(bookmark_of(st, stream)))
+			log_line(
+				LOG_WARNING,
+				"stream %s: its bookmark in the state holds no \"%s\", so the stream starts at %s, the "
+				"start_date",
+				stream->name, stream->replication_key, start);
+	}
+	if (all > 0 && ours == 0)
+		log_line(LOG_WARNING,
+			 "none of the %zu bookmarks in the state is that of a stream of this tap: every stream starts "
+			 "at %s, "
+			 "the start_date",
+			 all, start);
+	return true;
 }
 
 bool state_raise(struct state *st, const struct singer_stream *stream, int64_t us)
@@ -1926,6 +2166,7 @@ bool state_raise(struct state *st, const struct singer_stream *stream, int64_t u
 		if (!mark)
 			return false;
 		mark->stream = stream;
+		mark->old = json_get(json_get(st->old, "bookmarks"), stream->name).node;
 		while (*end)
 			end = &(*end)->next;
 		*end = mark;
@@ -1945,12 +2186,6 @@ static void put_key(struct json_out *out, bool *first, struct str name)
 	*first = false;
 	json_put_string(out, name);
 	json_put_text(out, ":");
-}
-
-/* Is this the member that counts of those with its name? */
-static bool is_last(struct json object, const struct json_each *it, const char *name)
-{
-	return json_equals(it->key, str_of(name)) && json_get(object, name).node == it->value.node;
 }
 
 static void put_as_read(struct json_out *out, bool *first, const struct json_each *it)
@@ -1990,7 +2225,7 @@ static void put_bookmarks(struct json_out *out, const struct state *st, struct j
 
 	json_put_text(out, "{");
 	for (it = json_each(old); json_next(&it);) {
-		for (mark = st->mark; mark && !is_last(old, &it, mark->stream->name); mark = mark->next)
+		for (mark = st->mark; mark && mark->old != it.value.node; mark = mark->next)
 			;
 		if (mark) {
 			put_key(out, &first, str_of(mark->stream->name));
@@ -2000,9 +2235,10 @@ static void put_bookmarks(struct json_out *out, const struct state *st, struct j
 		}
 	}
 	for (mark = st->mark; mark; mark = mark->next)
-		if (!json_get(old, mark->stream->name).node) {
+		if (!mark->old) {
+			struct json none = {NULL, NULL};
 			put_key(out, &first, str_of(mark->stream->name));
-			put_mark(out, mark, json_get(old, mark->stream->name));
+			put_mark(out, mark, none);
 		}
 	json_put_text(out, "}");
 }
@@ -2017,28 +2253,29 @@ static void put_syncing(struct json_out *out, const struct state *st)
 
 static void put_state(struct json_out *out, const struct state *st)
 {
-	static const char bookmarks[] = "bookmarks", syncing[] = "currently_syncing";
+	/* Of equal members the last one counts; it is looked up once, since there may be thousands. */
+	struct json bookmarks = json_get(st->old, "bookmarks"), syncing = json_get(st->old, "currently_syncing");
 	struct json_each it;
 	bool first = true;
 
 	json_put_text(out, "{");
 	for (it = json_each(st->old); json_next(&it);) {
-		if (is_last(st->old, &it, bookmarks)) {
-			put_key(out, &first, str_of(bookmarks));
+		if (it.value.node == bookmarks.node) {
+			put_key(out, &first, str_of("bookmarks"));
 			put_bookmarks(out, st, it.value);
-		} else if (is_last(st->old, &it, syncing)) {
-			put_key(out, &first, str_of(syncing));
+		} else if (it.value.node == syncing.node) {
+			put_key(out, &first, str_of("currently_syncing"));
 			put_syncing(out, st);
 		} else {
 			put_as_read(out, &first, &it);
 		}
 	}
-	if (!json_get(st->old, bookmarks).node) {
-		put_key(out, &first, str_of(bookmarks));
-		put_bookmarks(out, st, json_get(st->old, bookmarks));
+	if (!bookmarks.node) {
+		put_key(out, &first, str_of("bookmarks"));
+		put_bookmarks(out, st, bookmarks);
 	}
-	if (!json_get(st->old, syncing).node) {
-		put_key(out, &first, str_of(syncing));
+	if (!syncing.node) {
+		put_key(out, &first, str_of("currently_syncing"));
 		put_syncing(out, st);
 	}
 	json_put_text(out, "}");
@@ -2128,7 +2365,7 @@ static void put_stream_metadata(struct json_out *out, const struct selection *se
 	if (sel->by_rules)
 		put_flag(out, "selected", sel->selected);
 	json_put_text(out, ",\"table-key-properties\":");
-	put_strings(out, stream->key, key_count(stream->key));
+	put_names(out, sel->key, SINGER_KEYS);
 	put_member(out, "forced-replication-method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
 	if (stream->replication_key) {
 		json_put_text(out, ",\"valid-replication-keys\":");
@@ -2148,7 +2385,7 @@ static void put_entry(struct json_out *out, const struct selection *sel)
 	json_put_string(out, str_of(stream->name));
 	put_member(out, "stream", stream->name);
 	json_put_text(out, ",\"key_properties\":");
-	put_strings(out, stream->key, key_count(stream->key));
+	put_names(out, sel->key, SINGER_KEYS);
 	put_member(out, "replication_method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
 	if (stream->replication_key)
 		put_member(out, "replication_key", stream->replication_key);
