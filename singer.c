@@ -1120,7 +1120,7 @@ static void metadata_attach(const struct maker *m, struct selection *sel)
 	}
 }
 
-/* The catalog's word on a field whose parent is in. */
+/* The catalog's word on a field whose parent is in; a secret is out where the catalog is silent. */
 static bool field_chosen(const struct maker *m, const struct singer_stream *stream, const struct field *f, bool *chosen)
 {
 	/* The oldest catalogs have no metadata: what it would say stands inside the schema's nodes. */

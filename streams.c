@@ -1768,10 +1768,11 @@ static bool extra_text(struct run *r, const struct job *j, const struct rows *it
 	*absent = false;
 	template_next(&template, &plain, &name);
 	if (is_of_row(name)) {
-		if (!scalar_text(row_member(it, name), &r->scratch, text))
-			return false;
-		*absent = !text->n && !in_unique_key(s, s->add[i].name);
-	} else if (str_is(name, "from")) {
+		struct json v = row_member(it, name);
+		*absent = json_type(v) <= JSON_NULL && !in_unique_key(s, s->add[i].name);
+		return scalar_text(v, &r->scratch, text);
+	}
+	if (str_is(name, "from")) {
 		time_format(j->from, x->from);
 		*text = str_of(x->from);
 	} else if (str_is(name, "each")) {

@@ -1152,6 +1152,20 @@ static int mode_test(struct tap *tap)
 	return status;
 }
 
+/* Who has neither catalog nor rules is told once what else there is. */
+static void log_more_streams(void)
+{
+	unsigned more = 0;
+	size_t i;
+
+	for (i = 0; i < STREAMS; i++)
+		more += streams[i].singer.by_name;
+	log_line(LOG_INFO,
+		 "%u more streams are not part of a run without catalog and --select; --select '*' takes all of them, "
+		 "--about lists them",
+		 more);
+}
+
 static int mode_sync(struct tap *tap)
 {
 	struct sync_totals totals = {0};
@@ -1163,6 +1177,8 @@ static int mode_sync(struct tap *tap)
 
 	if (!prepare(tap, &http))
 		return usage_error(tap);
+	if (!tap->options.catalog && !tap->options.properties && !tap->options.select)
+		log_more_streams();
 	options = sync_options(&tap->config);
 	options.totals = &totals;
 	options.progress = on_progress;
