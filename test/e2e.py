@@ -810,7 +810,7 @@ def wildcard(t):
 def tinyproxy(t):
     """A proxy that others wrote."""
     if not shutil.which("tinyproxy"):
-        t.skip("CONNECT", "tinyproxy is not installed")
+        t.skip("CONNECT", "tinyproxy is not installed: contrib/deps test")
         return
     server = HAMLET.open()
     with segment.TinyProxy() as relay:

@@ -72,12 +72,12 @@ def _refuse(name):
     raise ValueError(f"{name} is not JSON")
 
 
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+REFUSED = re.compile("[\0\ud800-\udfff]")
 
 
 def well_formed(text):
-    """Half a surrogate pair can't be written as UTF-8; the tap puts U+FFFD in its place."""
-    return LONE_SURROGATE.sub("\ufffd", text)
+    """Half a surrogate pair can't be written as UTF-8, PostgreSQL takes no U+0000; the tap puts U+FFFD in their place."""
+    return REFUSED.sub("\ufffd", text)
 
 
 def is_compact(text):
