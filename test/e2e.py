@@ -170,6 +170,7 @@ class World:
         self.options = options
         self.lock = threading.RLock()
         self.server = self.model = None
+        self.known = {}
 
     def open(self):
         """The server."""
@@ -187,8 +188,12 @@ class World:
     def expect(self, name, options, **more):
         """The model's answer for one stream; one thread at a time, for it has one connection."""
         self.open()
+        question = name, options.start, options.end, repr(more)
         with self.lock:
-            return self.model.expect(name, options, **more)
+            if question not in self.known:
+                self.known[question] = self.model.expect(name, options, **more)
+            known = self.known[question]
+        return segment.Expected(list(known.records), list(known.bookmarks))
 
 
 DEMO = ["--scale", "demo"]
@@ -1680,11 +1685,11 @@ def each_alone(t):
 
 ALL_SYNCS = [
     # workspace, page_size, max_connections
-    (HAMLET, None, (4, 1, 2, 32)),
+    (HAMLET, None, (4, 1, 32)),
     (HAMLET, 1, (8,)),
-    (HAMLET, 7, (1,)),
-    (TOWN, 200, (3, 16)),
-    (TOWN, 1000, (1,)),
+    (HAMLET, 7, (2,)),
+    (TOWN, 200, (16,)),
+    (TOWN, 1000, (3,)),
 ]
 
 
