@@ -582,7 +582,6 @@ static bool field_compile(const struct maker *m, struct field *f, struct json bu
 struct rule {
 	struct str text, stream, field; /* field: none for the whole stream */
 	bool exclude;
-	bool matched; /* some stream or field */
 };
 
 static bool glob_matches(struct str glob, struct str name)
@@ -637,7 +636,7 @@ static bool rules_parse(struct maker *m, const char *const *texts)
 			most += *c == ',';
 	m->rule = arena_alloc(m->arena, most, sizeof *m->rule);
 	if (!m->rule)
-		return fail(m->error, "--select: no memory");
+		return fail(m->error, "no memory for the rules of --select");
 	for (text = texts; *text; text++) {
 		struct str rest = str_of(*text);
 		while (rest.n) {
@@ -646,13 +645,7 @@ static bool rules_parse(struct maker *m, const char *const *texts)
 				m->rule[m->rules++] = rule_of(part);
 		}
 	}
-	return m->rules || fail(m->error, "--select: expected rules like sources,audit_events.*,!iam_*");
-}
-
-static void rule_apply(struct rule *rule, bool *taken)
-{
-	rule->matched = true;
-	*taken = !rule->exclude;
+	return true;
 }
 
 static bool any_field_matches(struct str glob, const struct field *fields)
@@ -672,11 +665,11 @@ static bool rules_take_stream(const struct maker *m, struct str stream, const st
 	size_t i;
 
 	for (i = 0; i < m->rules; i++) {
-		struct rule *rule = &m->rule[i];
+		const struct rule *rule = &m->rule[i];
 		if (!glob_matches(rule->stream, stream))
 			continue;
 		if (!rule->field.n)
-			rule_apply(rule, &taken);
+			taken = !rule->exclude;
 		else if (!rule->exclude && any_field_matches(rule->field, fields))
 			taken = true;
 	}
@@ -689,15 +682,21 @@ static bool rules_take_field(const struct maker *m, struct str stream, struct st
 	size_t i;
 
 	for (i = 0; i < m->rules; i++) {
-		struct rule *rule = &m->rule[i];
+		const struct rule *rule = &m->rule[i];
 		if (glob_matches(rule->stream, stream) && (!rule->field.n || glob_matches(rule->field, field)))
-			rule_apply(rule, &taken);
+			taken = !rule->exclude;
 	}
 	return taken;
 }
 
+static bool rule_matches(const struct rule *rule, const struct selection *sel)
+{
+	return glob_matches(rule->stream, str_of(sel->stream->name)) &&
+	       (!rule->field.n || any_field_matches(rule->field, sel->fields));
+}
+
 /* What a rule without a match was most likely to mean: a field of a stream that it names, else a stream. */
-static bool fail_rule(const struct maker *m, const struct rule *rule, const struct selection sel[], size_t n)
+static bool fail_rule(const struct rule *rule, const struct selection sel[], size_t n, struct error *error)
 {
 	struct nearest stream = {{NULL, 0}, 0, false}, field = stream;
 	const struct singer_stream *of_field = NULL;
@@ -713,20 +712,30 @@ static bool fail_rule(const struct maker *m, const struct rule *rule, const stru
 		}
 	}
 	return fail(
-		m->error,
+		error,
 		"--select: %.*s matches no stream or field; the nearest is %s%s%.*s; --discover shows what there is",
 		str_width(rule->text, 128), rule->text.s, of_field ? of_field->name : stream.name.s,
 		of_field ? "." : "", str_width(field.name, 128), of_field ? field.name.s : "");
 }
 
-static bool rules_check(const struct maker *m, const struct selection sel[], size_t n)
+bool selection_check_rules(const struct selection sel[], size_t n, const char *const *rules, struct error *error)
 {
+	bool any = false;
 	size_t i;
 
-	for (i = 0; i < m->rules; i++)
-		if (!m->rule[i].matched)
-			return fail_rule(m, &m->rule[i], sel, n);
-	return true;
+	for (; *rules; rules++) {
+		struct str rest = str_of(*rules);
+		while (rest.n) {
+			struct str part = str_trim(str_cut(&rest, ','));
+			struct rule rule = rule_of(part);
+			any = any || part.n;
+			for (i = 0; part.n && i < n && !rule_matches(&rule, &sel[i]); i++)
+				;
+			if (part.n && i == n)
+				return fail_rule(&rule, sel, n, error);
+		}
+	}
+	return any || fail(error, "--select: expected rules like sources,audit_events.*,!iam_*");
 }
 
 /* ---- Selection: the catalog ---- */
@@ -1339,8 +1348,6 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 			return false;
 		any = any || sel[i].selected;
 	}
-	if (!rules_check(m, sel, n))
-		return false;
 	if (!any)
 		warn_nothing(m);
 	return true;

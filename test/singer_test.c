@@ -358,7 +358,8 @@ static bool select_streams(struct selection sel[TEST_STREAMS], struct arena *are
 	for (i = 0; i < TEST_STREAMS; i++)
 		sel[i].stream = &test_streams[i];
 	return selection_make(sel, TEST_STREAMS, catalog ? parsed(arena, catalog) : none, rules ? list : NULL,
-			      unique_keys, arena, error);
+			      unique_keys, arena, error) &&
+	       (!rules || selection_check_rules(sel, TEST_STREAMS, list, error));
 }
 
 /* What discovery says of a field, with more said about it. */
@@ -657,19 +658,21 @@ static const struct {
 	 "the catalog has no stream of this tap; the nearest is users, to its orders; --discover writes a catalog",
 	 "WARNING stream orders of the catalog is unknown and left out\n"},
 	{"a rule that matches nothing", NULL, "evnets", false,
-	 "--select: evnets matches no stream or field; the nearest is events; --discover shows what there is", ""},
+	 "--select: evnets matches no stream or field; the nearest is events; --discover shows what there is",
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a rule that excludes nothing", NULL, "events,!user", false,
 	 "--select: !user matches no stream or field; the nearest is users; --discover shows what there is", ""},
 	{"a field that a stream does not have", NULL, "users.nmae", false,
 	 "--select: users.nmae matches no stream or field; the nearest is users.name; --discover shows what there is",
-	 ""},
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a field that no stream has", NULL, "*.timestmp", false,
 	 "--select: *.timestmp matches no stream or field; the nearest is events.timestamp; --discover shows what "
 	 "there "
 	 "is",
-	 ""},
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a field of a stream that is not there", NULL, "usrs.name", false,
-	 "--select: usrs.name matches no stream or field; the nearest is users; --discover shows what there is", ""},
+	 "--select: usrs.name matches no stream or field; the nearest is users; --discover shows what there is",
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"no rule", NULL, " , ", false, "--select: expected rules like sources,audit_events.*,!iam_*", ""},
 	{"no list of streams", "{}", NULL, false,
 	 "not a catalog: expected {\"streams\": [...]}, as --discover writes it", ""},

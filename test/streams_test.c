@@ -555,7 +555,7 @@ static const struct scenario scenarios[] = {
 		.result = SYNC_ENDED,
 		.messages = "",
 		.log =
-			"CRITICAL state: the bookmark of stream audit_events is not an RFC 3339 time; expected {\"timestamp\": \"2021-02-01T00:00:00Z\"}, without it the stream starts at start_date\n",
+			"CRITICAL state: the bookmark of stream audit_events is not an RFC 3339 time: \"soon\": it does not begin with YYYY-MM-DD; expected {\"timestamp\": \"2021-02-01T00:00:00Z\"}, without it the stream starts at start_date\n",
 		.asked = "",
 	},
 	/* Failures of a list. */
