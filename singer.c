@@ -801,10 +801,9 @@ static bool fail_strangers(const struct maker *m, const struct selection sel[], 
 	}
 	if (!nearest.name.n)
 		return fail(m->error, "the catalog has no stream; --discover writes one that has");
-	return fail(
-		m->error,
-		"the catalog has no stream of this tap; the nearest is %s, to its %.*s; --discover writes a catalog",
-		nearest.name.s, str_width(theirs, 64), theirs.s);
+	return fail(m->error,
+		    "the catalog has no stream of this tap; the nearest to %.*s is %s; --discover writes a catalog",
+		    str_width(theirs, 64), theirs.s, nearest.name.s);
 }
 
 /* Finds the streams' entries; of several for one stream the last counts. */

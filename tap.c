@@ -1148,10 +1148,12 @@ static int mode_discover(struct tap *tap)
 	struct json none = {NULL, NULL};
 	const char *source;
 
+	log_hold();
 	if (!read_sources(tap, &source))
 		log_line(LOG_WARNING, "%s; the catalog is made without it", tap->error.text);
 	if (!make_selection(tap, none, NULL))
 		return usage_error(tap);
+	log_release(true);
 	singer_catalog(&tap->singer, tap->selection, STREAMS);
 	return output_status(&tap->singer);
 }

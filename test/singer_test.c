@@ -651,11 +651,11 @@ static const struct {
 	/* refused */
 	{"an empty catalog", CATALOG(""), NULL, false, "the catalog has no stream; --discover writes one that has", ""},
 	{"a catalog of another tap", CATALOG(ENTRY("orders", "'x':1") "," ENTRY("event", "'x':1")), NULL, false,
-	 "the catalog has no stream of this tap; the nearest is events, to its event; --discover writes a catalog",
+	 "the catalog has no stream of this tap; the nearest to event is events; --discover writes a catalog",
 	 "WARNING stream orders of the catalog is unknown and left out\n"
 	 "WARNING stream event of the catalog is unknown and left out\n"},
 	{"a catalog of another tap, with rules", CATALOG(ENTRY("orders", "'x':1")), "users", false,
-	 "the catalog has no stream of this tap; the nearest is users, to its orders; --discover writes a catalog",
+	 "the catalog has no stream of this tap; the nearest to orders is users; --discover writes a catalog",
 	 "WARNING stream orders of the catalog is unknown and left out\n"},
 	{"a rule that matches nothing", NULL, "evnets", false,
 	 "--select: evnets matches no stream or field; the nearest is events; --discover shows what there is",
