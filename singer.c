@@ -27,8 +27,8 @@ static struct {
 	bool structured;
 	bool progress; /* standard error, a terminal, shows how far the run is */
 	bool holding;
-	struct json_out held; /* lines that wait */
-	const char *secret[SECRETS];
+	struct json_out held;        /* lines that wait */
+	const char *secret[SECRETS]; /* beyond so many the newest takes the oldest's place */
 	size_t secrets;
 } logger = {.least = LOG_INFO};
 
@@ -50,8 +50,8 @@ void log_secret(const char *secret)
 {
 	if (!secret)
 		logger.secrets = 0;
-	else if (*secret && logger.secrets < SECRETS)
-		logger.secret[logger.secrets++] = secret;
+	else if (*secret)
+		logger.secret[logger.secrets++ % SECRETS] = secret;
 }
 
 static bool is_word(char c)
@@ -146,7 +146,7 @@ static size_t struck_length(const char *text, const char *at, bool cut, bool jso
 {
 	size_t i, longest = 0;
 
-	for (i = 0; i < logger.secrets; i++) {
+	for (i = 0; i < logger.secrets && i < SECRETS; i++) {
 		size_t n = secret_length(at, logger.secret[i], cut, json);
 		if (n > longest && is_struck(text, at, n, logger.secret[i]))
 			longest = n;

@@ -609,12 +609,14 @@ static void warn_of_keys(struct json document, const char *source)
 
 	for (it = json_each(document); json_next(&it);) {
 		struct str key = json_token(it.key);
-		const char *nearest = key_nearest(key);
+		const char *nearest;
 
-		if (key_find(it.key) == KEYS)
-			log_line(LOG_WARNING, "%s: %.*s: unknown key, ignored; %s%s%s--help lists the known ones",
-				 source, str_width(key, 64), key.s, nearest ? "did you mean " : "",
-				 nearest ? nearest : "", nearest ? "? " : "");
+		if (key_find(it.key) < KEYS)
+			continue;
+		nearest = key_nearest(key);
+		log_line(LOG_WARNING, "%s: %.*s: unknown key, ignored; %s%s%s--help lists the known ones", source,
+			 str_width(key, 64), key.s, nearest ? "did you mean " : "", nearest ? nearest : "",
+			 nearest ? "? " : "");
 	}
 }
 

@@ -109,6 +109,8 @@ static void test_log_secrets(void)
 
 static void test_log_two_secrets(void)
 {
+	size_t i;
+
 	log_secret("first-one");
 	log_secret("");
 	log_secret("second");
@@ -117,6 +119,12 @@ static void test_log_two_secrets(void)
 	log_secret(NULL);
 	log_line(LOG_INFO, "second");
 	check_text(take(log_file), "INFO second\n", "until all are forgotten");
+	for (i = 0; i < 2 * SECRETS; i++)
+		log_secret("another");
+	log_secret("the-newest");
+	log_line(LOG_INFO, "another the-newest");
+	check_text(take(log_file), "INFO *** ***\n", "however many there are, the newest is known");
+	log_secret(NULL);
 }
 
 static void test_log_hold(void)
