@@ -628,6 +628,43 @@ static const char *scan_number(const char *p, const char *end, const char **bad)
 	return p;
 }
 
+/* ---- Nodes ----
+ * One a value and one a key, in text order, in one contiguous array.
+ * at:   offset of the value's first byte, which tells the type.
+ * size: string: length between the quotes * 2 + (1 if it holds an escape); other scalar: length of its text;
+ *       array, object: nodes of the whole subtree, this one included, so that the next sibling is one step away. */
+
+struct json_node {
+	uint32_t at, size;
+};
+
+static bool opens_container(char c)
+{
+	return c == '{' || c == '[';
+}
+
+/* The node after a value and all that is inside it. */
+static const struct json_node *node_after(const char *text, const struct json_node *node)
+{
+	return node + (opens_container(text[node->at]) ? node->size : 1);
+}
+
+/* The place after a scalar, or after a container's opening bracket. */
+static const char *token_end(const char *text, const struct json_node *node)
+{
+	const char *first = text + node->at;
+
+	if (*first == '"')
+		return first + node->size / 2 + 2;
+	return first + (opens_container(*first) ? 1 : node->size);
+}
+
+/* Is this a string with an escape in it? */
+static bool has_escape(const char *text, const struct json_node *node)
+{
+	return (node->size & 1) && text[node->at] == '"';
+}
+
 /* ---- Parse to tape ----
  * Implementation notes: nodes.
  * A container's node is added at its bracket, before its size is known.  Until it closes, size holds the index of the
@@ -905,19 +942,41 @@ static const char *first_byte(struct json v)
 	return v.text + v.node->at;
 }
 
+static enum json_type type_of(char first)
+{
+	static const unsigned char types[128] = {
+		['{'] = JSON_OBJECT, ['['] = JSON_ARRAY,  ['"'] = JSON_STRING, ['n'] = JSON_NULL,   ['t'] = JSON_BOOL,
+		['f'] = JSON_BOOL,   ['-'] = JSON_NUMBER, ['0'] = JSON_NUMBER, ['1'] = JSON_NUMBER, ['2'] = JSON_NUMBER,
+		['3'] = JSON_NUMBER, ['4'] = JSON_NUMBER, ['5'] = JSON_NUMBER, ['6'] = JSON_NUMBER, ['7'] = JSON_NUMBER,
+		['8'] = JSON_NUMBER, ['9'] = JSON_NUMBER};
+
+	return (enum json_type)types[first & 127];
+}
+
 enum json_type json_type(struct json v)
 {
+	return v.node ? type_of(*first_byte(v)) : JSON_ABSENT;
+}
+
+/* Of a string with its quotes; 0 if it has an escape. */
+static uint32_t plain_length(const struct json_node *string)
+{
+	return string->size & 1 ? 0 : string->size / 2 + 2;
+}
+
+struct json_plain json_plain(struct json v)
+{
+	struct json_plain plain = {"", 0, JSON_ABSENT};
+
 	if (!v.node)
-		return JSON_ABSENT;
-	switch (*first_byte(v)) {
-	case '{': return JSON_OBJECT;
-	case '[': return JSON_ARRAY;
-	case '"': return JSON_STRING;
-	case 'n': return JSON_NULL;
-	case 't':
-	case 'f': return JSON_BOOL;
-	default: return JSON_NUMBER;
-	}
+		return plain;
+	plain.s = first_byte(v);
+	plain.type = type_of(*plain.s);
+	if (plain.type == JSON_STRING)
+		plain.n = plain_length(v.node);
+	else
+		plain.n = plain.type < JSON_STRING ? v.node->size : 1;
+	return plain;
 }
 
 struct str json_token(struct json v)
@@ -1021,7 +1080,7 @@ bool json_equals(struct json string, struct str meaning)
 
 	if (json_type(string) != JSON_STRING)
 		return false;
-	if (!json_has_escape(string.node))
+	if (!has_escape(string.text, string.node))
 		return str_equal(raw, meaning);
 	while (p < end) {
 		size_t n = unescape(&p, bytes);
@@ -1041,7 +1100,7 @@ bool json_string(struct json v, struct arena *arena, struct str *out)
 	if (json_type(v) != JSON_STRING)
 		return false;
 	*out = raw;
-	if (!json_has_escape(v.node))
+	if (!has_escape(v.text, v.node))
 		return true;
 	copy = to = arena_take(arena, raw.n, 1); /* no escape is shorter than what it stands for */
 	if (!copy)
@@ -1107,7 +1166,7 @@ bool json_bool(struct json v, bool *out)
 
 struct json_each json_each(struct json container)
 {
-	struct json_each it = {{container.text, NULL}, {container.text, NULL}, NULL, NULL, false};
+	struct json_each it = {.key = {container.text, NULL}, .value = {container.text, NULL}};
 	enum json_type type = json_type(container);
 
 	if (type == JSON_OBJECT || type == JSON_ARRAY) {
@@ -1122,10 +1181,13 @@ bool json_next(struct json_each *it)
 {
 	if (it->next == it->end)
 		return false;
-	if (it->object)
+	if (it->object) {
 		it->key.node = it->next++;
+		it->name.s = first_byte(it->key);
+		it->name.n = plain_length(it->key.node);
+	}
 	it->value.node = it->next;
-	it->next = json_node_after(it->value.text, it->next);
+	it->next = node_after(it->value.text, it->next);
 	return true;
 }
 
@@ -1226,6 +1288,14 @@ static void put_escape(struct json_out *out, char c)
 	}
 }
 
+typedef void put_function(struct json_out *, const char *s, size_t n);
+
+static void put_replacement(struct json_out *out, put_function *put)
+{
+	put(out, "\\ufffd", 6);
+	out->mended = true;
+}
+
 void json_put_string(struct json_out *out, struct str s)
 {
 	const char *p = s.n ? s.s : "", *end = p + s.n;
@@ -1238,7 +1308,9 @@ void json_put_string(struct json_out *out, struct str s)
 		put_bytes(out, plain, (size_t)(p - plain));
 		if (p == end)
 			break;
-		if ((unsigned char)*p < 0x80)
+		if (*p == '\0' && out->mend)
+			put_replacement(out, put_bytes);
+		else if ((unsigned char)*p < 0x80)
 			put_escape(out, *p);
 		else
 			put_char(out, *p);
@@ -1265,20 +1337,56 @@ static bool closes(char c)
 	return c == '}' || c == ']';
 }
 
+/* Is this the escape of U+0000, or of half a surrogate pair?  If not, *p moves past it. */
+static bool is_no_text(const char **p)
+{
+	const char *escape = *p;
+	unsigned long code;
+
+	*p += 2;
+	if (escape[1] != 'u')
+		return false;
+	*p = escape;
+	code = unescape_unicode(p);
+	return code == 0 || (code == 0xfffd && (escape[2] == 'd' || escape[2] == 'D'));
+}
+
+/* A string with escapes, its quotes included, whatever out->mend wants. */
+static void put_escaped_token(struct json_out *out, const char *from, const char *end, put_function *put)
+{
+	const char *p = from;
+
+	while (out->mend && (p = memchr(p, '\\', (size_t)(end - p)))) {
+		const char *escape = p;
+
+		if (is_no_text(&p)) {
+			put(out, from, (size_t)(escape - from));
+			put_replacement(out, put);
+			from = p;
+		}
+	}
+	put(out, from, (size_t)(end - from));
+}
+
 /* Between two tokens of a valid text stand only brackets, commas, colons and white space.  So a value is written in
  * one pass over its nodes, without recursion: each token, then what stands before the next one.  What has no white
  * space to be left out is put in one piece. */
-static void put_compact(struct json_out *out, struct json v, void (*put)(struct json_out *, const char *s, size_t n))
+static void put_compact(struct json_out *out, struct json v, put_function *put)
 {
-	const struct json_node *node = v.node, *end = json_node_after(v.text, node);
+	const struct json_node *node = v.node, *end = node_after(v.text, node);
 	const char *run = v.text + node->at, *p = run;
 	size_t depth = 0;
 
 	for (; node < end; node++) {
-		const char *next = node + 1 < end ? v.text + node[1].at : NULL;
+		const char *first = v.text + node->at, *next = node + 1 < end ? v.text + node[1].at : NULL;
 
-		depth += json_opens(v.text[node->at]);
-		for (p = json_token_end(v.text, node); depth > 0 && p != next; p++) {
+		p = token_end(v.text, node);
+		if (has_escape(v.text, node)) {
+			put(out, run, (size_t)(first - run));
+			put_escaped_token(out, first, p, put);
+			run = p;
+		}
+		for (depth += opens_container(*first); depth > 0 && p != next; p++) {
 			depth -= closes(*p);
 			if (is_space(*p)) {
 				put(out, run, (size_t)(p - run));
@@ -1310,17 +1418,17 @@ static void put_structure(struct json_out *out, char c, size_t blanks, bool empt
 
 static void put_indented(struct json_out *out, struct json v, unsigned indent)
 {
-	const struct json_node *node = v.node, *end = json_node_after(v.text, node);
+	const struct json_node *node = v.node, *end = node_after(v.text, node);
 	size_t depth = 0;
 
 	for (; node < end; node++) {
-		const char *first = v.text + node->at, *p = json_token_end(v.text, node);
+		const char *first = v.text + node->at, *p = token_end(v.text, node);
 		const char *next = node + 1 < end ? v.text + node[1].at : NULL;
-		bool empty = json_opens(*first) && node->size == 1;
+		bool empty = opens_container(*first) && node->size == 1;
 
-		put_bytes(out, first, (size_t)(p - first));
-		depth += json_opens(*first);
-		if (json_opens(*first) && !empty)
+		put_escaped_token(out, first, p, put_bytes);
+		depth += opens_container(*first);
+		if (opens_container(*first) && !empty)
 			put_line_break(out, depth * indent);
 		for (; depth > 0 && p != next; p++) {
 			if (is_space(*p))

@@ -97,43 +97,8 @@ void arena_free(struct arena *);  /* every pointer into it dies; ready for use a
 
 /* ---- JSON ---- */
 
-/* One node a value and one a key, in text order, in one contiguous array.
- * at:   offset of the value's first byte, which tells the type.
- * size: string: length between the quotes * 2 + (1 if it holds an escape); other scalar: length of its text;
- *       array, object: nodes of the whole subtree, this one included, so that the next sibling is one step away.
- * For loops over many rows; all others need no more than struct json and the functions that take it. */
-struct json_node {
-	uint32_t at, size;
-};
-
-static inline bool json_opens(char c)
-{
-	return c == '{' || c == '[';
-}
-
-/* The node after a value and all that is inside it. */
-static inline const struct json_node *json_node_after(const char *text, const struct json_node *node)
-{
-	return node + (json_opens(text[node->at]) ? node->size : 1);
-}
-
-/* The place after a scalar, or after a container's opening bracket. */
-static inline const char *json_token_end(const char *text, const struct json_node *node)
-{
-	const char *first = text + node->at;
-
-	if (*first == '"')
-		return first + node->size / 2 + 2;
-	return first + (json_opens(*first) ? 1 : node->size);
-}
-
-static inline bool json_has_escape(const struct json_node *string)
-{
-	return string->size & 1;
-}
-
 /* A value, passed by value.  It lives as long as the text and the arena that json_parse was given.
- * node == NULL is "no such value"; every function below accepts it. */
+ * node == NULL is "no such value"; every function below accepts it.  What a node is, json.c alone knows. */
 struct json {
 	const char *text;
 	const struct json_node *node;
@@ -160,6 +125,16 @@ struct json json_get(struct json object, const char *key);   /* the same */
 bool json_equals(struct json string, struct str);            /* what the string means, however it is escaped */
 struct str json_token(struct json); /* string: as sent, between its quotes; other scalar: its text; else empty */
 
+/* The type, and the text where it can be copied as it stands: a scalar without any escape, a string with its quotes; of an
+ * array or object the opening bracket; of a string with an escape nothing, n is 0.  For loops over many rows. */
+struct json_plain {
+	const char *s;
+	uint32_t n;
+	enum json_type type;
+};
+
+struct json_plain json_plain(struct json);
+
 /* The string unescaped: a slice of the text where nothing was escaped, else in the arena.  A lone surrogate becomes
  * U+FFFD.  false: not a string, or no memory. */
 bool json_string(struct json, struct arena *, struct str *);
@@ -167,9 +142,10 @@ bool json_int64(struct json, int64_t *); /* an integer literal that fits, or fal
 bool json_bool(struct json, bool *);
 
 /* for (it = json_each(v); json_next(&it);) visits members or elements; it.key is absent in arrays; scalars and absent
- * values give no round. */
+ * values give no round.  name: the key as it stands in the text, with its quotes, if it has no escape; else empty. */
 struct json_each {
 	struct json key, value;
+	struct str name;
 	const struct json_node *next, *end;
 	bool object;
 };
@@ -178,11 +154,14 @@ struct json_each json_each(struct json container);
 bool json_next(struct json_each *);
 
 /* Growing output.  Starts as {0}.  failed stays set once memory ran out, and nothing is added then.
- * To take back what was written since a mark, set length back to it. */
+ * To take back what was written since a mark, set length back to it.
+ * mend: no text with U+0000 or half a surrogate pair is written; \ufffd takes the place of the escape, and mended is set
+ * until somebody clears it. */
 struct json_out {
 	char *bytes;
 	size_t length, capacity;
 	bool failed;
+	bool mend, mended;
 };
 
 void json_reserve(struct json_out *, size_t); /* room for so many more bytes at once, where it is known beforehand */

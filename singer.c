@@ -370,17 +370,15 @@ enum {
 
 /* A node of a schema.  The fields of one object lie side by side, in the schema's order. */
 struct field {
-	struct str name;       /* unescaped; none for the schema itself and for the items of an array */
-	unsigned types, index; /* index: among the fields of its object */
+	struct str name; /* unescaped; none for the schema itself and for the items of an array */
+	unsigned types;
 	bool date_time;
 	bool selected;
 	bool required;          /* a field of the key or the replication field: never missing, never null */
-	bool shuffled;          /* objects here have come in another order than the schema's, or not whole */
 	bool foreign;           /* in the catalog's schema alone */
 	unsigned leaves;        /* of the types, scalars that are written as they are */
-	struct field *after;    /* the one that followed in an earlier row */
 	struct field *children; /* of an object; NULL: whatever members come */
-	size_t count, needs;    /* how many, and how many of them are required */
+	size_t count;           /* how many */
 	struct field *items;    /* of an array; NULL: whatever elements come */
 	const struct field *parent;
 	struct json schema;   /* the node that this was compiled from */
@@ -529,12 +527,9 @@ static bool field_children(const struct maker *m, struct field *f, struct json p
 		if (!json_string(it.key, m->arena, &name))
 			return no_memory(m);
 		child = field_named(f, name);
-		if (!child) {
-			child = &f->children[f->count];
-			child->index = (unsigned)f->count++;
-		}
+		if (!child)
+			child = &f->children[f->count++];
 		child->name = name;
-		child->after = child;
 		child->parent = f;
 		child->schema = it.value;
 		child->foreign = known.node && !json_member(known, name).node;
@@ -658,15 +653,21 @@ static bool any_field_matches(struct str glob, const struct field *fields)
 	return false;
 }
 
-/* Do the rules take a stream?  The last one that matches wins; one that excludes a field says nothing about it. */
-static bool rules_take_stream(const struct maker *m, struct str stream, const struct field *fields)
+/* Rules that begin with an exclusion take away from what a plain run has, others add to nothing. */
+static bool rules_begin(const struct maker *m, const struct singer_stream *stream)
 {
-	bool taken = m->rule[0].exclude;
+	return m->rule[0].exclude && !stream->by_name;
+}
+
+/* Do the rules take a stream?  The last one that matches wins; one that excludes a field says nothing about it. */
+static bool rules_take_stream(const struct maker *m, const struct singer_stream *stream, const struct field *fields)
+{
+	bool taken = rules_begin(m, stream);
 	size_t i;
 
 	for (i = 0; i < m->rules; i++) {
 		const struct rule *rule = &m->rule[i];
-		if (!glob_matches(rule->stream, stream))
+		if (!glob_matches(rule->stream, str_of(stream->name)))
 			continue;
 		if (!rule->field.n)
 			taken = !rule->exclude;
@@ -676,14 +677,27 @@ static bool rules_take_stream(const struct maker *m, struct str stream, const st
 	return taken;
 }
 
-static bool rules_take_field(const struct maker *m, struct str stream, struct str field)
+/* A field that is a secret by nature is in only where it is named. */
+static bool is_secret(const struct singer_stream *stream, const struct field *f)
 {
-	bool taken = m->rule[0].exclude;
+	size_t i;
+
+	for (i = 0; f->parent && !f->parent->parent && i < SINGER_SECRETS && stream->secret[i]; i++)
+		if (str_is(f->name, stream->secret[i]))
+			return true;
+	return false;
+}
+
+static bool rules_take_field(const struct maker *m, const struct singer_stream *stream, const struct field *f)
+{
+	bool secret = is_secret(stream, f), taken = rules_begin(m, stream) && !secret;
 	size_t i;
 
 	for (i = 0; i < m->rules; i++) {
 		const struct rule *rule = &m->rule[i];
-		if (glob_matches(rule->stream, stream) && (!rule->field.n || glob_matches(rule->field, field)))
+		if (!glob_matches(rule->stream, str_of(stream->name)))
+			continue;
+		if (rule->field.n ? glob_matches(rule->field, f->name) : !secret || rule->exclude)
 			taken = !rule->exclude;
 	}
 	return taken;
@@ -1015,10 +1029,8 @@ static bool require_field(struct selection *sel, struct str name)
 {
 	struct field *f = field_named(sel->fields, name);
 
-	if (f && !f->required) {
+	if (f)
 		f->required = true;
-		sel->fields->needs++;
-	}
 	return f != NULL;
 }
 
@@ -1117,7 +1129,7 @@ static void metadata_attach(const struct maker *m, struct selection *sel)
 }
 
 /* The catalog's word on a field whose parent is in. */
-static bool field_chosen(const struct maker *m, const struct field *f, bool *chosen)
+static bool field_chosen(const struct maker *m, const struct singer_stream *stream, const struct field *f, bool *chosen)
 {
 	/* The oldest catalogs have no metadata: what it would say stands inside the schema's nodes. */
 	struct json said = m->has_metadata ? f->metadata : f->schema;
@@ -1131,7 +1143,7 @@ static bool field_chosen(const struct maker *m, const struct field *f, bool *cho
 	else if (json_equals(inclusion, str_of("automatic")))
 		*chosen = true;
 	else
-		*chosen = choice != NO;
+		*chosen = choice == YES || (choice == UNSAID && !is_secret(stream, f));
 	return true;
 }
 
@@ -1170,9 +1182,8 @@ static bool field_select(const struct maker *m, const struct singer_stream *stre
 		bool chosen = in;
 
 		if (by_rules)
-			chosen = rules_take_field(m, str_of(stream->name), child->name) ||
-				 is_automatic(stream, child->name);
-		else if (in && !m->rules && !field_chosen(m, child, &chosen))
+			chosen = rules_take_field(m, stream, child) || is_automatic(stream, child->name);
+		else if (in && !m->rules && !field_chosen(m, stream, child, &chosen))
 			return false;
 		if (!field_select(m, stream, child, chosen || child->required))
 			return false;
@@ -1271,6 +1282,7 @@ static bool stream_lines(struct maker *m, struct selection *sel)
 	const char *copy = NULL;
 
 	m->line.length = 0;
+	m->line.mend = true;
 	json_put(&m->line, str_of("{\"type\":\"RECORD\",\"stream\":"));
 	json_put_string(&m->line, sel->name);
 	json_put(&m->line, str_of(",\"record\":"));
@@ -1295,7 +1307,7 @@ static bool stream_choose(const struct maker *m, struct selection *sel)
 	sel->by_rules = m->rules > 0;
 	if (!m->rules && m->catalog)
 		return stream_selected(m, &sel->selected);
-	sel->selected = true;
+	sel->selected = !sel->stream->by_name;
 	return true;
 }
 
@@ -1310,7 +1322,7 @@ static bool stream_make(struct maker *m, struct selection *sel, struct json entr
 	if (!stream_fields(m, sel) || !stream_lines(m, sel))
 		return false;
 	if (m->rules)
-		sel->selected = rules_take_stream(m, str_of(sel->stream->name), sel->fields);
+		sel->selected = rules_take_stream(m, sel->stream, sel->fields);
 	if (sel->selected) {
 		stream_method(m, sel);
 		if (!stream_key(m, sel) || !stream_require(m, sel))
@@ -1362,144 +1374,50 @@ bool selection_make(struct selection sel[], size_t n, struct json catalog, const
 	return ok;
 }
 
-/* ---- Projection: copying ----
- * A row is written straight from its text, along its nodes (json.h, struct json_node): most of what is written stands
- * there in the same order, so instead of copying token by token, a span of the text grows as long as the next thing to
- * write follows it there, and is copied once.  A whole row that needs no change is one memcpy. */
+/* ---- Projection: pieces ----
+ * Most of what a row becomes stands in its text, and mostly in the same order.  So what is written comes in pieces of
+ * that text, and pieces that follow each other there are copied as one; a whole row that needs no change is one copy. */
 
 struct projector {
 	struct json_out *out;
-	const char *text;
-	const char *from, *to; /* the span: to be copied before anything else is written */
+	const char *from, *to; /* the pieces not yet copied; never NULL, and *to can be read */
 	const struct singer_extra *extra;
 	size_t extras;
 	struct left_out *left_out;
+	const char *renamed;        /* a member of the row that is no loss; may be NULL */
+	const struct field *mended; /* the first with text that json_put_value did not write as it came */
 	/* why the row does not fit */
 	const struct field *misfit;
 	enum json_type found;
 	const char *what; /* said in place of the type found; may be NULL */
 };
 
-static void span_end(struct projector *p)
+/* Copies what is pending, so that other text can be put. */
+static void pieces_end(struct projector *p)
 {
-	struct str span = {p->from, (size_t)(p->to - p->from)};
-
-	if (p->to)
-		json_put(p->out, span);
-	p->from = p->to = NULL;
+	json_put(p->out, (struct str){p->from, (size_t)(p->to - p->from)});
+	p->from = p->to = "";
 }
 
-static void copy_range(struct projector *p, const char *from, const char *to)
+static inline void put_piece(struct projector *p, const char *piece, size_t n)
 {
-	if (from != p->to) {
-		span_end(p);
-		p->from = from;
+	if (piece != p->to) {
+		pieces_end(p);
+		p->from = piece;
 	}
-	p->to = to;
+	p->to = piece + n;
 }
 
-/* The span never holds the row's last byte when this is called, so one more can be looked at. */
-static void put_byte(struct projector *p, char c)
+/* A bracket, comma or colon, which often stands in the text just there. */
+static inline void put_sign(struct projector *p, const char *sign)
 {
-	struct str byte = {&c, 1};
-
-	if (p->to && *p->to == c) {
+	if (*p->to == *sign)
 		p->to++;
-		return;
-	}
-	span_end(p);
-	json_put(p->out, byte);
-}
-
-static void put_text(struct projector *p, struct str text)
-{
-	span_end(p);
-	json_put(p->out, text);
-}
-
-/* Is this the escape of a surrogate, high (\ud800 to \udbff) or low (\udc00 to \udfff)? */
-static bool is_surrogate(const char *escape, bool high)
-{
-	static const char highs[] = "89abAB", lows[] = "cdefCDEF";
-
-	return escape[0] == '\\' && escape[1] == 'u' && (escape[2] == 'd' || escape[2] == 'D') &&
-	       strchr(high ? highs : lows, escape[3]);
-}
-
-/* A string with escapes, its quotes included.  A surrogate without its other half is no character: many readers of JSON
- * take it, and fail when they are to write it. */
-static void copy_escaped(struct projector *p, const char *from, const char *end)
-{
-	static const struct str replacement = {"\\ufffd", 6};
-	const char *escape = from;
-
-	while ((escape = memchr(escape, '\\', (size_t)(end - escape)))) {
-		bool high = is_surrogate(escape, true);
-
-		if (high && is_surrogate(escape + 6, false)) {
-			escape += 12;
-		} else if (high || is_surrogate(escape, false)) {
-			if (escape > from)
-				copy_range(p, from, escape);
-			put_text(p, replacement);
-			escape = from = escape + 6;
-		} else {
-			escape += 2;
-		}
-	}
-	copy_range(p, from, end);
-}
-
-static void copy_token(struct projector *p, const struct json_node *node)
-{
-	const char *from = p->text + node->at, *end = json_token_end(p->text, node);
-
-	if (*from == '"' && json_has_escape(node))
-		copy_escaped(p, from, end);
 	else
-		copy_range(p, from, end);
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-/* Any value, without white space.  Between two tokens stand only brackets, commas, colons and blanks. */
-static void copy_value(struct projector *p, const struct json_node *node)
-{
-	const struct json_node *end = json_node_after(p->text, node);
-	size_t depth = 0;
-
-	for (; node < end; node++) {
-		const char *c = p->text + node->at, *next = node + 1 < end ? p->text + node[1].at : NULL;
-
-		depth += json_opens(*c);
-		copy_token(p, node);
-		for (c = json_token_end(p->text, node); depth > 0 && c != next; c++) {
-			if (is_blank(*c))
-				continue;
-			depth -= *c == '}' || *c == ']';
-			copy_range(p, c, c + 1);
-		}
-	}
+		put_piece(p, sign, 1);
 }
 
 /* ---- Projection: values ---- */
-
-/* The type of the value that begins with this byte, as a bit. */
-static unsigned type_at(const char *first)
-{
-	static const unsigned char types[128] = {
-		['{'] = TYPE(JSON_OBJECT), ['['] = TYPE(JSON_ARRAY),  ['"'] = TYPE(JSON_STRING),
-		['n'] = TYPE(JSON_NULL),   ['t'] = TYPE(JSON_BOOL),   ['f'] = TYPE(JSON_BOOL),
-		['-'] = TYPE(JSON_NUMBER), ['0'] = TYPE(JSON_NUMBER), ['1'] = TYPE(JSON_NUMBER),
-		['2'] = TYPE(JSON_NUMBER), ['3'] = TYPE(JSON_NUMBER), ['4'] = TYPE(JSON_NUMBER),
-		['5'] = TYPE(JSON_NUMBER), ['6'] = TYPE(JSON_NUMBER), ['7'] = TYPE(JSON_NUMBER),
-		['8'] = TYPE(JSON_NUMBER), ['9'] = TYPE(JSON_NUMBER)};
-
-	return types[*first & 127];
-}
 
 static bool misfit(struct projector *p, const struct field *f, enum json_type found, const char *what)
 {
@@ -1527,13 +1445,12 @@ static void copy_utc(struct str time, char *to)
 /* A time in UTC with six digits.  Singer readers take the empty text for no time, as singer-python does. */
 static bool put_time(struct projector *p, const struct field *f, struct str text)
 {
-	static const struct str null = {"null", 4};
 	char time[TIME_SIZE + 1] = "\"";
-	struct str quoted = {time, sizeof time};
 	int64_t us;
 
+	pieces_end(p);
 	if (text.n == 0) {
-		put_text(p, null);
+		json_put_text(p->out, "null");
 		return (!f->required && (f->types & TYPE(JSON_NULL))) || misfit(p, f, JSON_STRING, "an empty time");
 	}
 	if (!time_parse(text, &us))
@@ -1543,96 +1460,118 @@ static bool put_time(struct projector *p, const struct field *f, struct str text
 	else
 		time_format(us, time + 1);
 	time[TIME_SIZE] = '"';
-	put_text(p, quoted);
+	json_put(p->out, (struct str){time, sizeof time});
 	return true;
 }
 
-static bool put_time_of(struct projector *p, const struct field *f, const struct json_node *node)
+static bool put_time_of(struct projector *p, const struct field *f, struct json string)
 {
-	struct json string = {p->text, node};
 	struct arena scratch = {0};
 	struct str text;
-	bool ok;
+	bool ok = json_string(string, &scratch, &text);
 
-	if (!json_has_escape(node))
-		return put_time(p, f, json_token(string));
-	ok = json_string(string, &scratch, &text);
 	p->out->failed |= !ok;
 	ok = !ok || put_time(p, f, text);
 	arena_free(&scratch);
 	return ok;
 }
 
-static bool is_integer(struct str number)
+/* 5 and 5.0 are integers; 5.5 is none, and what is written with an exponent counts as none. */
+static bool is_integer(struct json_plain number)
 {
-	size_t i;
+	const char *p = number.s, *end = p + number.n;
 
-	for (i = 0; i < number.n; i++)
-		if (number.s[i] == '.' || number.s[i] == 'e' || number.s[i] == 'E')
-			return false;
-	return true;
+	while (p < end && (is_digit(*p) || *p == '-'))
+		p++;
+	if (p < end && *p == '.')
+		for (p++; p < end && *p == '0'; p++)
+			;
+	return p == end;
 }
 
-static bool any_escape(const struct projector *p, const struct json_node *node)
+/* Any value as it came, or as its JSON text in a string. */
+static void put_copy(struct projector *p, const struct field *f, struct json value, bool quoted)
 {
-	const struct json_node *end = json_node_after(p->text, node);
-
-	while (node < end && !(p->text[node->at] == '"' && json_has_escape(node)))
-		node++;
-	return node < end;
-}
-
-/* A surrogate without its other half, in JSON text that stands in a string: there each of its backslashes is two. */
-static void mend_quoted(char *p, const char *end)
-{
-	while ((p = memchr(p, '\\', (size_t)(end - p)))) {
-		bool escape = p[1] == '\\', high = escape && is_surrogate(p + 1, true);
-
-		if (!escape) {
-			p += 2;
-		} else if (high && p[7] == '\\' && is_surrogate(p + 8, false)) {
-			p += 14;
-		} else if (high || is_surrogate(p + 1, false)) {
-			memcpy(p + 3, "fffd", 4);
-			p += 7;
-		} else {
-			p += p[2] == '\\' ? 4 : 3;
-		}
-	}
-}
-
-/* Any value as its JSON text. */
-static void put_quoted(struct projector *p, struct json value)
-{
-	size_t mark = p->out->length;
-
-	json_put_quoted(p->out, value);
-	if (!p->out->failed && any_escape(p, value.node))
-		mend_quoted(p->out->bytes + mark, p->out->bytes + p->out->length);
+	pieces_end(p);
+	if (quoted)
+		json_put_quoted(p->out, value);
+	else
+		json_put_value(p->out, value, 0);
+	if (p->out->mended && !p->mended)
+		p->mended = f;
 }
 
 /* A value whose JSON type is not in the field's list. */
-static bool put_other(struct projector *p, const struct field *f, const struct json_node *node)
+static bool put_other(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
 {
-	struct json value = {p->text, node};
-	enum json_type type = json_type(value);
-
-	if (type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(json_token(value))) {
-		copy_token(p, node);
-		return true;
-	}
-	if (!(f->types & TYPE(JSON_STRING)) || f->date_time || type == JSON_NULL)
-		return misfit(p, f, type, NULL);
-	if (type == JSON_ARRAY || type == JSON_OBJECT) {
-		span_end(p);
-		put_quoted(p, value);
-	} else {
-		put_byte(p, '"');
-		copy_token(p, node);
-		put_byte(p, '"');
-	}
+	if (plain.type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(plain))
+		put_piece(p, plain.s, plain.n);
+	else if (!(f->types & TYPE(JSON_STRING)) || f->date_time || plain.type == JSON_NULL)
+		return misfit(p, f, plain.type, NULL);
+	else
+		put_copy(p, f, value, true);
 	return true;
 }
+
+/* A field that the tap itself fills. */
+static bool put_extra(struct projector *p, const struct field *f, struct str value)
+{
+	if (!(f->types & TYPE(JSON_STRING)))
+		return misfit(p, f, JSON_STRING, NULL);
+	if (f->date_time)
+		return put_time(p, f, value);
+	pieces_end(p);
+	json_put_string(p->out, value);
+	return true;
+}
+
+static bool put_object(struct projector *p, const struct field *f, struct json object);
+static bool put_array(struct projector *p, const struct field *items, struct json array);
+
+/* Is this a scalar that is written as it stands?  Then it is. */
+static inline bool put_leaf(struct projector *p, const struct field *f, struct json_plain plain)
+{
+	if (plain.n == 0 || !(f->leaves & TYPE(plain.type)))
+		return false;
+	put_piece(p, plain.s, plain.n);
+	return true;
+}
+
+/* A value as its field wants it, unless it is a leaf.  false: it does not fit, and p says why. */
+static bool put_value(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
+{
+	if (f->required && plain.type <= JSON_NULL)
+		return misfit(p, f, plain.type, NULL);
+	if (!(f->types & TYPE(plain.type)))
+		return put_other(p, f, value, plain);
+	if (plain.type == JSON_STRING && f->date_time)
+		return put_time_of(p, f, value);
+	if ((plain.type == JSON_ARRAY && f->items) || (plain.type == JSON_OBJECT && f->children)) {
+		put_piece(p, plain.s, plain.n);
+		return plain.type == JSON_ARRAY ? put_array(p, f->items, value) : put_object(p, f, value);
+	}
+	put_copy(p, f, value, false);
+	return true;
+}
+
+static bool put_array(struct projector *p, const struct field *items, struct json array)
+{
+	struct json_each it = json_each(array);
+	struct json_plain plain;
+	bool ok = true, first = true;
+
+	for (; ok && json_next(&it); first = false) {
+		if (!first)
+			put_sign(p, ",");
+		plain = json_plain(it.value);
+		ok = put_leaf(p, items, plain) || put_value(p, items, it.value, plain);
+	}
+	put_sign(p, "]");
+	return ok;
+}
+
+/* ---- Projection: objects ----
+ * First the place of each field's value is noted, then the values are written in the schema's order. */
 
 static void note_left_out(struct left_out *left_out, const struct field *object, struct str name)
 {
@@ -1650,290 +1589,105 @@ static void note_left_out(struct left_out *left_out, const struct field *object,
 	left_out->count++;
 }
 
-/* Names are short: mostly two overlapping words do what a call of memcmp would. */
-static inline bool same_bytes(const char *a, const char *b, size_t n)
+/* Is this the field's name?  Without an escape, its text is its meaning. */
+static inline bool is_named(const struct field *f, const struct json_each *it)
 {
-	uint64_t a8[2], b8[2];
-	uint32_t a4[2], b4[2];
-
-	if (n >= 8 && n <= 16) {
-		memcpy(&a8[0], a, 8);
-		memcpy(&a8[1], a + n - 8, 8);
-		memcpy(&b8[0], b, 8);
-		memcpy(&b8[1], b + n - 8, 8);
-		return a8[0] == b8[0] && a8[1] == b8[1];
-	}
-	if (n >= 4 && n < 8) {
-		memcpy(&a4[0], a, 4);
-		memcpy(&a4[1], a + n - 4, 4);
-		memcpy(&b4[0], b, 4);
-		memcpy(&b4[1], b + n - 4, 4);
-		return a4[0] == b4[0] && a4[1] == b4[1];
-	}
-	return memcmp(a, b, n) == 0;
+	if (it->name.n == 0)
+		return json_equals(it->key, f->name);
+	return it->name.n == f->name.n + 2 && memcmp(it->name.s + 1, f->name.s, f->name.n) == 0;
 }
 
-/* Is this the field's name, without any escape? */
-static inline bool is_plainly(const struct field *f, const char *text, const struct json_node *key)
+/* The field of this name; NULL: none.  Members mostly come in the schema's order, so the search begins at *next, which
+ * then is the field after this one. */
+static inline const struct field *field_of(const struct field *object, const struct field **next,
+					   const struct json_each *it)
 {
-	return key->size == f->name.n * 2 && same_bytes(f->name.s, text + key->at + 1, f->name.n);
-}
+	const struct field *f = *next, *end = object->children + object->count;
+	size_t left;
 
-/* The field with this name; NULL: none. */
-static struct field *field_find(const struct field *object, const char *text, const struct json_node *key)
-{
-	struct json name = {text, key};
-	size_t i;
-
-	for (i = 0; i < object->count; i++)
-		if (json_has_escape(key) ? json_equals(name, object->children[i].name)
-					 : is_plainly(&object->children[i], text, key))
-			return &object->children[i];
+	for (left = object->count; left > 0; left--, f++) {
+		if (f == end)
+			f = object->children;
+		if (is_named(f, it)) {
+			*next = f + 1;
+			return f;
+		}
+	}
 	return NULL;
 }
 
-/* What separates a member or element from the one before it, where the text has it just there, becomes part of the
- * span; first: there is none before it. */
-static const char *after_comma(struct projector *p, const char *at, bool first)
-{
-	if (first)
-		return at;
-	if (at[-1] == ',')
-		return at - 1;
-	put_byte(p, ',');
-	return at;
-}
+/* Where an object has a field. */
+struct place {
+	const char *name;             /* as it stands in the text; NULL: not plain */
+	const struct json_node *node; /* the value; NULL: nowhere */
+};
 
-/* Comma, name and colon where the text does not have them so. */
-static void put_new_name(struct projector *p, const struct field *f, bool first)
+/* Of several members of one name the last counts. */
+static void members_note(struct projector *p, const struct field *object, struct json value, struct place places[])
 {
-	if (!first)
-		put_byte(p, ',');
-	span_end(p);
-	json_put_string(p->out, f->name);
-	put_byte(p, ':');
-}
+	struct json_each it = json_each(value);
+	const struct field *f, *next = object->children;
 
-static void put_name(struct projector *p, const struct field *f, const struct json_node *key, bool first)
-{
-	const char *from = p->text + key->at;
-
-	if (json_has_escape(key)) {
-		put_new_name(p, f, first);
-	} else {
-		copy_range(p, after_comma(p, from, first), json_token_end(p->text, key));
-		put_byte(p, ':');
+	memset(places, 0, object->count * sizeof *places);
+	while (json_next(&it)) {
+		f = field_of(object, &next, &it);
+		if (f) {
+			struct place *place = &places[f - object->children];
+			place->name = it.name.n ? it.name.s : NULL;
+			place->node = it.value.node;
+		} else if (object->parent || !p->renamed || !json_equals(it.key, str_of(p->renamed))) {
+			note_left_out(p->left_out, object, json_token(it.key));
+		}
 	}
 }
 
-/* A scalar that is written as it came, together with all that stands before it, from there on.  false: not that easy,
- * and nothing is written. */
-static inline bool copy_leaf(struct projector *p, const struct field *f, const char *from, const struct json_node *node)
-{
-	const char *value = p->text + node->at;
-	unsigned type = type_at(value);
-
-	if (!(type & f->leaves) || (type == TYPE(JSON_STRING) && json_has_escape(node)))
-		return false;
-	copy_range(p, from, value + (type == TYPE(JSON_STRING) ? node->size / 2 + 2 : node->size));
-	return true;
-}
-
-/* Comma, name and a value of that kind, which is what most members are; where the text has no white space there. */
-static bool copy_member(struct projector *p, const struct field *f, const struct json_node *value, bool first)
-{
-	const struct json_node *key = value - 1;
-	const char *name = p->text + key->at, *from = first ? name : name - 1;
-
-	return !json_has_escape(key) && p->text + value->at == name + key->size / 2 + 3 && (first || *from == ',') &&
-	       copy_leaf(p, f, from, value);
-}
-
-static const struct singer_extra *extra_of(const struct projector *p, const struct field *f)
+static const struct singer_extra *extra_of(const struct projector *p, struct str field)
 {
 	size_t i;
 
 	for (i = 0; i < p->extras; i++)
-		if (str_is(f->name, p->extra[i].field))
+		if (str_is(field, p->extra[i].field))
 			return &p->extra[i];
 	return NULL;
 }
 
-/* A member that the row itself does not have. */
-static bool put_added(struct projector *p, const struct field *f, const struct singer_extra *extra, bool first)
+static void put_name(struct projector *p, const struct field *f, const char *plain)
 {
-	if (!extra)
-		return misfit(p, f, JSON_ABSENT, NULL);
-	put_new_name(p, f, first);
-	if (!(f->types & TYPE(JSON_STRING)))
-		return misfit(p, f, JSON_STRING, NULL);
-	if (f->date_time)
-		return put_time(p, f, extra->value);
-	json_put_string(p->out, extra->value);
-	return true;
-}
-
-/* ---- Projection: members ----
- * Members are written in the schema's order.  Where a row has them in that order, as rows of one API mostly do, each is
- * written as it is met.  An object that turns out to have another order, or a member twice, or whose value does not fit,
- * is taken back and written again: first the place of each field's value is noted (of several the last), then the values
- * are written.  From then on objects at this place of the schema go that second way. */
-
-struct members {
-	struct field *object, *field; /* field, value, extra: the member at hand */
-	const struct json_node *value;
-	const struct singer_extra *extra;  /* in place of the value */
-	const struct json_node *key, *end; /* the next member of the text */
-	struct field **hint, *first_hint;  /* the field that is tried before any other */
-	bool noted;
-	bool strayed;    /* not in the schema's order after all */
-	size_t next;     /* index of the first field that may be met, or is to be written */
-	size_t required; /* how many of these were met */
-	size_t length;   /* how to take it all back */
-	const char *from, *to;
-	const struct json_node *values[SINGER_FIELDS];
-};
-
-/* Looks a name up that is not where it was expected. */
-static struct field *field_search(struct projector *p, struct members *m)
-{
-	struct json name = {p->text, m->key};
-	struct field *f = field_find(m->object, p->text, m->key);
-
-	if (!f)
-		note_left_out(p->left_out, m->object, json_token(name));
-	return f;
-}
-
-/* The field of the member at m->key, NULL if there is none.  The field that followed in an earlier row is tried first. */
-static inline struct field *member_field(struct projector *p, struct members *m)
-{
-	struct field *f = *m->hint;
-
-	if (!is_plainly(f, p->text, m->key)) {
-		f = field_search(p, m);
-		if (!f)
-			return NULL;
-		*m->hint = f;
-	}
-	m->hint = &f->after;
-	return f;
-}
-
-static void members_begin(struct projector *p, struct members *m, struct field *object, const struct json_node *node)
-{
-	m->object = object;
-	m->key = node + 1;
-	m->end = node + node->size;
-	m->first_hint = object->children;
-	m->hint = &m->first_hint;
-	m->noted = object->shuffled || (!object->parent && p->extras);
-	m->strayed = false;
-	m->extra = NULL;
-	m->next = m->required = 0;
-	m->length = p->out->length;
-	m->from = p->from;
-	m->to = p->to;
-	if (!m->noted)
-		return;
-	memset(m->values, 0, object->count * sizeof *m->values);
-	for (; m->key < m->end; m->key = json_node_after(p->text, m->key + 1)) {
-		const struct field *f = member_field(p, m);
-		if (f)
-			m->values[f->index] = m->key + 1;
-	}
-}
-
-/* The next member that is to be written; of required fields also what is missing, without a value. */
-static bool noted_next(struct projector *p, struct members *m)
-{
-	while (m->next < m->object->count) {
-		m->field = &m->object->children[m->next];
-		m->value = m->values[m->next++];
-		m->extra = m->object->parent ? NULL : extra_of(p, m->field);
-		if (m->extra)
-			m->value = NULL;
-		if (m->field->selected && (m->value || m->extra || m->field->required))
-			return true;
-	}
-	return false;
-}
-
-static inline bool member_next(struct projector *p, struct members *m)
-{
-	if (m->noted)
-		return noted_next(p, m);
-	while (m->key < m->end) {
-		struct field *f = member_field(p, m);
-
-		m->value = m->key + 1;
-		m->key = json_node_after(p->text, m->value);
-		if (!f)
-			continue;
-		m->field = f;
-		m->strayed = f->index < m->next;
-		m->next = f->index + 1;
-		m->required += f->required;
-		if (f->selected || m->strayed)
-			return !m->strayed;
-	}
-	return false;
-}
-
-/* After all members are written, or not: once more, the second way?  ok: each did fit. */
-static bool members_again(struct projector *p, struct members *m, bool *ok)
-{
-	if (m->noted || (*ok && !m->strayed && m->required == m->object->needs))
-		return false;
-	p->out->length = m->length;
-	p->from = m->from;
-	p->to = m->to;
-	m->object->shuffled = *ok = true;
-	return true;
-}
-
-/* A value as its field wants it.  false: it does not fit, and p says why. */
-static bool put_value(struct projector *p, struct field *f, const struct json_node *node)
-{
-	const char *from = p->text + node->at;
-	unsigned type = type_at(from);
-	bool first, ok = true;
-
-	if (!(f->types & type))
-		return put_other(p, f, node);
-	if (type == TYPE(JSON_NULL) && f->required)
-		return misfit(p, f, JSON_NULL, NULL);
-	if (type == TYPE(JSON_STRING) && f->date_time)
-		return put_time_of(p, f, node);
-	if (type == TYPE(JSON_ARRAY) && f->items) {
-		const struct json_node *end = node + node->size;
-		copy_range(p, from, from + 1);
-		for (first = true, node++; ok && node < end; node = json_node_after(p->text, node), first = false) {
-			from = after_comma(p, p->text + node->at, first);
-			if (copy_leaf(p, f->items, from, node))
-				continue;
-			copy_range(p, from, p->text + node->at);
-			ok = put_value(p, f->items, node);
-		}
-		put_byte(p, ']');
-	} else if (type == TYPE(JSON_OBJECT) && f->children) {
-		struct members m;
-		do {
-			members_begin(p, &m, f, node);
-			copy_range(p, from, from + 1);
-			for (first = true; ok && member_next(p, &m); first = false) {
-				if (!m.value) {
-					ok = put_added(p, m.field, m.extra, first);
-				} else if (!copy_member(p, m.field, m.value, first)) {
-					put_name(p, m.field, m.value - 1, first);
-					ok = put_value(p, m.field, m.value);
-				}
-			}
-			put_byte(p, '}');
-		} while (members_again(p, &m, &ok));
+	if (plain) {
+		put_piece(p, plain, f->name.n + 2);
 	} else {
-		copy_value(p, node);
+		pieces_end(p);
+		json_put_string(p->out, f->name);
 	}
+	put_sign(p, ":");
+}
+
+static bool put_object(struct projector *p, const struct field *f, struct json object)
+{
+	struct place places[SINGER_FIELDS];
+	struct json_plain plain;
+	bool ok = true, first = true;
+	size_t i;
+
+	members_note(p, f, object, places);
+	for (i = 0; ok && i < f->count; i++) {
+		const struct field *child = &f->children[i];
+		const struct singer_extra *extra = f->parent ? NULL : extra_of(p, child->name);
+		struct json value = {object.text, places[i].node};
+
+		if (!child->selected || (!value.node && !extra && !child->required))
+			continue;
+		if (!first)
+			put_sign(p, ",");
+		first = false;
+		put_name(p, child, places[i].name);
+		plain = json_plain(value);
+		if (extra)
+			ok = put_extra(p, child, extra->value);
+		else
+			ok = put_leaf(p, child, plain) || put_value(p, child, value, plain);
+	}
+	put_sign(p, "}");
 	return ok;
 }
 
@@ -1947,14 +1701,14 @@ static void row_name(const struct selection *sel, struct json row, const struct 
 	*to = '\0';
 	for (i = 0; i < SINGER_KEYS && sel->key[i].n && length < size; i++) {
 		struct str value = json_token(json_member(row, sel->key[i]));
-		struct field key = {.name = sel->key[i]};
-		const struct singer_extra *extra = extra_of(p, &key);
+		struct str key = sel->key[i];
+		const struct singer_extra *extra = extra_of(p, key);
 
 		if (extra)
 			value = extra->value;
 		length += (size_t)snprintf(to + length, size - length, "%s%.*s %.*s", i ? ", " : " with ",
-					   (int)(key.name.n < 32 ? key.name.n : 32), key.name.s,
-					   (int)(value.n < 48 ? value.n : 48), value.n ? value.s : "");
+					   (int)(key.n < 32 ? key.n : 32), key.s, (int)(value.n < 48 ? value.n : 48),
+					   value.n ? value.s : "");
 	}
 }
 
@@ -2005,6 +1759,12 @@ void selection_report(const struct selection *sel)
 	if (n)
 		log_line(LOG_INFO, "stream %s: left out, because its schema does not have it: %s", sel->stream->name,
 			 names);
+	if (sel->mended)
+		log_line(
+			LOG_INFO,
+			"stream %s: %s has text with U+0000 or half a surrogate pair; as targets refuse it, \\ufffd is "
+			"written there and wherever else it comes",
+			sel->stream->name, path_of(sel->mended, &path));
 }
 
 /* ---- Messages ---- */
@@ -2019,10 +1779,13 @@ static bool wait_writable(int fd)
 	return poll(&ready, 1, -1) >= 0 || errno == EINTR || errno == EAGAIN;
 }
 
+volatile sig_atomic_t singer_writing;
+
 static void write_out(struct singer *s)
 {
 	size_t done = 0;
 
+	singer_writing = 1;
 	while (!s->write_errno && done < s->out.length) {
 		ssize_t n = write(s->fd, s->out.bytes + done, s->out.length - done);
 		if (n > 0)
@@ -2032,7 +1795,17 @@ static void write_out(struct singer *s)
 		else if (errno == EAGAIN || errno == EWOULDBLOCK ? !wait_writable(s->fd) : errno != EINTR)
 			s->write_errno = errno;
 	}
+	singer_writing = 0;
 	s->out.length = 0;
+}
+
+/* Where a line begins.  Many readers take half a surrogate pair, and fail when they are to write it; PostgreSQL has no
+ * text with U+0000. */
+static size_t line_begin(struct singer *s)
+{
+	s->out.mend = true;
+	s->out.mended = false;
+	return s->out.length;
 }
 
 /* The line since mark is complete, or memory ran out in it: then the lines before it are the last to leave. */
@@ -2141,7 +1914,7 @@ static void put_names(struct json_out *out, const struct str names[], size_t n)
 
 void singer_schema(struct singer *s, struct selection *sel)
 {
-	size_t mark = s->out.length;
+	size_t mark = line_begin(s);
 	struct str replication;
 
 	if (sel->started || s->write_errno)
@@ -2180,7 +1953,7 @@ static void put_extracted(struct singer *s, int64_t us)
 bool singer_record(struct singer *s, struct selection *sel, struct json row, const struct singer_extra *extra,
 		   size_t extras, int64_t extracted_us, struct error *error)
 {
-	struct projector p = {.out = &s->out, .text = row.text, .extra = extra, .extras = extras};
+	struct projector p = {.out = &s->out, .extra = extra, .extras = extras, .renamed = sel->stream->renamed};
 	size_t mark;
 
 	if (s->write_errno)
@@ -2188,15 +1961,18 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 	if (json_type(row) != JSON_OBJECT)
 		return fail(error, "stream %s: a row is not an object", sel->stream->name);
 	singer_schema(s, sel);
+	p.from = p.to = "";
 	p.left_out = sel->left_out;
-	mark = s->out.length;
+	mark = line_begin(s);
 	json_put(&s->out, sel->head);
-	if (!put_value(&p, sel->fields, row.node)) {
+	if (!put_value(&p, sel->fields, row, json_plain(row))) {
 		s->out.length = mark;
 		return fail_misfit(sel, row, &p, error);
 	}
-	span_end(&p);
+	pieces_end(&p);
 	put_extracted(s, extracted_us);
+	if (p.mended && !sel->mended)
+		sel->mended = p.mended;
 	if (line_end(s, mark)) {
 		sel->records++;
 		s->records++;
@@ -2532,7 +2308,7 @@ static void put_state(struct json_out *out, const struct state *st)
 
 void singer_state(struct singer *s, const struct state *st)
 {
-	size_t mark = s->out.length;
+	size_t mark = line_begin(s);
 
 	if (s->write_errno)
 		return;
@@ -2598,7 +2374,7 @@ static void put_fields_metadata(struct json_out *out, const struct selection *se
 		put_breadcrumb(out, f);
 		json_put_text(out, automatic ? "],\"metadata\":{\"inclusion\":\"automatic\""
 					     : "],\"metadata\":{\"inclusion\":\"available\"");
-		put_flag(out, "selected-by-default", true);
+		put_flag(out, "selected-by-default", !is_secret(sel->stream, f));
 		if (top && sel->by_rules && sel->selected)
 			put_flag(out, "selected", f->selected);
 		json_put_text(out, "}}");

@@ -5,12 +5,15 @@
 #ifndef SINGER_H
 #define SINGER_H
 
+#include <signal.h>
+
 #include "json.h"
 
 enum {
 	SINGER_KEYS = 8,    /* most names in a key */
 	SINGER_FIELDS = 64, /* most fields of one object */
-	SINGER_TAIL = 49    /* bytes of a RECORD line after the row */
+	SINGER_SECRETS = 2,
+	SINGER_TAIL = 49 /* bytes of a RECORD line after the row */
 };
 
 /* One line on standard error each, LEVEL first: bytes outside printable ASCII replaced, cut at 2 KiB, the secret struck
@@ -49,6 +52,9 @@ struct singer_stream {
 	const char *unique_key[SINGER_KEYS]; /* what identifies one row */
 	const char *replication_key;         /* NULL: FULL_TABLE */
 	const char *parent;                  /* stream, or NULL */
+	bool by_name;                        /* only taken where a catalog or --select names it */
+	const char *secret[SINGER_SECRETS];  /* fields that are out unless they are named */
+	const char *renamed;                 /* a member that goes under another name, so nobody misses it; or NULL */
 };
 
 /* What one stream writes in this run.  Lives as long as the arena and the catalog's text. */
@@ -64,11 +70,12 @@ struct selection {
 	struct field *fields;        /* the projection: the schema's fields with their types; NULL likewise */
 	int64_t bookmark_us;         /* where it goes on, by state_bookmarks; INT64_MIN: nowhere, it starts anew */
 	struct left_out *left_out;   /* names that the rows had and the schema has not */
+	const struct field *mended;  /* the first with text that targets refuse; NULL: none */
 	struct str head;             /* of every RECORD line, up to the row */
 	uint64_t records;
 };
 
-/* Fills sel[0..n) from the catalog (absent: all selected), then the --select rules in place of the catalog's selection
+/* Fills sel[0..n) from the catalog (absent: all but those by name), then the --select rules in place of the catalog's selection
  * (NULL-ended, each with commas or not; NULL: none).  Logs a warning for each unknown stream and field, for a stream with
  * several entries, for an object without any selected field, and if nothing is selected.
  * false: the catalog or a key in it is wrong, or it has no stream of these; the error names stream and key or field, not
@@ -83,7 +90,8 @@ bool selection_check_rules(const struct selection[], size_t n, const char *const
 /* Before a sync: one warning that names the selected streams whose key in force does not identify a row, if any. */
 void selection_warn_keys(const struct selection[], size_t n);
 
-/* At a stream's end: one info line with the names (at most 16) of what its rows had and the schema has not, if any. */
+/* At a stream's end, info lines: the names (at most 16) of what its rows had and the schema has not, if any; the first
+ * field with text that targets refuse, if any. */
 void selection_report(const struct selection *);
 
 /* Messages are collected and leave in whole lines only: once 64 KiB are full, after a STATE, and at singer_flush.
@@ -97,6 +105,9 @@ struct singer {
 	int64_t extracted_us; /* of the last RECORD, and how its line ended */
 	char tail[SINGER_TAIL];
 };
+
+/* Standard output is being written to: a signal handler may look. */
+extern volatile sig_atomic_t singer_writing;
 
 /* A string put into the row if its schema has the field; wins over the row's own. */
 struct singer_extra {

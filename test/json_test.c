@@ -44,10 +44,10 @@ static void *fault_realloc(void *old, size_t size)
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 /* A literal as a slice; it may hold NUL bytes. */
-#define TEXT(literal)                        \
-	{                                    \
-		literal, sizeof(literal) - 1 \
-	}
+/* Versions of clang-format disagree on braces here. */
+/* clang-format off */
+#define TEXT(literal) {literal, sizeof(literal) - 1}
+/* clang-format on */
 
 /* ---- Helpers ---- */
 
@@ -562,10 +562,9 @@ struct accepted {
 	struct str text, compact; /* compact: as written back; no address: the text itself */
 };
 
-#define SAME            \
-	{               \
-		NULL, 0 \
-	}
+/* clang-format off */
+#define SAME {NULL, 0}
+/* clang-format on */
 
 static const struct accepted accepted[] = {
 	{"null", TEXT("null"), SAME},
@@ -1572,6 +1571,104 @@ static void test_put_quoted(void)
 	}
 }
 
+/* Text that is none, in each way of writing, with and without the wish for it. */
+static void test_put_mended(void)
+{
+	static const struct {
+		const char *text, *value, *quoted;
+	} cases[] = {
+		{"[ \"\\u0000\" ]", "[\"\\ufffd\"]", "\"[\\\"\\\\ufffd\\\"]\""},
+		{"{\"a\\u0000b\":\"\\uD800\\u0001\"}", "{\"a\\ufffdb\":\"\\ufffd\\u0001\"}",
+		 "\"{\\\"a\\\\ufffdb\\\":\\\"\\\\ufffd\\\\u0001\\\"}\""},
+		{"\"\\udc00\\ud83d\\ude00\\ud83d\"", "\"\\ufffd\\ud83d\\ude00\\ufffd\"",
+		 "\"\\\"\\\\ufffd\\\\ud83d\\\\ude00\\\\ufffd\\\"\""},
+		{"\"\\\\u0000\\\\\\u0000\"", "\"\\\\u0000\\\\\\ufffd\"", "\"\\\"\\\\\\\\u0000\\\\\\\\\\\\ufffd\\\"\""},
+		{"\"\\uFFFD\\\\ud800\"", NULL, NULL},
+		{"[1,\"plain\",{}]", NULL, NULL},
+	};
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		struct parsed p = parse(str_of(cases[i].text));
+		struct json_out as_is = {0}, value = {.mend = true}, quoted = {.mend = true}, plain = {0};
+		struct json_out indented = {.mend = true};
+		struct parsed again;
+
+		json_put_value(&as_is, p.root, 0);
+		json_put_value(&value, p.root, 0);
+		json_put_value(&indented, p.root, 2);
+		json_put_quoted(&quoted, p.root);
+		json_put_quoted(&plain, p.root);
+		again = parse(put(&indented));
+		check(!as_is.mended && !plain.mended, "not mended unasked: %s", cases[i].text);
+		check(value.mended == (cases[i].value != NULL) && quoted.mended == value.mended &&
+			      indented.mended == value.mended,
+		      "mended is told: %s", cases[i].text);
+		check_same(put(&value), cases[i].value ? str_of(cases[i].value) : put(&as_is), cases[i].text);
+		check_same(put(&quoted), cases[i].quoted ? str_of(cases[i].quoted) : put(&plain), cases[i].text);
+		as_is.length = 0;
+		json_put_value(&as_is, again.root, 0);
+		check_same(put(&as_is), put(&value), "mended and indented");
+		parsed_free(&p);
+		parsed_free(&again);
+		json_out_free(&as_is);
+		json_out_free(&value);
+		json_out_free(&indented);
+		json_out_free(&quoted);
+		json_out_free(&plain);
+	}
+}
+
+/* U+0000 in a string that is written. */
+static void test_put_string_mended(void)
+{
+	struct json_out out = {.mend = true};
+
+	json_put_string(&out, slice("a\x01", 2));
+	check(!out.mended, "json_put_string: a control character is no matter");
+	json_put_string(&out, slice("b\0", 2));
+	check(out.mended, "json_put_string: U+0000 is");
+	check_same(put(&out), str_of("\"a\\u0001\"\"b\\ufffd\""), "json_put_string: mended");
+	json_out_free(&out);
+}
+
+/* What can be copied as it stands. */
+static void test_plain(void)
+{
+	static const struct {
+		const char *text, *plain;
+		enum json_type type;
+	} cases[] = {
+		{" null ", "null", JSON_NULL},  {" true", "true", JSON_BOOL},
+		{"false ", "false", JSON_BOOL}, {"-1.5e3 ", "-1.5e3", JSON_NUMBER},
+		{"0", "0", JSON_NUMBER},        {" \"a b\" ", "\"a b\"", JSON_STRING},
+		{"\"\"", "\"\"", JSON_STRING},  {"\"a\\n\"", "", JSON_STRING},
+		{" [1,2]", "[", JSON_ARRAY},    {"{\"a\":1} ", "{", JSON_OBJECT},
+	};
+	struct json absent = {NULL, NULL};
+	struct json_each it;
+	struct parsed p;
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		struct json_plain plain;
+
+		p = parse(str_of(cases[i].text));
+		plain = json_plain(p.root);
+		check(plain.type == cases[i].type, "json_plain: type of %s", cases[i].text);
+		check_same(slice(plain.s, plain.n), str_of(cases[i].plain), cases[i].text);
+		parsed_free(&p);
+	}
+	check(json_plain(absent).type == JSON_ABSENT && json_plain(absent).n == 0, "json_plain: absent");
+	p = parse(str_of("{ \"name\" : 1 , \"\\u006e\" : 2 }"));
+	it = json_each(p.root);
+	json_next(&it);
+	check_same(it.name, str_of("\"name\""), "json_each: a name as it stands in the text");
+	json_next(&it);
+	check(it.name.n == 0, "json_each: none where it has an escape");
+	parsed_free(&p);
+}
+
 static void test_put_after_failure(void)
 {
 	struct json_out out = {0};
@@ -1818,6 +1915,9 @@ int main(void)
 	test_put_indented();
 	test_put_inner();
 	test_put_quoted();
+	test_put_mended();
+	test_put_string_mended();
+	test_plain();
 	test_put_after_failure();
 	test_allocations_fail();
 	test_limits();
