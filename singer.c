@@ -27,8 +27,8 @@ static struct {
 	bool structured;
 	bool progress; /* standard error, a terminal, shows how far the run is */
 	bool holding;
-	struct json_out held; /* lines that wait */
-	const char *secret[SECRETS];
+	struct json_out held;        /* lines that wait */
+	const char *secret[SECRETS]; /* beyond so many the newest takes the oldest's place */
 	size_t secrets;
 } logger = {.least = LOG_INFO};
 
@@ -50,8 +50,8 @@ void log_secret(const char *secret)
 {
 	if (!secret)
 		logger.secrets = 0;
-	else if (*secret && logger.secrets < SECRETS)
-		logger.secret[logger.secrets++] = secret;
+	else if (*secret)
+		logger.secret[logger.secrets++ % SECRETS] = secret;
 }
 
 static bool is_word(char c)
@@ -146,7 +146,7 @@ static size_t struck_length(const char *text, const char *at, bool cut, bool jso
 {
 	size_t i, longest = 0;
 
-	for (i = 0; i < logger.secrets; i++) {
+	for (i = 0; i < logger.secrets && i < SECRETS; i++) {
 		size_t n = secret_length(at, logger.secret[i], cut, json);
 		if (n > longest && is_struck(text, at, n, logger.secret[i]))
 			longest = n;
@@ -577,7 +577,6 @@ static bool field_compile(const struct maker *m, struct field *f, struct json bu
 struct rule {
 	struct str text, stream, field; /* field: none for the whole stream */
 	bool exclude;
-	bool matched; /* some stream or field */
 };
 
 static bool glob_matches(struct str glob, struct str name)
@@ -632,7 +631,7 @@ static bool rules_parse(struct maker *m, const char *const *texts)
 			most += *c == ',';
 	m->rule = arena_alloc(m->arena, most, sizeof *m->rule);
 	if (!m->rule)
-		return fail(m->error, "--select: no memory");
+		return fail(m->error, "no memory for the rules of --select");
 	for (text = texts; *text; text++) {
 		struct str rest = str_of(*text);
 		while (rest.n) {
@@ -641,13 +640,7 @@ static bool rules_parse(struct maker *m, const char *const *texts)
 				m->rule[m->rules++] = rule_of(part);
 		}
 	}
-	return m->rules || fail(m->error, "--select: expected rules like sources,audit_events.*,!iam_*");
-}
-
-static void rule_apply(struct rule *rule, bool *taken)
-{
-	rule->matched = true;
-	*taken = !rule->exclude;
+	return true;
 }
 
 static bool any_field_matches(struct str glob, const struct field *fields)
@@ -673,11 +666,11 @@ static bool rules_take_stream(const struct maker *m, const struct singer_stream 
 	size_t i;
 
 	for (i = 0; i < m->rules; i++) {
-		struct rule *rule = &m->rule[i];
+		const struct rule *rule = &m->rule[i];
 		if (!glob_matches(rule->stream, str_of(stream->name)))
 			continue;
 		if (!rule->field.n)
-			rule_apply(rule, &taken);
+			taken = !rule->exclude;
 		else if (!rule->exclude && any_field_matches(rule->field, fields))
 			taken = true;
 	}
@@ -701,17 +694,23 @@ static bool rules_take_field(const struct maker *m, const struct singer_stream *
 	size_t i;
 
 	for (i = 0; i < m->rules; i++) {
-		struct rule *rule = &m->rule[i];
+		const struct rule *rule = &m->rule[i];
 		if (!glob_matches(rule->stream, str_of(stream->name)))
 			continue;
 		if (rule->field.n ? glob_matches(rule->field, f->name) : !secret || rule->exclude)
-			rule_apply(rule, &taken);
+			taken = !rule->exclude;
 	}
 	return taken;
 }
 
+static bool rule_matches(const struct rule *rule, const struct selection *sel)
+{
+	return glob_matches(rule->stream, str_of(sel->stream->name)) &&
+	       (!rule->field.n || any_field_matches(rule->field, sel->fields));
+}
+
 /* What a rule without a match was most likely to mean: a field of a stream that it names, else a stream. */
-static bool fail_rule(const struct maker *m, const struct rule *rule, const struct selection sel[], size_t n)
+static bool fail_rule(const struct rule *rule, const struct selection sel[], size_t n, struct error *error)
 {
 	struct nearest stream = {{NULL, 0}, 0, false}, field = stream;
 	const struct singer_stream *of_field = NULL;
@@ -727,20 +726,30 @@ static bool fail_rule(const struct maker *m, const struct rule *rule, const stru
 		}
 	}
 	return fail(
-		m->error,
+		error,
 		"--select: %.*s matches no stream or field; the nearest is %s%s%.*s; --discover shows what there is",
 		str_width(rule->text, 128), rule->text.s, of_field ? of_field->name : stream.name.s,
 		of_field ? "." : "", str_width(field.name, 128), of_field ? field.name.s : "");
 }
 
-static bool rules_check(const struct maker *m, const struct selection sel[], size_t n)
+bool selection_check_rules(const struct selection sel[], size_t n, const char *const *rules, struct error *error)
 {
+	bool any = false;
 	size_t i;
 
-	for (i = 0; i < m->rules; i++)
-		if (!m->rule[i].matched)
-			return fail_rule(m, &m->rule[i], sel, n);
-	return true;
+	for (; *rules; rules++) {
+		struct str rest = str_of(*rules);
+		while (rest.n) {
+			struct str part = str_trim(str_cut(&rest, ','));
+			struct rule rule = rule_of(part);
+			any = any || part.n;
+			for (i = 0; part.n && i < n && !rule_matches(&rule, &sel[i]); i++)
+				;
+			if (part.n && i == n)
+				return fail_rule(&rule, sel, n, error);
+		}
+	}
+	return any || fail(error, "--select: expected rules like sources,audit_events.*,!iam_*");
 }
 
 /* ---- Selection: the catalog ---- */
@@ -806,10 +815,9 @@ static bool fail_strangers(const struct maker *m, const struct selection sel[], 
 	}
 	if (!nearest.name.n)
 		return fail(m->error, "the catalog has no stream; --discover writes one that has");
-	return fail(
-		m->error,
-		"the catalog has no stream of this tap; the nearest is %s, to its %.*s; --discover writes a catalog",
-		nearest.name.s, str_width(theirs, 64), theirs.s);
+	return fail(m->error,
+		    "the catalog has no stream of this tap; the nearest to %.*s is %s; --discover writes a catalog",
+		    str_width(theirs, 64), theirs.s, nearest.name.s);
 }
 
 /* Finds the streams' entries; of several for one stream the last counts. */
@@ -1351,8 +1359,6 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 			return false;
 		any = any || sel[i].selected;
 	}
-	if (!rules_check(m, sel, n))
-		return false;
 	if (!any)
 		warn_nothing(m);
 	return true;

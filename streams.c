@@ -2824,6 +2824,21 @@ static int64_t milliseconds(struct json number, struct arena *arena)
 	return ms < (double)most ? (int64_t)ms + ((double)(int64_t)ms < ms) : most;
 }
 
+const char *segment_region_url(const char *region)
+{
+	static const struct {
+		const char *name, *url;
+	} regions[] = {{"us", "https://api.segmentapis.com"},
+		       {"eu", "https://eu1.api.segmentapis.com"},
+		       {"eu1", "https://eu1.api.segmentapis.com"}};
+	size_t i;
+
+	for (i = 0; i < countof(regions); i++)
+		if (str_is_word(str_of(region), regions[i].name))
+			return regions[i].url;
+	return NULL;
+}
+
 int64_t segment_pause_ms(const char *body, size_t length)
 {
 	struct arena arena = {.limit = API_ERROR_LIMIT};
