@@ -2295,9 +2295,9 @@ static void test_log(void)
 static void test_notice(void)
 {
 	static const struct http_notice notices[] = {
-		{HTTP_RETRY, "/users?" COUNT, "status 503", 2, 4000},
-		{HTTP_RATE_LIMIT, "/sources/a/connected-warehouses?" COUNT, "Retry-After", 1, 60000},
-		{HTTP_RETRY, "/", "timeout", 1, 1000},
+		{HTTP_RETRY, "/users?" COUNT, "status 503", 2, 4000, 0},
+		{HTTP_RATE_LIMIT, "/sources/a/connected-warehouses?" COUNT, "Retry-After", 1, 60000, 0},
+		{HTTP_RETRY, "/", "timeout", 1, 1000, 0},
 	};
 	static struct outcome o;
 	size_t i;
