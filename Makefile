@@ -49,7 +49,7 @@ $(B)tap-segment: $(OBJECTS)
 
 $(B)json.o: json.c json.h
 	$(COMPILE) -c -o $@ json.c
-$(B)http.o: http.c http.h contrib/roots.h
+$(B)http.o: http.c http.h json.h contrib/roots.h
 	$(COMPILE) -c -o $@ http.c
 $(B)singer.o: singer.c singer.h json.h
 	$(COMPILE) -c -o $@ singer.c
@@ -112,10 +112,10 @@ $(B)test/json_test: test/json_test.c test/check.h json.c json.h
 	$(LINK) -o $@ test/json_test.c
 $(B)test/jsoncheck: test/jsoncheck.c json.c json.h
 	$(LINK) -o $@ test/jsoncheck.c
-$(B)test/http_test: test/http_test.c test/check.h http.c http.h contrib/roots.h
-	$(LINK) -o $@ test/http_test.c $(LDLIBS)
-$(B)test/httpcheck: test/httpcheck.c http.c http.h contrib/roots.h
-	$(LINK) -o $@ test/httpcheck.c $(LDLIBS)
+$(B)test/http_test: test/http_test.c test/check.h http.c http.h json.h contrib/roots.h $(B)json.o
+	$(LINK) -o $@ test/http_test.c $(B)json.o $(LDLIBS)
+$(B)test/httpcheck: test/httpcheck.c http.c http.h json.h contrib/roots.h $(B)json.o
+	$(LINK) -o $@ test/httpcheck.c $(B)json.o $(LDLIBS)
 $(B)test/singer_test: test/singer_test.c test/check.h singer.c singer.h $(B)json.o
 	$(LINK) -o $@ test/singer_test.c $(B)json.o
 $(B)test/streams_test: test/streams_test.c test/fake_http.c test/fake_http.h test/check.h streams.c $(HEADERS) \

@@ -66,7 +66,6 @@ int getentropy(void *buffer, size_t length);
 enum {
 	HOST_SIZE = 254,    /* RFC 1035: 253 bytes in text */
 	NAME_SIZE = 300,    /* host:port as shown */
-	WHY_SIZE = 200,     /* what is wrong, without its subject */
 	LOCATION_SIZE = 80, /* of a redirect's target, for the message */
 	ADDRESSES = 16,
 	READ_SIZE = 16 << 10,
@@ -85,11 +84,6 @@ enum {
 	RSA_MOST = 4096 / 8, /* BearSSL's own limit */
 	TLS_ALERT = 21,      /* RFC 5246 section 6.2.1: with what the first record of a server begins */
 	TLS_HANDSHAKE = 22
-};
-
-struct span {
-	const char *s;
-	size_t n;
 };
 
 /* ---- Clock, random bytes, text ---- */
@@ -153,37 +147,13 @@ static uint64_t random_next(uint64_t *state)
 	return x ^ x >> 31;
 }
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_alpha(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-/* The value of a hexadecimal digit, -1 for anything else. */
-static int hex_value(char c)
-{
-	c = lower(c);
-	if (is_digit(c))
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool is_control(char c)
 {
 	return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
 /* Printable ASCII only: what may stand in a header line or a message. */
-static bool is_plain(struct span s)
+static bool is_plain(struct str s)
 {
 	size_t i;
 
@@ -193,55 +163,17 @@ static bool is_plain(struct span s)
 	return true;
 }
 
-static struct span span_of(const char *s)
+/* The next item of a list with commas (RFC 9110 section 5.6.1), which may be empty, as the one behind a last comma is.
+ * false at the list's end, for which list->s is NULL. */
+static bool list_next(struct str *list, struct str *item)
 {
-	struct span span = {s, strlen(s)};
-
-	return span;
-}
-
-static void span_skip(struct span *s, size_t n)
-{
-	s->s += n;
-	s->n -= n;
-}
-
-/* Equal but for case?  `word` is in lower case. */
-static bool span_is(struct span s, const char *word)
-{
-	size_t i;
-
-	for (i = 0; i < s.n; i++)
-		if (word[i] == '\0' || lower(s.s[i]) != word[i])
-			return false;
-	return word[i] == '\0';
-}
-
-/* Without the optional white space (RFC 9110 section 5.6.3) around it. */
-static struct span span_trim(struct span s)
-{
-	while (s.n && (*s.s == ' ' || *s.s == '\t'))
-		span_skip(&s, 1);
-	while (s.n && (s.s[s.n - 1] == ' ' || s.s[s.n - 1] == '\t'))
-		s.n--;
-	return s;
-}
-
-/* The next item of a list with commas; false at its end. */
-static bool span_item(struct span *list, struct span *item)
-{
-	const char *comma;
+	bool last = list->s && (!list->n || !memchr(list->s, ',', list->n));
 
 	if (!list->s)
 		return false;
-	comma = list->n ? memchr(list->s, ',', list->n) : NULL;
-	item->s = list->s;
-	item->n = comma ? (size_t)(comma - list->s) : list->n;
-	if (comma)
-		span_skip(list, item->n + 1);
-	else
+	*item = str_trim(str_cut(list, ','));
+	if (last)
 		list->s = NULL;
-	*item = span_trim(*item);
 	return true;
 }
 
@@ -263,7 +195,7 @@ struct url {
 	char host[HOST_SIZE]; /* in lower case, without brackets and ending dot */
 	int family;           /* AF_INET, AF_INET6, or AF_UNSPEC for a name */
 	uint16_t port;
-	struct span user;   /* user:password, percent-encoded; s is NULL if there is none */
+	struct str user;    /* user:password, percent-encoded; s is NULL if there is none */
 	const char *prefix; /* the rest, from the path on */
 	char name[NAME_SIZE];
 };
@@ -271,16 +203,16 @@ struct url {
 static const char *url_scheme(const char **text, bool *tls)
 {
 	const char *end = strstr(*text, "://");
-	struct span scheme = {*text, end ? (size_t)(end - *text) : 0};
+	struct str scheme = {*text, end ? (size_t)(end - *text) : 0};
 
-	*tls = span_is(scheme, "https");
-	if (!*tls && !span_is(scheme, "http"))
+	*tls = str_is_word(scheme, "https");
+	if (!*tls && !str_is_word(scheme, "http"))
 		return "must begin with https:// or http://";
 	*text = end + 3;
 	return NULL;
 }
 
-static bool host_is_name(struct span host)
+static bool host_is_name(struct str host)
 {
 	size_t i;
 
@@ -294,7 +226,7 @@ static bool host_is_name(struct span host)
 
 /* brackets: it stood in some, as an IPv6 address does.  One dot at the end of a name belongs to the DNS, not to the
  * certificate. */
-static const char *url_host(struct span host, bool brackets, struct url *u)
+static const char *url_host(struct str host, bool brackets, struct url *u)
 {
 	struct in6_addr address;
 	size_t i;
@@ -306,7 +238,7 @@ static const char *url_host(struct span host, bool brackets, struct url *u)
 	if (host.n >= sizeof u->host)
 		return "has a host that is too long";
 	for (i = 0; i < host.n; i++)
-		u->host[i] = lower(host.s[i]);
+		u->host[i] = to_lower(host.s[i]);
 	u->host[host.n] = '\0';
 	if (brackets)
 		u->family = AF_INET6;
@@ -317,7 +249,7 @@ static const char *url_host(struct span host, bool brackets, struct url *u)
 	return NULL;
 }
 
-static const char *url_port(struct span digits, struct url *u)
+static const char *url_port(struct str digits, struct url *u)
 {
 	unsigned long port = 0;
 	size_t i;
@@ -343,7 +275,7 @@ static void url_name(struct url *u)
 /* NULL, or what is wrong, to be put behind the option's name.  The text must outlive *u. */
 static const char *url_parse(const char *text, struct url *u)
 {
-	struct span authority, host;
+	struct str authority, host;
 	const char *wrong, *at, *end;
 
 	memset(u, 0, sizeof *u);
@@ -358,12 +290,12 @@ static const char *url_parse(const char *text, struct url *u)
 	if (at > text) {
 		u->user.s = text;
 		u->user.n = (size_t)(at - 1 - text);
-		span_skip(&authority, (size_t)(at - text));
+		str_skip(&authority, (size_t)(at - text));
 	}
 	end = authority.n && *authority.s == '[' ? memchr(authority.s, ']', authority.n) : NULL;
 	host.s = authority.s + (end != NULL);
 	host.n = end ? (size_t)(end - host.s) : strcspn(authority.s, ":/?#");
-	span_skip(&authority, host.n + (end ? 2 : 0));
+	str_skip(&authority, host.n + (end ? 2 : 0));
 	wrong = url_host(host, end != NULL, u);
 	if (wrong)
 		return wrong;
@@ -371,7 +303,7 @@ static const char *url_parse(const char *text, struct url *u)
 	if (authority.n) {
 		if (*authority.s != ':')
 			return "has a malformed host";
-		span_skip(&authority, 1);
+		str_skip(&authority, 1);
 		wrong = url_port(authority, u);
 	}
 	url_name(u);
@@ -391,29 +323,30 @@ struct date {
 };
 
 /* The place, from 0, of a word's first three letters in a text of such triples; -1 if they are not there. */
-static int triple(struct span word, const char *triples)
+static int triple(struct str word, const char *triples)
 {
 	int i;
 
 	for (i = 0; triples[3 * i]; i++)
-		if (word.n >= 3 && lower(word.s[0]) == triples[3 * i] && lower(word.s[1]) == triples[3 * i + 1] &&
-		    lower(word.s[2]) == triples[3 * i + 2])
+		if (word.n >= 3 && to_lower(word.s[0]) == triples[3 * i] && to_lower(word.s[1]) == triples[3 * i + 1] &&
+		    to_lower(word.s[2]) == triples[3 * i + 2])
 			return i;
 	return -1;
 }
 
-static bool date_word(struct span *s, struct date *d)
+static bool date_word(struct str *s, struct date *d)
 {
-	struct span word = *s;
+	struct str word = *s;
 	int month;
 
 	word.n = 0;
 	while (s->n && is_alpha(*s->s)) {
 		word.n++;
-		span_skip(s, 1);
+		str_skip(s, 1);
 	}
 	if (d->clock >= 0)
-		return span_is(word, "gmt") || span_is(word, "utc") || span_is(word, "ut") || span_is(word, "z");
+		return str_is_word(word, "gmt") || str_is_word(word, "utc") || str_is_word(word, "ut") ||
+		       str_is_word(word, "z");
 	month = word.n == 3 ? triple(word, "janfebmaraprmayjunjulaugsepoctnovdec") : -1;
 	if (month >= 0 && d->month < 0) {
 		d->month = month;
@@ -423,16 +356,16 @@ static bool date_word(struct span *s, struct date *d)
 }
 
 /* Exactly two digits, then `after` if that is no NUL. */
-static bool date_pair(struct span *s, char after, int *value)
+static bool date_pair(struct str *s, char after, int *value)
 {
 	if (s->n < 2 || !is_digit(s->s[0]) || !is_digit(s->s[1]) || (after && (s->n < 3 || s->s[2] != after)))
 		return false;
 	*value = (s->s[0] - '0') * 10 + (s->s[1] - '0');
-	span_skip(s, after ? 3 : 2);
+	str_skip(s, after ? 3 : 2);
 	return true;
 }
 
-static bool date_clock(struct span *s, struct date *d)
+static bool date_clock(struct str *s, struct date *d)
 {
 	int hour, minute, second;
 
@@ -443,18 +376,18 @@ static bool date_clock(struct span *s, struct date *d)
 }
 
 /* +hhmm or -hhmm */
-static bool date_zone(struct span *s, struct date *d)
+static bool date_zone(struct str *s, struct date *d)
 {
 	int hour, minute, sign = *s->s == '-' ? -1 : 1;
 
-	span_skip(s, 1);
+	str_skip(s, 1);
 	if (!date_pair(s, '\0', &hour) || !date_pair(s, '\0', &minute) || hour > 23 || minute > 59)
 		return false;
 	d->east = (int64_t)sign * (hour * 60 + minute) * 60;
 	return true;
 }
 
-static bool date_number(struct span *s, struct date *d)
+static bool date_number(struct str *s, struct date *d)
 {
 	size_t i, n;
 	int value = 0;
@@ -467,7 +400,7 @@ static bool date_number(struct span *s, struct date *d)
 		return false;
 	for (i = 0; i < n; i++)
 		value = value * 10 + (s->s[i] - '0');
-	span_skip(s, n);
+	str_skip(s, n);
 	if (d->day < 0 && n <= 2) {
 		d->day = value;
 	} else if (d->year < 0 && (n == 4 || n == 2)) {
@@ -477,16 +410,6 @@ static bool date_number(struct span *s, struct date *d)
 		return false;
 	}
 	return true;
-}
-
-/* Days from 1970-01-01 in the Gregorian calendar, month from 0.  Years are counted from March, so that the leap day is
- * their last. */
-static int64_t days_since_1970(int year, int month, int day)
-{
-	int y = month < 2 ? year - 1 : year;
-	int march = (month + 10) % 12;
-
-	return (int64_t)y * 365 + y / 4 - y / 100 + y / 400 + (march * 153 + 2) / 5 + day - 1 - 719468;
 }
 
 /* A year of two digits is never more than 50 years ahead (RFC 9110 section 5.6.7). */
@@ -500,20 +423,17 @@ static int full_year(int year, int64_t now)
 
 static bool date_unix(const struct date *d, int64_t now, int64_t *unix_s)
 {
-	static const int lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int year;
+	int year = d->short_year ? full_year(d->year, now) : d->year;
+	int64_t days;
 
-	if (d->day < 1 || d->month < 0 || d->year < 0 || d->clock < 0 || d->day > lengths[d->month])
+	if (d->clock < 0 || !days_since_1970(year, d->month + 1, d->day, &days))
 		return false;
-	year = d->short_year ? full_year(d->year, now) : d->year;
-	if (year < 1)
-		return false;
-	*unix_s = days_since_1970(year, d->month, d->day) * 86400 + d->clock - d->east;
+	*unix_s = days * 86400 + d->clock - d->east;
 	return true;
 }
 
 /* Seconds since 1970; now, for years of two digits, likewise. */
-static bool date_parse(struct span s, int64_t now, int64_t *unix_s)
+static bool date_parse(struct str s, int64_t now, int64_t *unix_s)
 {
 	struct date d = {-1, -1, -1, -1, 0, false};
 	bool good = true;
@@ -523,7 +443,7 @@ static bool date_parse(struct span s, int64_t now, int64_t *unix_s)
 		if (c == '(' && d.clock >= 0)
 			break; /* the zone's name */
 		if (c == ' ' || c == ',' || (c == '-' && d.clock < 0))
-			span_skip(&s, 1);
+			str_skip(&s, 1);
 		else if (is_alpha(c))
 			good = date_word(&s, &d);
 		else if (is_digit(c))
@@ -559,7 +479,7 @@ struct head {
 
 /* HTTP-version SP status-code [SP reason].  The second space is often forgotten before an empty reason, and nothing can
  * be misread without it; nothing else is forgiven.  NULL, or what is wrong. */
-static const char *head_status(struct span line, struct head *h)
+static const char *head_status(struct str line, struct head *h)
 {
 	size_t i;
 
@@ -579,11 +499,11 @@ static const char *head_status(struct span line, struct head *h)
 }
 
 /* A list of equal values counts as one (RFC 9112 section 6.3 allows it), whether in one line or in several. */
-static void take_length(struct head *h, struct span list)
+static void take_length(struct head *h, struct str list)
 {
-	struct span item;
+	struct str item;
 
-	while (span_item(&list, &item)) {
+	while (list_next(&list, &item)) {
 		uint64_t value = 0;
 		size_t i;
 		bool wide = false;
@@ -605,45 +525,45 @@ static void take_length(struct head *h, struct span list)
 
 /* Empty items of a list are ignored (RFC 9110 section 5.6.1), and lines of none but such; "chunked" must be the only
  * coding, once. */
-static void take_transfer(struct head *h, struct span list)
+static void take_transfer(struct head *h, struct str list)
 {
-	struct span item;
+	struct str item;
 
 	h->coded = true;
-	while (span_item(&list, &item))
+	while (list_next(&list, &item))
 		if (item.n) {
-			h->chunked = !h->named && span_is(item, "chunked");
+			h->chunked = !h->named && str_is_word(item, "chunked");
 			h->named = true;
 		}
 }
 
-static void take_encoding(struct head *h, struct span list)
+static void take_encoding(struct head *h, struct str list)
 {
-	struct span item;
+	struct str item;
 
-	while (span_item(&list, &item))
-		if (item.n && !span_is(item, "identity"))
+	while (list_next(&list, &item))
+		if (item.n && !str_is_word(item, "identity"))
 			h->encoded = true;
 }
 
-static void take_connection(struct head *h, struct span list)
+static void take_connection(struct head *h, struct str list)
 {
-	struct span item;
+	struct str item;
 
-	while (span_item(&list, &item)) {
-		h->close = h->close || span_is(item, "close");
-		h->keep = h->keep || span_is(item, "keep-alive");
+	while (list_next(&list, &item)) {
+		h->close = h->close || str_is_word(item, "close");
+		h->keep = h->keep || str_is_word(item, "keep-alive");
 	}
 }
 
-static void take_date(struct when *w, struct span value, int64_t now)
+static void take_date(struct when *w, struct str value, int64_t now)
 {
 	w->date = true;
 	w->known = date_parse(value, now, &w->seconds);
 }
 
 /* delay-seconds or a date; a delay beyond any patience is cut to one that is still so. */
-static void take_retry_after(struct head *h, struct span value, int64_t now)
+static void take_retry_after(struct head *h, struct str value, int64_t now)
 {
 	int64_t seconds = 0;
 	size_t i;
@@ -661,7 +581,7 @@ static void take_retry_after(struct head *h, struct span value, int64_t now)
 }
 
 /* For a message only: cut, and only as far as it is printable. */
-static void take_location(struct head *h, struct span value)
+static void take_location(struct head *h, struct str value)
 {
 	size_t i;
 
@@ -670,29 +590,29 @@ static void take_location(struct head *h, struct span value)
 	h->location[i] = '\0';
 }
 
-static void take_field(struct head *h, struct span name, struct span value, int64_t now)
+static void take_field(struct head *h, struct str name, struct str value, int64_t now)
 {
-	if (span_is(name, "content-length"))
+	if (str_is_word(name, "content-length"))
 		take_length(h, value);
-	else if (span_is(name, "transfer-encoding"))
+	else if (str_is_word(name, "transfer-encoding"))
 		take_transfer(h, value);
-	else if (span_is(name, "content-encoding"))
+	else if (str_is_word(name, "content-encoding"))
 		take_encoding(h, value);
-	else if (span_is(name, "connection"))
+	else if (str_is_word(name, "connection"))
 		take_connection(h, value);
-	else if (span_is(name, "date"))
+	else if (str_is_word(name, "date"))
 		take_date(&h->date, value, now);
-	else if (span_is(name, "retry-after"))
+	else if (str_is_word(name, "retry-after"))
 		take_retry_after(h, value, now);
-	else if (span_is(name, "x-ratelimit-reset"))
+	else if (str_is_word(name, "x-ratelimit-reset"))
 		take_date(&h->reset, value, now);
-	else if (span_is(name, "x-ratelimit-remaining"))
-		h->used_up = span_is(value, "0");
-	else if (span_is(name, "location"))
+	else if (str_is_word(name, "x-ratelimit-remaining"))
+		h->used_up = str_is_word(value, "0");
+	else if (str_is_word(name, "location"))
 		take_location(h, value);
 }
 
-static bool is_token(struct span s)
+static bool is_token(struct str s)
 {
 	size_t i;
 
@@ -703,7 +623,7 @@ static bool is_token(struct span s)
 }
 
 /* field-name ":" OWS field-value OWS.  NULL, or what is wrong. */
-static const char *field_split(struct span line, struct span *name, struct span *value)
+static const char *field_split(struct str line, struct str *name, struct str *value)
 {
 	const char *colon = memchr(line.s, ':', line.n);
 	size_t i;
@@ -718,11 +638,11 @@ static const char *field_split(struct span line, struct span *name, struct span 
 		return "white space before the colon of a header line";
 	if (!is_token(*name))
 		return "malformed header name";
-	span_skip(&line, name->n + 1);
+	str_skip(&line, name->n + 1);
 	for (i = 0; i < line.n; i++)
 		if (is_control(line.s[i]) && line.s[i] != '\t')
 			return "control character in a header line";
-	*value = span_trim(line);
+	*value = str_trim(line);
 	return NULL;
 }
 
@@ -1432,7 +1352,7 @@ static enum verdict answer_early(struct answer *a, size_t n)
 
 /* Adds to the line what comes up to the next line feed, which is included.  ANSWER_WHOLE: the line is.  In whatever
  * pieces it comes, the same fault is found first. */
-static enum verdict answer_line(struct answer *a, struct span *in)
+static enum verdict answer_line(struct answer *a, struct str *in)
 {
 	size_t left = HTTP_HEAD_LIMIT - a->overhead - a->line, most = in->n < left ? in->n : left;
 	const char *end = memchr(in->s, '\n', most);
@@ -1448,11 +1368,11 @@ static enum verdict answer_line(struct answer *a, struct span *in)
 		return v;
 	if (!end && n < in->n)
 		return answer_over(a, "more than 64 KiB of headers");
-	span_skip(in, n);
+	str_skip(in, n);
 	return end ? ANSWER_WHOLE : ANSWER_MORE;
 }
 
-static enum verdict answer_data(struct answer *a, struct span *in, uint64_t most)
+static enum verdict answer_data(struct answer *a, struct str *in, uint64_t most)
 {
 	size_t n = in->n < most ? in->n : (size_t)most;
 
@@ -1462,7 +1382,7 @@ static enum verdict answer_data(struct answer *a, struct span *in, uint64_t most
 		return ANSWER_NO_MEMORY;
 	memcpy(a->bytes + a->length, in->s, n);
 	a->length += n;
-	span_skip(in, n);
+	str_skip(in, n);
 	return ANSWER_MORE;
 }
 
@@ -1525,12 +1445,12 @@ static enum verdict answer_body(struct answer *a)
 
 /* chunk-size [chunk-ext] CRLF, the CRLF cut off.  An extension means nothing to us; but a quoted string in it must end,
  * or its writer and we would not agree on where the chunk begins. */
-static const char *chunk_extension(struct span s)
+static const char *chunk_extension(struct str s)
 {
 	bool quoted = false;
 	size_t i;
 
-	s = span_trim(s);
+	s = str_trim(s);
 	if (s.n && *s.s != ';')
 		return "malformed chunk size";
 	for (i = 0; i < s.n; i++) {
@@ -1544,7 +1464,7 @@ static const char *chunk_extension(struct span s)
 	return quoted ? "chunk extension with an open quotation" : NULL;
 }
 
-static enum verdict answer_chunk(struct answer *a, struct span line)
+static enum verdict answer_chunk(struct answer *a, struct str line)
 {
 	enum { USUAL = 16 + 2 }; /* bytes of the widest size without padding */
 	const char *wrong;
@@ -1556,10 +1476,10 @@ static enum verdict answer_chunk(struct answer *a, struct span line)
 			return answer_over(a, "a chunk size beyond 64 bits");
 		size = size << 4 | (uint64_t)hex_value(line.s[i]);
 	}
-	if (!i || (i < line.n && span_trim(line).n != line.n))
+	if (!i || (i < line.n && str_trim(line).n != line.n))
 		return answer_bad(a, "malformed chunk size");
 	a->overhead += line.n > USUAL ? line.n - USUAL : 0;
-	span_skip(&line, i);
+	str_skip(&line, i);
 	wrong = chunk_extension(line);
 	if (wrong)
 		return answer_bad(a, wrong);
@@ -1571,9 +1491,9 @@ static enum verdict answer_chunk(struct answer *a, struct span line)
 }
 
 /* Trailers are checked like headers, and then forgotten: they must not change what the head said. */
-static enum verdict answer_field(struct answer *a, struct span line)
+static enum verdict answer_field(struct answer *a, struct str line)
 {
-	struct span name, value;
+	struct str name, value;
 	const char *wrong;
 
 	if (!line.n)
@@ -1590,7 +1510,7 @@ static enum verdict answer_field(struct answer *a, struct span line)
  * not. */
 static enum verdict answer_take_line(struct answer *a)
 {
-	struct span line = {a->bytes + a->length, a->line - 1};
+	struct str line = {a->bytes + a->length, a->line - 1};
 	bool head = a->stage == AT_STATUS || a->stage == AT_FIELDS;
 	size_t length = a->line;
 
@@ -1613,7 +1533,7 @@ static enum verdict answer_take_line(struct answer *a)
 	return a->why ? ANSWER_BAD : ANSWER_MORE;
 }
 
-static enum verdict answer_step(struct answer *a, struct span *in)
+static enum verdict answer_step(struct answer *a, struct str *in)
 {
 	enum verdict v;
 
@@ -1648,7 +1568,7 @@ static enum verdict answer_step(struct answer *a, struct span *in)
 /* Takes bytes in until the answer is decided or there are no more.  *used is less than the length only if it is. */
 static enum verdict answer_feed(struct answer *a, const char *bytes, size_t length, size_t *used)
 {
-	struct span in = {bytes, length};
+	struct str in = {bytes, length};
 	enum verdict v = ANSWER_MORE;
 
 	a->heard = a->heard || length;
@@ -1851,7 +1771,7 @@ static bool certificate_parse(struct der certificate, br_x509_trust_anchor *anch
 	if (!der_take(&certificate, DER_SEQUENCE, &body) || certificate.n || !der_take(&body, DER_SEQUENCE, &tbs))
 		return false;
 	der_take(&tbs, DER_CONTEXT, &skipped); /* the version, where there is one */
-	for (i = 0; i < sizeof before_subject / sizeof *before_subject; i++)
+	for (i = 0; i < countof(before_subject); i++)
 		if (!der_take(&tbs, before_subject[i], &skipped))
 			return false;
 	return der_next(&tbs, DER_SEQUENCE, &subject, &skipped) && der_next(&tbs, DER_SEQUENCE, &key, &skipped) &&
@@ -1876,7 +1796,7 @@ static void base64_values(unsigned char values[256])
 }
 
 /* Decodes in place up to the first '-', where s then points. */
-static bool base64_decode(struct span *s, const unsigned char values[256], struct der *out)
+static bool base64_decode(struct str *s, const unsigned char values[256], struct der *out)
 {
 	const unsigned char *from = (const unsigned char *)s->s, *end = from + s->n;
 	unsigned char *to = (unsigned char *)(uintptr_t)s->s;
@@ -1898,12 +1818,12 @@ static bool base64_decode(struct span *s, const unsigned char values[256], struc
 		}
 	}
 	out->n = (size_t)(to - out->s);
-	span_skip(s, (size_t)(from - (const unsigned char *)s->s));
+	str_skip(s, (size_t)(from - (const unsigned char *)s->s));
 	return value == BASE64_END && have < 6;
 }
 
 /* What follows the next `mark`, or false if there is none. */
-static bool span_find(struct span *s, const char *mark)
+static bool str_find(struct str *s, const char *mark)
 {
 	size_t n = strlen(mark);
 
@@ -1911,12 +1831,12 @@ static bool span_find(struct span *s, const char *mark)
 		const char *at = memchr(s->s, *mark, s->n - n + 1);
 		if (!at)
 			return false;
-		span_skip(s, (size_t)(at - s->s));
+		str_skip(s, (size_t)(at - s->s));
 		if (memcmp(s->s, mark, n) == 0) {
-			span_skip(s, n);
+			str_skip(s, n);
 			return true;
 		}
-		span_skip(s, 1);
+		str_skip(s, 1);
 	}
 	return false;
 }
@@ -1926,18 +1846,18 @@ static const char pem_begin[] = "-----BEGIN CERTIFICATE-----", pem_end[] = "----
 /* Fills t from t->file, whose text is decoded in place; false without memory.  What cannot be used is counted. */
 static bool trust_pem(struct trust *t, size_t length)
 {
-	struct span text = {t->file, length}, counting = text;
+	struct str text = {t->file, length}, counting = text;
 	unsigned char values[256];
 	struct der certificate;
 	size_t most = 0;
 
 	base64_values(values);
-	while (span_find(&counting, pem_begin))
+	while (str_find(&counting, pem_begin))
 		most++;
 	t->anchors = most ? calloc(most, sizeof *t->anchors) : NULL;
 	if (most && !t->anchors)
 		return false;
-	while (span_find(&text, pem_begin)) {
+	while (str_find(&text, pem_begin)) {
 		bool good = base64_decode(&text, values, &certificate) && text.n >= sizeof pem_end - 1 &&
 			    memcmp(text.s, pem_end, sizeof pem_end - 1) == 0 &&
 			    certificate_parse(certificate, &t->anchors[t->count]);
@@ -1965,42 +1885,30 @@ static bool trust_built_in(struct trust *t)
 	return true;
 }
 
-/* A whole file of at most `limit` bytes in memory of its own; NULL and errno if that failed. */
-static char *file_read(const char *path, size_t limit, size_t *length)
+int file_read(const char *name, size_t limit, struct json_out *bytes)
 {
-	size_t size = 64 << 10, held = 0;
-	char *bytes = malloc(size), *more;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
+	char chunk[READ_SIZE];
+	int fd, error = 0;
+	ssize_t n;
 
+	do
+		fd = open(name, O_RDONLY | O_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
 	if (fd < 0)
-		error = errno;
-	while (!error) {
-		ssize_t n = bytes ? read(fd, bytes + held, size - held) : -1;
-		if (n == 0)
-			break;
-		if (n < 0 && bytes && errno == EINTR)
-			continue;
-		if (n < 0) {
-			error = bytes ? errno : ENOMEM;
-			break;
-		}
-		held += (size_t)n;
-		if (held < size)
-			continue;
-		more = size < limit ? realloc(bytes, size * 2) : NULL;
-		error = more ? 0 : size < limit ? ENOMEM : EFBIG;
-		bytes = more ? more : bytes;
-		size *= 2;
-	}
-	if (fd >= 0)
-		close(fd);
-	if (!error) {
-		*length = held;
-		return bytes;
-	}
-	free(bytes);
-	errno = error;
-	return NULL;
+		return errno;
+	do {
+		n = read(fd, chunk, sizeof chunk);
+		if (n > 0)
+			json_put(bytes, (struct str){chunk, (size_t)n});
+		if (n < 0 && errno != EINTR)
+			error = errno;
+		else if (bytes->failed)
+			error = ENOMEM;
+		else if (bytes->length > limit)
+			error = EFBIG;
+	} while (n && !error);
+	close(fd);
+	return error;
 }
 
 static void trust_free(struct trust *t)
@@ -2013,15 +1921,13 @@ static void trust_free(struct trust *t)
 /* 0, or the errno why the file gives no anchors; EINVAL: it holds none. */
 static int trust_file(struct trust *t, const char *path)
 {
-	size_t length;
-	int error = 0;
+	struct json_out bytes = {0};
+	int error = file_read(path, TRUST_FILE_LIMIT, &bytes);
 
-	t->file = file_read(path, TRUST_FILE_LIMIT, &length);
-	if (!t->file)
-		return errno;
-	if (!trust_pem(t, length))
+	t->file = bytes.bytes;
+	if (!error && !trust_pem(t, bytes.length))
 		error = ENOMEM;
-	else if (!t->count)
+	if (!error && !t->count)
 		error = EINVAL;
 	if (error) {
 		size_t left_out = t->left_out;
@@ -2032,19 +1938,19 @@ static int trust_file(struct trust *t, const char *path)
 }
 
 /* A file that the user named must be good; it is named by the option or variable that holds it. */
-static bool trust_named(struct trust *t, const char *option, const char *path, char *error)
+static bool trust_named(struct trust *t, const char *option, const char *path, struct error *error)
 {
 	int number = trust_file(t, path);
 
 	if (number == EINVAL)
-		snprintf(error, HTTP_ERROR_SIZE, "%s: %.150s: no usable certificate among %lu; a PEM file is expected",
-			 option, path, (unsigned long)t->left_out);
+		fail(error, "%s: %.150s: no usable certificate among %lu; a PEM file is expected", option, path,
+		     (unsigned long)t->left_out);
 	else if (number)
-		snprintf(error, HTTP_ERROR_SIZE, "%s: %.150s: %s", option, path, strerror(number));
+		fail(error, "%s: %.150s: %s", option, path, strerror(number));
 	return number == 0;
 }
 
-static bool trust_default(struct trust *t, char *error)
+static bool trust_default(struct trust *t, struct error *error)
 {
 	static const char *const usual[] = {
 		"/etc/ssl/certs/ca-certificates.crt",     /* Debian, Arch, Alpine */
@@ -2056,31 +1962,24 @@ static bool trust_default(struct trust *t, char *error)
 	int number = ENOENT;
 	size_t i;
 
-	for (i = 0; i < sizeof usual / sizeof *usual && number && number != ENOMEM; i++)
+	for (i = 0; i < countof(usual) && number && number != ENOMEM; i++)
 		number = trust_file(t, usual[i]);
 	if (number && number != ENOMEM)
 		number = trust_built_in(t) ? 0 : ENOMEM;
 	if (number)
-		snprintf(error, HTTP_ERROR_SIZE, "no memory for the trust roots");
+		fail(error, "no memory for the trust roots");
 	else if (!t->count)
-		snprintf(error, HTTP_ERROR_SIZE,
-			 "ca_file: this system has no usual file of trust roots, and none are built in; "
-			 "name a PEM file");
+		fail(error, "ca_file: this system has no usual file of trust roots, and none are built in; "
+			    "name a PEM file");
 	return !number && t->count;
 }
 
-/* ca_file is looked at even if no TLS follows, because the user named it. */
-static bool trust_open(struct trust *t, const char *ca_file, bool tls, char *error)
+/* A named file is looked at even if no TLS follows, because the user named it. */
+static bool trust_open(struct trust *t, const struct http_options *o, bool tls, struct error *error)
 {
-	const char *variable = getenv("SSL_CERT_FILE");
-
-	if (ca_file && *ca_file)
-		return trust_named(t, "ca_file", ca_file, error);
-	if (!tls)
-		return true;
-	if (variable && *variable)
-		return trust_named(t, "SSL_CERT_FILE", variable, error);
-	return trust_default(t, error);
+	if (o->ca_file && *o->ca_file)
+		return trust_named(t, o->ca_file_name ? o->ca_file_name : "ca_file", o->ca_file, error);
+	return !tls || trust_default(t, error);
 }
 
 /* ---- What a client holds ---- */
@@ -2123,7 +2022,7 @@ struct conn {
 	uint64_t bytes;
 	enum verdict verdict;
 	enum failure failure;
-	char why[WHY_SIZE];
+	struct error why;
 };
 
 enum request_state { WAITING, ACTIVE, FINISHED, RETURNED };
@@ -2141,7 +2040,7 @@ struct http_request {
 	bool sent; /* in some attempt */
 	struct answer answer;
 	struct http_response response;
-	char error[HTTP_ERROR_SIZE];
+	struct error error;
 };
 
 struct address {
@@ -2190,12 +2089,14 @@ enum step {
 	STEP_FAILED /* c->failure and c->why say how */
 };
 
+static enum step conn_failed(struct conn *, enum failure, const char *format, ...) PRINTF_LIKE(3, 4);
+
 static enum step conn_failed(struct conn *c, enum failure failure, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(c->why, sizeof c->why, format, args);
+	vsnprintf(c->why.text, sizeof c->why.text, format, args);
 	va_end(args);
 	c->failure = failure;
 	return STEP_FAILED;
@@ -2222,8 +2123,7 @@ static void tls_suites(br_ssl_engine_context *engine)
 		BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 	};
 
-	br_ssl_engine_set_suites(engine, aes_is_fast() ? aes_first : chacha_first,
-				 sizeof aes_first / sizeof *aes_first);
+	br_ssl_engine_set_suites(engine, aes_is_fast() ? aes_first : chacha_first, countof(aes_first));
 }
 
 /* By hand what br_ssl_client_init_full does, without what we refuse: older versions, CBC, RSA key exchange, MD5,
@@ -2249,7 +2149,7 @@ static void tls_profile(struct tls *t, const struct trust *trust)
 	br_x509_minimal_set_rsa(&t->x509, br_ssl_engine_get_rsavrfy(engine));
 	br_x509_minimal_set_ecdsa(&t->x509, br_ssl_engine_get_ec(engine), br_ssl_engine_get_ecdsa(engine));
 	br_x509_minimal_set_minrsa(&t->x509, RSA_LEAST);
-	for (i = 0; i < sizeof hashes / sizeof *hashes; i++) {
+	for (i = 0; i < countof(hashes); i++) {
 		br_ssl_engine_set_hash(engine, hashes[i].id, hashes[i].hash);
 		br_x509_minimal_set_hash(&t->x509, hashes[i].id, hashes[i].hash);
 	}
@@ -2375,7 +2275,7 @@ static enum step tls_failed(const struct http *h, struct conn *c)
 				   h->origin.family == AF_UNSPEC
 					   ? "check base_url, and the proxy"
 					   : "a numeric host must stand in it as a DNS name or the common name");
-	for (i = 0; i < sizeof tls_texts / sizeof *tls_texts; i++)
+	for (i = 0; i < countof(tls_texts); i++)
 		if (tls_texts[i].code == code)
 			return conn_failed(c, c->greeted ? FAILED_AGAIN : tls_texts[i].failure, "%s",
 					   tls_texts[i].text);
@@ -2996,7 +2896,7 @@ static void request_finish(struct http *h, struct http_request *r, enum http_out
 	response->received_us = wall_us();
 	response->elapsed_ms = inside(h) - r->began;
 	response->attempts = r->attempts;
-	response->error = r->error;
+	response->error = r->error.text;
 }
 
 /* first, 2 x first, 4 x first ... : the pause after the n-th failure, half of it by chance. */
@@ -3033,23 +2933,17 @@ static void request_repeat(struct http *h, struct http_request *r)
  * gives it, which has the path already. */
 static const char *failure_text(const struct http *h, struct http_request *r, const struct conn *c)
 {
-	int n;
+	size_t subject;
 
 	if (c->state == CONN_BUSY)
-		n = snprintf(r->error, sizeof r->error, "%.100s: ", r->path);
+		fail(&r->error, "%.100s: ", r->path);
 	else if (c->state == CONN_HANDSHAKE || !h->tunnel)
-		n = snprintf(r->error, sizeof r->error, "%.100s: ", h->origin.name);
+		fail(&r->error, "%.100s: ", h->origin.name);
 	else
-		n = snprintf(r->error, sizeof r->error, "proxy %.100s: ", h->proxy.name);
-	snprintf(r->error + n, sizeof r->error - (size_t)n, "%s", c->why);
-	return c->state == CONN_BUSY ? r->error + n : r->error;
-}
-
-static void error_append(struct http_request *r, const char *text, unsigned long number)
-{
-	size_t n = strlen(r->error);
-
-	snprintf(r->error + n, sizeof r->error - n, text, number);
+		fail(&r->error, "proxy %.100s: ", h->proxy.name);
+	subject = strlen(r->error.text);
+	error_add(&r->error, "%s", c->why.text);
+	return c->state == CONN_BUSY ? r->error.text + subject : r->error.text;
 }
 
 /* Did the attempt fail because nobody was there?  The caller was away for long; or for most of the time, so that the
@@ -3080,7 +2974,7 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 		request_retry(h, r, reason);
 	} else {
 		if (r->attempts > 1)
-			error_append(r, " (%lu attempts)", r->attempts);
+			error_add(&r->error, " (%u attempts)", r->attempts);
 		request_finish(h, r, r->sent ? HTTP_BROKEN : HTTP_UNREACHABLE);
 	}
 }
@@ -3170,9 +3064,9 @@ static void request_limited(struct http *h, struct http_request *r)
 	r->limited++;
 	wait = limit_wait(h, r);
 	if (wait > h->options.patience_ms || waited + hold_extension(h, wait) > h->options.patience_ms) {
-		snprintf(r->error, sizeof r->error,
-			 "%.100s: rate limit: after %ld s of waiting the server asks for %ld s more; try again later",
-			 r->path, (long)(waited / 1000), (long)(wait / 1000));
+		fail(&r->error,
+		     "%.100s: rate limit: after %ld s of waiting the server asks for %ld s more; try again later",
+		     r->path, (long)(waited / 1000), (long)(wait / 1000));
 		request_finish(h, r, HTTP_BROKEN);
 		return;
 	}
@@ -3187,15 +3081,13 @@ static void request_done(struct http *h, struct http_request *r)
 
 	if (a->head.status / 100 == 2 && a->head.used_up && wait >= 0 && wait <= h->options.patience_ms)
 		hold(h, wait, "the rate limit is used up");
-	r->error[0] = '\0';
+	r->error.text[0] = '\0';
 	if (a->head.status == 304)
-		snprintf(r->error, sizeof r->error,
-			 "%.100s: status 304 answers a condition, but none was sent; check base_url and proxy",
-			 r->path);
+		fail(&r->error, "%.100s: status 304 answers a condition, but none was sent; check base_url and proxy",
+		     r->path);
 	else if (a->head.status / 100 == 3)
-		snprintf(r->error, sizeof r->error,
-			 "%.100s: status %d leads to %s, which is not followed; check base_url", r->path,
-			 a->head.status, *a->head.location ? a->head.location : "an unnamed place");
+		fail(&r->error, "%.100s: status %d leads to %s, which is not followed; check base_url", r->path,
+		     a->head.status, *a->head.location ? a->head.location : "an unnamed place");
 	request_finish(h, r, HTTP_DONE);
 }
 
@@ -3318,45 +3210,41 @@ static void dispatch(struct http *h)
 /* ---- Options ---- */
 
 /* The value is not shown: it may hold a secret. */
-static bool option_text(const char *name, const char *value, char *error)
+static bool option_text(const char *name, const char *value, struct error *error)
 {
-	if (!value || is_plain(span_of(value)))
+	if (!value || is_plain(str_of(value)))
 		return true;
-	snprintf(error, HTTP_ERROR_SIZE, "%s: holds a control character or a byte that is not ASCII", name);
-	return false;
+	return fail(error, "%s: holds a control character or a byte that is not ASCII", name);
 }
 
-static bool option_range(const char *name, int64_t value, int64_t least, int64_t most, char *error)
+static bool option_range(const char *name, int64_t value, int64_t least, int64_t most, struct error *error)
 {
 	if (value >= least && value <= most)
 		return true;
-	snprintf(error, HTTP_ERROR_SIZE, "%s: must be %lld to %lld", name, (long long)least, (long long)most);
-	return false;
+	return fail(error, "%s: must be %lld to %lld", name, (long long)least, (long long)most);
 }
 
-static bool options_check(const struct http_options *o, char *error)
+static bool options_check(const struct http_options *o, struct error *error)
 {
 	const int64_t century_ms = INT64_C(100) * 366 * 86400 * 1000;
 
-	return option_text("base_url", o->base_url, error) && option_text("api_token", o->token, error) &&
+	return option_text("base_url", o->base_url, error) && option_text("token", o->token, error) &&
 	       option_text("user_agent", o->user_agent, error) && option_text("proxy", o->proxy, error) &&
-	       option_range("max_connections", o->connections, 1, HTTP_CONNECTIONS, error) &&
-	       option_range("max_attempts", o->attempts, 1, INT_MAX, error) &&
-	       option_range("request_timeout", o->timeout_ms, 1, century_ms, error) &&
+	       option_range("connections", o->connections, 1, HTTP_CONNECTIONS, error) &&
+	       option_range("attempts", o->attempts, 1, INT_MAX, error) &&
+	       option_range("timeout_ms", o->timeout_ms, 1, century_ms, error) &&
 	       option_range("backoff_ms", o->backoff_ms, 1, century_ms / BACKOFF_MOST, error) &&
 	       option_range("patience_ms", o->patience_ms, 0, century_ms, error);
 }
 
-static bool origin_open(struct http *h, const char *base_url, char *error)
+static bool origin_open(struct http *h, const char *base_url, struct error *error)
 {
 	const char *wrong;
 	char *prefix, *end;
 
 	h->base_url = copy_text(base_url ? base_url : "");
-	if (!h->base_url) {
-		snprintf(error, HTTP_ERROR_SIZE, "no memory");
-		return false;
-	}
+	if (!h->base_url)
+		return fail(error, "no memory");
 	wrong = url_parse(h->base_url, &h->origin);
 	if (!wrong && h->origin.user.s)
 		wrong = "must not hold a user name or password";
@@ -3364,10 +3252,8 @@ static bool origin_open(struct http *h, const char *base_url, char *error)
 		wrong = "must not hold a query, fragment or blank";
 	if (!wrong && !h->origin.tls && h->origin.family != AF_UNSPEC && !host_is_local(&h->origin))
 		wrong = "plain http:// is for this machine only; use https://";
-	if (wrong) {
-		snprintf(error, HTTP_ERROR_SIZE, "base_url: %s", wrong);
-		return false;
-	}
+	if (wrong)
+		return fail(error, "base_url: %s", wrong);
 	prefix = h->base_url + (h->origin.prefix - h->base_url);
 	for (end = prefix + strlen(prefix); end > prefix && end[-1] == '/'; end--)
 		end[-1] = '\0';
@@ -3376,21 +3262,21 @@ static bool origin_open(struct http *h, const char *base_url, char *error)
 
 /* Is the host this domain of no_proxy, or within it?  The domain may begin with "." or "*." and end with a dot.  An
  * address, with or without brackets, is within itself only. */
-static bool host_within(const struct url *u, struct span domain)
+static bool host_within(const struct url *u, struct str domain)
 {
 	size_t n = strlen(u->host);
 
 	if (domain.n > 1 && domain.s[0] == '*' && domain.s[1] == '.')
-		span_skip(&domain, 1);
+		str_skip(&domain, 1);
 	if (domain.n && *domain.s == '.')
-		span_skip(&domain, 1);
+		str_skip(&domain, 1);
 	if (domain.n > 1 && domain.s[domain.n - 1] == '.')
 		domain.n--;
 	if (domain.n > 2 && *domain.s == '[') {
-		span_skip(&domain, 1);
+		str_skip(&domain, 1);
 		domain.n--;
 	}
-	if (!domain.n || domain.n > n || !span_is(domain, u->host + n - domain.n))
+	if (!domain.n || domain.n > n || !str_is_word(domain, u->host + n - domain.n))
 		return false;
 	return domain.n == n || (u->family == AF_UNSPEC && u->host[n - domain.n - 1] == '.');
 }
@@ -3398,12 +3284,12 @@ static bool host_within(const struct url *u, struct span domain)
 /* Entries are separated by commas or blanks. */
 static bool proxy_exempt(const struct url *u, const char *list)
 {
-	struct span entry;
+	struct str entry;
 
 	for (; list && *list; list += strspn(list, ", \t")) {
 		entry.s = list;
 		entry.n = strcspn(list, ", \t");
-		if (span_is(entry, "*") || host_within(u, entry))
+		if (str_is_word(entry, "*") || host_within(u, entry))
 			return true;
 		list += entry.n;
 	}
@@ -3426,14 +3312,14 @@ static char *base64_encode(char *to, const unsigned char *s, size_t n)
 }
 
 /* Writes what percent-encoded text means; returns its length. */
-static size_t percent_decode(unsigned char *to, struct span s)
+static size_t percent_decode(unsigned char *to, struct str s)
 {
 	size_t n = 0;
 
-	for (; s.n; span_skip(&s, 1)) {
+	for (; s.n; str_skip(&s, 1)) {
 		if (*s.s == '%' && s.n > 2 && hex_value(s.s[1]) >= 0 && hex_value(s.s[2]) >= 0) {
 			to[n++] = (unsigned char)(hex_value(s.s[1]) << 4 | hex_value(s.s[2]));
-			span_skip(&s, 2);
+			str_skip(&s, 2);
 		} else {
 			to[n++] = (unsigned char)*s.s;
 		}
@@ -3442,17 +3328,17 @@ static size_t percent_decode(unsigned char *to, struct span s)
 }
 
 /* A user's name with a colon would end there (RFC 7617 section 2). */
-static bool user_has_colon(struct span user)
+static bool user_has_colon(struct str user)
 {
-	for (; user.n && *user.s != ':'; span_skip(&user, 1))
-		if (user.n > 2 && user.s[0] == '%' && user.s[1] == '3' && lower(user.s[2]) == 'a')
+	for (; user.n && *user.s != ':'; str_skip(&user, 1))
+		if (user.n > 2 && user.s[0] == '%' && user.s[1] == '3' && to_lower(user.s[2]) == 'a')
 			return true;
 	return false;
 }
 
 /* user-id ":" password, without percent-encoding; the colon is there even if the password is not.  `to` has room for
  * one byte more than the text. */
-static size_t user_pass(unsigned char *to, struct span user)
+static size_t user_pass(unsigned char *to, struct str user)
 {
 	size_t n = percent_decode(to, user);
 
@@ -3462,7 +3348,7 @@ static size_t user_pass(unsigned char *to, struct span user)
 }
 
 /* The CONNECT request (RFC 9110 section 9.3.6), with the proxy's own credentials (RFC 7617) and never the token. */
-static char *tunnel_text(const struct url *origin, struct span user)
+static char *tunnel_text(const struct url *origin, struct str user)
 {
 	bool brackets = origin->family == AF_INET6;
 	size_t size = 2 * NAME_SIZE + 100 + user.n * 2, n;
@@ -3488,7 +3374,7 @@ static char *tunnel_text(const struct url *origin, struct span user)
 }
 
 /* `option` names where the proxy comes from; its value may hold a password and is not shown. */
-static bool proxy_set(struct http *h, const char *option, const char *value, char *error)
+static bool proxy_set(struct http *h, const char *option, const char *value, struct error *error)
 {
 	const char *scheme = strstr(value, "://") ? "" : "http://", *wrong;
 	size_t size = strlen(scheme) + strlen(value) + 1;
@@ -3496,58 +3382,35 @@ static bool proxy_set(struct http *h, const char *option, const char *value, cha
 	if (!option_text(option, value, error))
 		return false;
 	h->proxy_url = malloc(size);
-	if (!h->proxy_url) {
-		snprintf(error, HTTP_ERROR_SIZE, "no memory");
-		return false;
-	}
+	if (!h->proxy_url)
+		return fail(error, "no memory");
 	snprintf(h->proxy_url, size, "%s%s", scheme, value);
 	wrong = url_parse(h->proxy_url, &h->proxy);
-	if (!span_is((struct span){h->proxy_url, strcspn(h->proxy_url, ":")}, "http"))
+	if (!str_is_word((struct str){h->proxy_url, strcspn(h->proxy_url, ":")}, "http"))
 		wrong = "only http:// proxies are supported, not https:// or SOCKS ones";
 	else if (!wrong && *h->proxy.prefix && strcmp(h->proxy.prefix, "/") != 0)
 		wrong = "must end after host and port";
 	else if (!wrong && user_has_colon(h->proxy.user))
 		wrong = "must not hold a user name with a colon; the proxy would take its end for the password";
-	if (wrong) {
-		snprintf(error, HTTP_ERROR_SIZE, "%s: %s", option, wrong);
-		return false;
-	}
+	if (wrong)
+		return fail(error, "%s: %s", option, wrong);
 	h->tunnel_text = tunnel_text(&h->origin, h->proxy.user);
 	h->tunnel = true;
 	if (!h->tunnel_text)
-		snprintf(error, HTTP_ERROR_SIZE, "no memory");
+		fail(error, "no memory");
 	return h->tunnel_text;
 }
 
-static const char *environment(const char *name, const char *other, const char **found)
+/* Plain http:// leads to this machine only, and so past every proxy. */
+static bool proxy_open(struct http *h, const struct http_options *o, struct error *error)
 {
-	const char *value = getenv(name);
-
-	*found = name;
-	if (!value || !*value) {
-		value = getenv(other);
-		*found = other;
-	}
-	return value && *value ? value : NULL;
-}
-
-/* The option counts even where no_proxy names the host: it is the nearer word. */
-static bool proxy_open(struct http *h, const char *proxy, char *error)
-{
-	const char *name = "proxy", *no_proxy_name;
-
-	if (!h->origin.tls)
+	if (!h->origin.tls || !o->proxy || !*o->proxy || proxy_exempt(&h->origin, o->no_proxy))
 		return true;
-	if (!proxy) {
-		proxy = environment("https_proxy", "HTTPS_PROXY", &name);
-		if (proxy && proxy_exempt(&h->origin, environment("no_proxy", "NO_PROXY", &no_proxy_name)))
-			proxy = NULL;
-	}
-	return !proxy || !*proxy || proxy_set(h, name, proxy, error);
+	return proxy_set(h, o->proxy_name ? o->proxy_name : "proxy", o->proxy, error);
 }
 
 /* The header fields that are the same in every request. */
-static bool fields_open(struct http *h, const struct http_options *o, char *error)
+static bool fields_open(struct http *h, const struct http_options *o, struct error *error)
 {
 	static const char format[] = "Host: %s\r\n%s%s%s%s%s%sAccept-Encoding: identity\r\n";
 	const char *agent = o->user_agent ? o->user_agent : "", *token = o->token ? o->token : "";
@@ -3555,10 +3418,8 @@ static bool fields_open(struct http *h, const struct http_options *o, char *erro
 		      strlen(token);
 
 	h->fields = malloc(size);
-	if (!h->fields) {
-		snprintf(error, HTTP_ERROR_SIZE, "no memory");
-		return false;
-	}
+	if (!h->fields)
+		return fail(error, "no memory");
 	snprintf(h->fields, size, format, h->origin.name, *agent ? "User-Agent: " : "", agent, *agent ? "\r\n" : "",
 		 *token ? "Authorization: Bearer " : "", token, *token ? "\r\n" : "");
 	return true;
@@ -3689,9 +3550,8 @@ struct http_request *http_start(struct http *h, const char *path, const char *ac
 		r->held_before -= h->hold_until - h->now;
 	*h->last = r;
 	h->last = &r->next;
-	if (*path != '/' || strchr(path, ' ') || !is_plain(span_of(path)) || !is_plain(span_of(accept))) {
-		snprintf(r->error, sizeof r->error,
-			 "a path that is not percent-encoded, or an Accept with control characters");
+	if (*path != '/' || strchr(path, ' ') || !is_plain(str_of(path)) || !is_plain(str_of(accept))) {
+		fail(&r->error, "a path that is not percent-encoded, or an Accept with control characters");
 		request_finish(h, r, HTTP_BROKEN);
 	}
 	return r;
@@ -3759,22 +3619,22 @@ void http_close(struct http *h)
 	free(h);
 }
 
-struct http *http_open(const struct http_options *o, char error[HTTP_ERROR_SIZE])
+struct http *http_open(const struct http_options *o, struct error *error)
 {
 	struct timespec t;
 	struct http *h;
 	size_t i;
 
-	error[0] = '\0';
+	error->text[0] = '\0';
 	if (!options_check(o, error))
 		return NULL;
 	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0) {
-		snprintf(error, HTTP_ERROR_SIZE, "this system has no monotonic clock: %s", strerror(errno));
+		fail(error, "this system has no monotonic clock: %s", strerror(errno));
 		return NULL;
 	}
 	h = calloc(1, sizeof *h);
 	if (!h) {
-		snprintf(error, HTTP_ERROR_SIZE, "no memory");
+		fail(error, "no memory");
 		return NULL;
 	}
 	for (i = 0; i < HTTP_CONNECTIONS; i++)
@@ -3785,8 +3645,8 @@ struct http *http_open(const struct http_options *o, char error[HTTP_ERROR_SIZE]
 	h->announced_until = h->now - 1;
 	if (!random_bytes((unsigned char *)&h->random, sizeof h->random))
 		h->random = (uint64_t)wall_us();
-	if (origin_open(h, o->base_url, error) && proxy_open(h, o->proxy, error) && fields_open(h, o, error) &&
-	    trust_open(&h->trust, o->ca_file, h->origin.tls, error))
+	if (origin_open(h, o->base_url, error) && proxy_open(h, o, error) && fields_open(h, o, error) &&
+	    trust_open(&h->trust, o, h->origin.tls, error))
 		return h;
 	http_close(h);
 	return NULL;

@@ -1,6 +1,6 @@
 /* http.h - GET from one origin over HTTP/1.1 and TLS 1.2: connections, deadlines, retry, rate limit.
  * One thread.  Only http_next ever blocks.  Nothing moves while the caller is elsewhere, so no deadline runs then.
- * Knows nothing of JSON, Singer or Segment; prints nothing.
+ * Takes slices, errors and growing bytes from json.h.  Knows nothing of Singer or Segment; prints nothing.
  *
  * Attempts.  What may go better next time is tried again, up to `attempts` times: no connection, an answer that is
  *   cut off, malformed (RFC 9112) or late, and the statuses 408, 425 and 5xx.  The pauses between are backoff_ms times
@@ -17,14 +17,13 @@
  *   for the request.
  * TLS.  1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305; the host name is checked; SHA-1 and RSA below 2048 bits are
  *   refused.  The first connection shakes hands in full, the others resume its session.
- * Environment.  SSL_CERT_FILE; https_proxy, HTTPS_PROXY, no_proxy, NO_PROXY. */
+ * Environment.  None is read: what it says of proxies and trust comes in the options. */
 #ifndef HTTP_H
 #define HTTP_H
 
 #include <signal.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+
+#include "json.h"
 
 struct http;         /* a client of one origin */
 struct http_request; /* one GET, from http_start to http_release */
@@ -32,8 +31,7 @@ struct http_request; /* one GET, from http_start to http_release */
 enum {
 	HTTP_CONNECTIONS = 32,      /* most connections */
 	HTTP_HEAD_LIMIT = 64 << 10, /* bytes before the body, 1xx answers and trailers included */
-	HTTP_BODY_LIMIT = 64 << 20, /* bytes of one body */
-	HTTP_ERROR_SIZE = 256
+	HTTP_BODY_LIMIT = 64 << 20  /* bytes of one body */
 };
 
 /* HTTP_RETRY: an attempt failed, the next follows after the pause.  HTTP_RATE_LIMIT: requests are held back, this
@@ -52,13 +50,16 @@ struct http_options {
 	const char *base_url; /* https://host[:port][/prefix]; http:// only if every address of host is loopback */
 	const char *token;    /* Authorization: Bearer; sent to this origin alone, never to a proxy */
 	const char *user_agent;
-	const char *ca_file;         /* PEM; NULL: SSL_CERT_FILE, the system's bundle, the built-in roots */
-	const char *proxy;           /* http://[user:password@]host:port; NULL: https_proxy and no_proxy; "": none */
-	unsigned connections;        /* 1 to HTTP_CONNECTIONS */
-	unsigned attempts;           /* tries of one request, rate-limit waits not counted */
-	int64_t timeout_ms;          /* of a request, from its first byte sent to the last byte of the answer */
-	int64_t backoff_ms;          /* first pause before a retry; 1000, unit tests take 1 */
-	int64_t patience_ms;         /* longest time one request may spend waiting for the rate limit; 900000 */
+	const char *ca_file;      /* PEM; NULL or "": the system's bundle, else the built-in roots */
+	const char *ca_file_name; /* where that name comes from, for errors; NULL: ca_file */
+	const char *proxy;        /* http://[user:password@]host:port; NULL or "": none */
+	const char *proxy_name;   /* as ca_file_name */
+	const char *no_proxy; /* hosts and domains that no proxy is for, separated by commas or blanks; NULL: none */
+	unsigned connections; /* 1 to HTTP_CONNECTIONS */
+	unsigned attempts;    /* tries of one request, rate-limit waits not counted */
+	int64_t timeout_ms;   /* of a request, from its first byte sent to the last byte of the answer */
+	int64_t backoff_ms;   /* first pause before a retry; 1000, unit tests take 1 */
+	int64_t patience_ms;  /* longest time one request may spend waiting for the rate limit; 900000 */
 	volatile sig_atomic_t *stop; /* set by a signal handler; looked at at least every 500 ms; may be NULL */
 	int64_t (*pause_ms)(const char *body, size_t length);  /* pause a 429 body asks for, -1 for none; may be NULL */
 	void (*notice)(void *ctx, const struct http_notice *); /* called inside http_next; may be NULL */
@@ -94,8 +95,12 @@ struct http_stats {
 	int64_t rate_limit_ms; /* that requests were held back */
 };
 
+/* A whole file of at most `limit` bytes behind what `bytes` holds.  0, or the errno why not: EFBIG beyond the limit,
+ * ENOMEM.  A name is waited for where its opening is, as a pipe's is. */
+int file_read(const char *name, size_t limit, struct json_out *bytes);
+
 /* Checks the options and reads the trust anchors; no network.  NULL: a wrong option, or no memory; see error. */
-struct http *http_open(const struct http_options *, char error[HTTP_ERROR_SIZE]);
+struct http *http_open(const struct http_options *, struct error *);
 
 /* Queues a GET; copies both strings; returns at once.  path begins with '/', percent-encoded by the caller.
  * Of the requests that wait, the lowest rank goes first, the older first among equals.  NULL: no memory. */

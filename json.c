@@ -1,9 +1,41 @@
+/* json.c - text: slices and characters, errors, the arena, time, JSON.  Each part uses only those above it. */
 #include "json.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Slices ---- */
+/* ---- Slices and characters ---- */
+
+bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+bool is_alpha(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+char to_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+int hex_value(char c)
+{
+	c = to_lower(c);
+	if (is_digit(c))
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* White space of JSON (RFC 8259 section 2).  Most bytes asked about are none, and one comparison tells. */
+static bool is_space(char c)
+{
+	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
+}
 
 struct str str_of(const char *s)
 {
@@ -13,14 +45,75 @@ struct str str_of(const char *s)
 }
 
 /* An empty slice may have no address, and memcmp must not be given one that is NULL. */
-static bool same_text(struct str a, struct str b)
+bool str_equal(struct str a, struct str b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.s, b.s, a.n) == 0);
 }
 
 bool str_is(struct str a, const char *b)
 {
-	return same_text(a, str_of(b));
+	return str_equal(a, str_of(b));
+}
+
+bool str_is_word(struct str a, const char *lower)
+{
+	size_t i;
+
+	for (i = 0; i < a.n; i++)
+		if (lower[i] == '\0' || to_lower(a.s[i]) != lower[i])
+			return false;
+	return lower[i] == '\0';
+}
+
+void str_skip(struct str *s, size_t n)
+{
+	s->s += n;
+	s->n -= n;
+}
+
+struct str str_trim(struct str s)
+{
+	while (s.n && is_space(*s.s))
+		str_skip(&s, 1);
+	while (s.n && is_space(s.s[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+struct str str_cut(struct str *rest, char c)
+{
+	const char *at = rest->n ? memchr(rest->s, c, rest->n) : NULL;
+	struct str part = {rest->s, at ? (size_t)(at - rest->s) : rest->n};
+
+	str_skip(rest, part.n + (at != NULL));
+	return part;
+}
+
+int str_width(struct str s, size_t most)
+{
+	return (int)(s.n < most ? s.n : most);
+}
+
+/* ---- Errors ---- */
+
+bool fail(struct error *error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(error->text, sizeof error->text, format, args);
+	va_end(args);
+	return false;
+}
+
+void error_add(struct error *error, const char *format, ...)
+{
+	size_t length = strlen(error->text);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(error->text + length, sizeof error->text - length, format, args);
+	va_end(args);
 }
 
 /* ---- Arena ---- */
@@ -145,31 +238,160 @@ void arena_free(struct arena *arena)
 	arena->held = 0;
 }
 
+/* ---- Time ---- */
+
+enum { SECONDS_A_DAY = 86400, DAYS_TO_1970 = 719162 /* from 0001-01-01 */ };
+
+#define TIME_LEAST (-(int64_t)DAYS_TO_1970 * SECONDS_A_DAY * SECOND_US)
+#define TIME_MOST  INT64_C(253402300799999999) /* 9999-12-31T23:59:59.999999Z */
+
+enum { NO_NUMBER = -100000 }; /* stays below zero in all that is made of it */
+
+static int two_digits(const char *s)
+{
+	return is_digit(s[0]) && is_digit(s[1]) ? (s[0] - '0') * 10 + (s[1] - '0') : NO_NUMBER;
+}
+
+static bool is_leap(int year)
+{
+	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+bool days_since_1970(int year, int month, int day, int64_t *days)
+{
+	static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+	int past = year - 1, length;
+
+	if (year < 1 || month < 1 || month > 12)
+		return false;
+	length = before[month] - before[month - 1] + (month == 2 && is_leap(year));
+	if (day < 1 || day > length)
+		return false;
+	*days = past * 365 + past / 4 - past / 100 + past / 400 + before[month - 1] + (month > 2 && is_leap(year)) +
+		day - 1 - DAYS_TO_1970;
+	return true;
+}
+
+/* YYYY-MM-DD */
+static bool parse_date(const char *s, int64_t *days)
+{
+	int year = two_digits(s) * 100 + two_digits(s + 2);
+
+	return s[4] == '-' && s[7] == '-' && days_since_1970(year, two_digits(s + 5), two_digits(s + 8), days);
+}
+
+/* Digits after the second as microseconds; what is past six is cut.  Returns the place after them. */
+static const char *parse_fraction(const char *p, const char *end, int *us)
+{
+	int weight;
+
+	for (weight = 100000; p < end && is_digit(*p); p++, weight /= 10)
+		*us += weight * (*p - '0');
+	return p;
+}
+
+/* All that is left: Z, or a sign and HH:MM; as minutes. */
+static bool parse_offset(const char *s, size_t n, int *minutes)
+{
+	int hour, minute;
+
+	*minutes = 0;
+	if (n == 1)
+		return *s == 'Z' || *s == 'z';
+	if (n != 6 || (s[0] != '+' && s[0] != '-') || s[3] != ':')
+		return false;
+	hour = two_digits(s + 1);
+	minute = two_digits(s + 4);
+	*minutes = (hour * 60 + minute) * (s[0] == '-' ? -1 : 1);
+	return hour >= 0 && hour < 24 && minute >= 0 && minute < 60;
+}
+
+/* THH:MM:SS, fraction and offset, as microseconds since the date's UTC midnight. */
+static bool parse_time(const char *s, const char *end, int64_t *us)
+{
+	const char *p = s + 9, *digits = s + 10;
+	int hour, minute, second, fraction = 0, offset;
+
+	if (end - s < 10 || (*s != 'T' && *s != 't' && *s != ' ') || s[3] != ':' || s[6] != ':')
+		return false;
+	hour = two_digits(s + 1);
+	minute = two_digits(s + 4);
+	second = two_digits(s + 7);
+	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+		return false;
+	if (*p == '.') {
+		p = parse_fraction(digits, end, &fraction);
+		if (p == digits)
+			return false;
+	}
+	if (!parse_offset(p, (size_t)(end - p), &offset))
+		return false;
+	minute += hour * 60 - offset;
+	*us = ((int64_t)minute * 60 + second) * SECOND_US + fraction;
+	/* A leap second ends a UTC day, RFC 3339 section 5.7. */
+	return second < 60 || (minute + 1) % (24 * 60) == 0;
+}
+
+bool time_parse(struct str s, int64_t *us)
+{
+	int64_t days, of_day = 0, result;
+
+	if (s.n < 10 || !parse_date(s.s, &days))
+		return false;
+	if (s.n > 10 && !parse_time(s.s + 10, s.s + s.n, &of_day))
+		return false;
+	result = days * DAY_US + of_day;
+	if (result < TIME_LEAST || result > TIME_MOST)
+		return false;
+	*us = result;
+	return true;
+}
+
+static void put_digits(char *to, unsigned value, int digits)
+{
+	while (digits-- > 0) {
+		to[digits] = (char)('0' + value % 10);
+		value /= 10;
+	}
+}
+
+/* The date that lies so many days after 0000-03-01: years that begin in March have their leap day at the end, so that
+ * month and day come from one line (153 days in five months) without a table. */
+static void put_date(char *to, unsigned days)
+{
+	unsigned era = days / 146097, of_era = days % 146097;
+	unsigned of_400 = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	unsigned of_year = of_era - (365 * of_400 + of_400 / 4 - of_400 / 100);
+	unsigned from_march = (5 * of_year + 2) / 153;
+	unsigned month = from_march < 10 ? from_march + 3 : from_march - 9;
+
+	put_digits(to, era * 400 + of_400 + (month <= 2), 4);
+	put_digits(to + 5, month, 2);
+	put_digits(to + 8, of_year - (153 * from_march + 2) / 5 + 1, 2);
+}
+
+void time_format(int64_t us, char out[TIME_SIZE])
+{
+	uint64_t since_year_1;
+	unsigned of_day;
+
+	if (us < TIME_LEAST)
+		us = TIME_LEAST;
+	if (us > TIME_MOST)
+		us = TIME_MOST;
+	since_year_1 = (uint64_t)(us - TIME_LEAST);
+	of_day = (unsigned)(since_year_1 / SECOND_US % SECONDS_A_DAY);
+	memcpy(out, "0000-00-00T00:00:00.000000Z", TIME_SIZE);
+	put_date(out, (unsigned)(since_year_1 / SECOND_US / SECONDS_A_DAY) + 306);
+	put_digits(out + 11, of_day / 3600, 2);
+	put_digits(out + 14, of_day / 60 % 60, 2);
+	put_digits(out + 17, of_day % 60, 2);
+	put_digits(out + 20, (unsigned)(since_year_1 % SECOND_US), 6);
+}
+
 /* ---- Text scanning ----
  * Each function takes the place where its token begins and the end of the text, and returns the place after the token.
  * If the token is malformed it returns NULL and leaves *bad at the byte that is. */
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* Most bytes asked about are none, and one comparison tells. */
-static bool is_space(char c)
-{
-	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
-}
-
-static int hex_value(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 /* Implementation notes: eight bytes at once.
  * They are put together with the first byte lowest, whatever the machine's byte order; compilers make one load of it.
@@ -710,7 +932,7 @@ bool json_equals(struct json string, struct str meaning)
 	if (json_type(string) != JSON_STRING)
 		return false;
 	if (!json_has_escape(string.node))
-		return same_text(raw, meaning);
+		return str_equal(raw, meaning);
 	while (p < end) {
 		size_t n = unescape(&p, bytes);
 		if (meaning.n - done < n || memcmp(meaning.s + done, bytes, n) != 0)
@@ -745,10 +967,9 @@ bool json_string(struct json v, struct arena *arena, struct str *out)
 	return true;
 }
 
-struct json json_get(struct json object, const char *key)
+struct json json_member(struct json object, struct str name)
 {
 	struct json found = {object.text, NULL};
-	struct str name = str_of(key);
 	struct json_each it;
 
 	if (json_type(object) != JSON_OBJECT)
@@ -757,6 +978,11 @@ struct json json_get(struct json object, const char *key)
 		if (json_equals(it.key, name))
 			found = it.value;
 	return found;
+}
+
+struct json json_get(struct json object, const char *key)
+{
+	return json_member(object, str_of(key));
 }
 
 bool json_int64(struct json v, int64_t *out)
@@ -812,9 +1038,10 @@ bool json_next(struct json_each *it)
 	it->next = json_node_after(it->value.text, it->next);
 	return true;
 }
-enum { OUT_LEAST = 256 }; /* bytes an output begins with; then it doubles */
 
 /* ---- Output ---- */
+
+enum { OUT_LEAST = 256 }; /* bytes an output begins with; then it doubles */
 
 static bool out_grow(struct json_out *out, size_t n)
 {

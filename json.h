@@ -1,4 +1,4 @@
-/* json.h - JSON text into a tape of small nodes and back, and the arena they live in.
+/* json.h - text: slices and characters, errors, the arena, time, and JSON text into a tape of small nodes and back.
  * Knows the C library only: no files, no sockets, nothing of Singer or Segment. */
 #ifndef JSON_H
 #define JSON_H
@@ -7,6 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Lets a compiler that can do so compare a format with its arguments; both count from 1. */
+#ifdef __GNUC__
+#define PRINTF_LIKE(text, arguments) __attribute__((format(printf, text, arguments)))
+#else
+#define PRINTF_LIKE(text, arguments)
+#endif
+
+#define countof(array) (sizeof(array) / sizeof *(array))
+
+/* ---- Slices and characters: ASCII, whatever the locale ---- */
+
 /* A slice of somebody's bytes, without an ending NUL.  It lives as long as they do. */
 struct str {
 	const char *s;
@@ -14,7 +25,47 @@ struct str {
 };
 
 struct str str_of(const char *); /* NULL gives the empty slice */
+bool str_equal(struct str, struct str);
 bool str_is(struct str, const char *);
+bool str_is_word(struct str, const char *lower); /* equal but for the case of letters; lower is in lower case */
+void str_skip(struct str *, size_t);             /* the first n bytes are cut off */
+struct str str_trim(struct str);                 /* without blanks, tabs and line ends around it */
+/* Cuts off and returns what stands before the first such byte, all of it where there is none; the byte goes too. */
+struct str str_cut(struct str *, char);
+int str_width(struct str, size_t most); /* its length, at most so much: a precision for printf */
+
+bool is_digit(char);
+bool is_alpha(char);
+char to_lower(char);
+int hex_value(char); /* of a hexadecimal digit in either case; -1 for anything else */
+
+/* ---- Errors ---- */
+
+enum { ERROR_SIZE = 1024 };
+
+/* One line: says what failed, where, why and what to do.  Starts as {""}; what does not fit is cut. */
+struct error {
+	char text[ERROR_SIZE];
+};
+
+bool fail(struct error *, const char *format, ...) PRINTF_LIKE(2, 3);      /* fills it; always returns false */
+void error_add(struct error *, const char *format, ...) PRINTF_LIKE(2, 3); /* puts more behind it */
+
+/* ---- Time: instants are microseconds since 1970, UTC, years 1 to 9999 of the Gregorian calendar ---- */
+
+enum { TIME_SIZE = 28 };
+
+#define SECOND_US INT64_C(1000000)
+#define DAY_US    (86400 * SECOND_US)
+
+/* RFC 3339 section 5.6: a date, or a date-time with any offset; a blank may stand for the T (its last note), digits past
+ * six are cut, a leap second counts as the second after it.  A date is its UTC midnight.  false: *us stays. */
+bool time_parse(struct str, int64_t *us);
+void time_format(int64_t us, char out[TIME_SIZE]); /* 2021-02-01T00:00:00.000000Z; what is outside the years is cut */
+/* Days from 1970-01-01 to a date, month and day from 1.  false: there is no such date. */
+bool days_since_1970(int year, int month, int day, int64_t *days);
+
+/* ---- Arena ---- */
 
 /* Memory given back all at once.  Starts as {0}; limit is a ceiling in bytes, 0 for none; held is what it has now. */
 struct arena {
@@ -28,6 +79,8 @@ void *arena_alloc(struct arena *, size_t count, size_t size);
 char *arena_string(struct arena *, struct str); /* a copy with an ending NUL; NULL likewise */
 void arena_reset(struct arena *); /* every pointer into it dies; the largest block stays for the next use */
 void arena_free(struct arena *);  /* every pointer into it dies; ready for use again */
+
+/* ---- JSON ---- */
 
 /* One node a value and one a key, in text order, in one contiguous array.
  * at:   offset of the value's first byte, which tells the type.
@@ -87,8 +140,9 @@ enum { JSON_DEPTH = 128 }; /* deeper nesting is refused */
 bool json_parse(struct arena *, const char *text, size_t length, struct json *root, struct json_error *error);
 
 enum json_type json_type(struct json);
-struct json json_get(struct json object, const char *key); /* the last of equal keys; calls nest safely */
-bool json_equals(struct json string, struct str);          /* what the string means, however it is escaped */
+struct json json_member(struct json object, struct str key); /* the last of equal keys; calls nest safely */
+struct json json_get(struct json object, const char *key);   /* the same */
+bool json_equals(struct json string, struct str);            /* what the string means, however it is escaped */
 struct str json_token(struct json); /* string: as sent, between its quotes; other scalar: its text; else empty */
 
 /* The string unescaped: a slice of the text where nothing was escaped, else in the arena.  A lone surrogate becomes

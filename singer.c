@@ -9,164 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- Time ---- */
-
-enum { SECONDS_A_DAY = 86400, DAYS_TO_1970 = 719162 /* from 0001-01-01 */ };
-
-#define US_A_SECOND INT64_C(1000000)
-#define TIME_LEAST  (-(int64_t)DAYS_TO_1970 * SECONDS_A_DAY * US_A_SECOND)
-#define TIME_MOST   INT64_C(253402300799999999) /* 9999-12-31T23:59:59.999999Z */
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-enum { NO_NUMBER = -100000 }; /* stays below zero in all that is made of it */
-
-static int two_digits(const char *s)
-{
-	return is_digit(s[0]) && is_digit(s[1]) ? (s[0] - '0') * 10 + (s[1] - '0') : NO_NUMBER;
-}
-
-static bool is_leap(int year)
-{
-	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-/* Days since 0001-01-01, all in the Gregorian calendar. */
-static bool days_of_date(int year, int month, int day, int64_t *days)
-{
-	static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
-	int past = year - 1, length;
-
-	if (year < 1 || month < 1 || month > 12)
-		return false;
-	length = before[month] - before[month - 1] + (month == 2 && is_leap(year));
-	if (day < 1 || day > length)
-		return false;
-	*days = past * 365 + past / 4 - past / 100 + past / 400 + before[month - 1] + (month > 2 && is_leap(year)) +
-		day - 1;
-	return true;
-}
-
-/* YYYY-MM-DD */
-static bool parse_date(const char *s, int64_t *days)
-{
-	int year = two_digits(s) * 100 + two_digits(s + 2);
-
-	return s[4] == '-' && s[7] == '-' && days_of_date(year, two_digits(s + 5), two_digits(s + 8), days);
-}
-
-/* Digits after the second as microseconds; what is past six is cut.  Returns the place after them. */
-static const char *parse_fraction(const char *p, const char *end, int *us)
-{
-	int weight;
-
-	for (weight = 100000; p < end && is_digit(*p); p++, weight /= 10)
-		*us += weight * (*p - '0');
-	return p;
-}
-
-/* All that is left: Z, or a sign and HH:MM; as minutes. */
-static bool parse_offset(const char *s, size_t n, int *minutes)
-{
-	int hour, minute;
-
-	*minutes = 0;
-	if (n == 1)
-		return *s == 'Z' || *s == 'z';
-	if (n != 6 || (s[0] != '+' && s[0] != '-') || s[3] != ':')
-		return false;
-	hour = two_digits(s + 1);
-	minute = two_digits(s + 4);
-	*minutes = (hour * 60 + minute) * (s[0] == '-' ? -1 : 1);
-	return hour >= 0 && hour < 24 && minute >= 0 && minute < 60;
-}
-
-/* THH:MM:SS, fraction and offset, as microseconds since the date's UTC midnight. */
-static bool parse_time(const char *s, const char *end, int64_t *us)
-{
-	const char *p = s + 9, *digits = s + 10;
-	int hour, minute, second, fraction = 0, offset;
-
-	if (end - s < 10 || (*s != 'T' && *s != 't' && *s != ' ') || s[3] != ':' || s[6] != ':')
-		return false;
-	hour = two_digits(s + 1);
-	minute = two_digits(s + 4);
-	second = two_digits(s + 7);
-	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
-		return false;
-	if (*p == '.') {
-		p = parse_fraction(digits, end, &fraction);
-		if (p == digits)
-			return false;
-	}
-	if (!parse_offset(p, (size_t)(end - p), &offset))
-		return false;
-	minute += hour * 60 - offset;
-	*us = ((int64_t)minute * 60 + second) * US_A_SECOND + fraction;
-	/* A leap second ends a UTC day, RFC 3339 section 5.7. */
-	return second < 60 || (minute + 1) % (24 * 60) == 0;
-}
-
-bool time_parse(struct str s, int64_t *us)
-{
-	int64_t days, of_day = 0, result;
-
-	if (s.n < 10 || !parse_date(s.s, &days))
-		return false;
-	if (s.n > 10 && !parse_time(s.s + 10, s.s + s.n, &of_day))
-		return false;
-	result = (days - DAYS_TO_1970) * SECONDS_A_DAY * US_A_SECOND + of_day;
-	if (result < TIME_LEAST || result > TIME_MOST)
-		return false;
-	*us = result;
-	return true;
-}
-
-static void put_digits(char *to, unsigned value, int digits)
-{
-	while (digits-- > 0) {
-		to[digits] = (char)('0' + value % 10);
-		value /= 10;
-	}
-}
-
-/* The date that lies so many days after 0000-03-01: years that begin in March have their leap day at the end, so that
- * month and day come from one line (153 days in five months) without a table. */
-static void put_date(char *to, unsigned days)
-{
-	unsigned era = days / 146097, of_era = days % 146097;
-	unsigned of_400 = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-	unsigned of_year = of_era - (365 * of_400 + of_400 / 4 - of_400 / 100);
-	unsigned from_march = (5 * of_year + 2) / 153;
-	unsigned month = from_march < 10 ? from_march + 3 : from_march - 9;
-
-	put_digits(to, era * 400 + of_400 + (month <= 2), 4);
-	put_digits(to + 5, month, 2);
-	put_digits(to + 8, of_year - (153 * from_march + 2) / 5 + 1, 2);
-}
-
-void time_format(int64_t us, char out[TIME_SIZE])
-{
-	uint64_t since_year_1;
-	unsigned of_day;
-
-	if (us < TIME_LEAST)
-		us = TIME_LEAST;
-	if (us > TIME_MOST)
-		us = TIME_MOST;
-	since_year_1 = (uint64_t)(us - TIME_LEAST);
-	of_day = (unsigned)(since_year_1 / US_A_SECOND % SECONDS_A_DAY);
-	memcpy(out, "0000-00-00T00:00:00.000000Z", TIME_SIZE);
-	put_date(out, (unsigned)(since_year_1 / US_A_SECOND / SECONDS_A_DAY) + 306);
-	put_digits(out + 11, of_day / 3600, 2);
-	put_digits(out + 14, of_day / 60 % 60, 2);
-	put_digits(out + 17, of_day % 60, 2);
-	put_digits(out + 20, (unsigned)(since_year_1 % US_A_SECOND), 6);
-}
-
 /* ---- Log ---- */
 
 enum {
@@ -191,16 +33,6 @@ static struct {
 
 static const char *const level_upper[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
 static const char *const level_lower[] = {"debug", "info", "warning", "error", "critical"};
-
-bool fail(struct error *error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(error->text, sizeof error->text, format, args);
-	va_end(args);
-	return false;
-}
 
 void log_setup(enum log_level least, bool structured)
 {
@@ -513,19 +345,6 @@ static bool no_memory(const struct maker *m)
 	return fail(m->error, "stream %s: no memory for its schema and selection", m->stream);
 }
 
-static struct json member(struct json object, struct str name)
-{
-	struct json found = {object.text, NULL};
-	struct json_each it;
-
-	if (json_type(object) != JSON_OBJECT)
-		return found;
-	for (it = json_each(object); json_next(&it);)
-		if (json_equals(it.key, name))
-			found = it.value;
-	return found;
-}
-
 static size_t json_count(struct json container)
 {
 	struct json_each it = json_each(container);
@@ -534,11 +353,6 @@ static size_t json_count(struct json container)
 	while (json_next(&it))
 		n++;
 	return n;
-}
-
-static bool str_equal(struct str a, struct str b)
-{
-	return a.n == b.n && memcmp(a.s, b.s, a.n) == 0;
 }
 
 static struct field *field_named(const struct field *object, struct str name)
@@ -660,7 +474,7 @@ static bool field_children(const struct maker *m, struct field *f, struct json p
 		child->after = child;
 		child->parent = f;
 		child->schema = it.value;
-		child->foreign = known.node && !member(known, name).node;
+		child->foreign = known.node && !json_member(known, name).node;
 	}
 	return true;
 }
@@ -694,7 +508,7 @@ static bool field_compile(const struct maker *m, struct field *f, struct json bu
 	if ((f->types & TYPE(JSON_ARRAY)) && json_type(items) == JSON_OBJECT && !field_items(m, f, items))
 		return false;
 	for (i = 0; i < f->count; i++)
-		if (!field_compile(m, &f->children[i], member(known, f->children[i].name)))
+		if (!field_compile(m, &f->children[i], json_member(known, f->children[i].name)))
 			return false;
 	return !f->items || field_compile(m, f->items, json_get(built_in, "items"));
 }
@@ -731,29 +545,6 @@ static bool glob_matches(struct str glob, struct str name)
 	return g == glob.n;
 }
 
-static struct str trim(struct str s)
-{
-	while (s.n && s.s[0] == ' ') {
-		s.s++;
-		s.n--;
-	}
-	while (s.n && s.s[s.n - 1] == ' ')
-		s.n--;
-	return s;
-}
-
-/* Cuts the text before the first such byte off *rest, and the byte with it. */
-static struct str cut_at(struct str *rest, char c)
-{
-	const char *at = rest->n ? memchr(rest->s, c, rest->n) : NULL;
-	struct str part = {rest->s, at ? (size_t)(at - rest->s) : rest->n};
-	size_t past = part.n + (at != NULL);
-
-	rest->s += past;
-	rest->n -= past;
-	return part;
-}
-
 /* "s.*" is all of s, as "s" is; what may follow a top-level field, as in "s.f.*", comes with it anyway. */
 static struct rule rule_of(struct str text)
 {
@@ -764,8 +555,8 @@ static struct rule rule_of(struct str text)
 		text.s++;
 		text.n--;
 	}
-	rule.stream = trim(cut_at(&text, '.'));
-	rule.field = trim(cut_at(&text, '.'));
+	rule.stream = str_trim(str_cut(&text, '.'));
+	rule.field = str_trim(str_cut(&text, '.'));
 	if (str_is(rule.field, "*"))
 		rule.field.n = 0;
 	return rule;
@@ -787,7 +578,7 @@ static bool rules_parse(struct maker *m, const char *const *texts)
 	for (text = texts; *text; text++) {
 		struct str rest = str_of(*text);
 		while (rest.n) {
-			struct str part = trim(cut_at(&rest, ','));
+			struct str part = str_trim(str_cut(&rest, ','));
 			if (part.n)
 				m->rule[m->rules++] = rule_of(part);
 		}
@@ -857,18 +648,6 @@ static void rules_warn(const struct maker *m)
 
 enum choice { UNSAID, NO, YES };
 
-static bool text_is(struct str s, const char *lower)
-{
-	size_t i;
-
-	if (s.n != strlen(lower))
-		return false;
-	for (i = 0; i < s.n; i++)
-		if (s.s[i] != lower[i] && s.s[i] != lower[i] - 'a' + 'A')
-			return false;
-	return true;
-}
-
 /* A boolean of the catalog, where nothing else has been said before.  Singer's own examples hold them as strings, which
  * mean what they say. */
 static bool choose(const struct maker *m, struct json object, const char *name, enum choice *choice)
@@ -877,9 +656,9 @@ static bool choose(const struct maker *m, struct json object, const char *name, 
 
 	if (*choice != UNSAID || json_type(v) <= JSON_NULL)
 		return true;
-	if (text_is(json_token(v), "true"))
+	if (str_is_word(json_token(v), "true"))
 		*choice = YES;
-	else if (text_is(json_token(v), "false"))
+	else if (str_is_word(json_token(v), "false"))
 		*choice = NO;
 	else
 		return fail(m->error, "stream %s: \"%s\" in the catalog is neither true nor false", m->stream, name);
@@ -1073,7 +852,7 @@ static bool stream_key(const struct maker *m, struct selection *sel)
 	places[1] = json_get(m->entry, "key_properties");
 	places[2] = entry_get(m, "view-key-properties", "view_key_properties");
 	places[3] = entry_get(m, "table-key-properties", "table_key_properties");
-	for (i = 0; i < sizeof places / sizeof *places; i++) {
+	for (i = 0; i < countof(places); i++) {
 		if (json_type(places[i]) > JSON_NULL && json_type(places[i]) != JSON_ARRAY)
 			return fail(m->error, "stream %s: the catalog's key is not a list of fields' names", m->stream);
 		if (json_type(places[i]) == JSON_ARRAY && !key_is_documented(sel->stream, places[i]))
@@ -2021,7 +1800,7 @@ static void row_name(const struct selection *sel, struct json row, const struct 
 
 	*to = '\0';
 	for (i = 0; i < SINGER_KEYS && sel->key[i].n && length < size; i++) {
-		struct str value = json_token(member(row, sel->key[i]));
+		struct str value = json_token(json_member(row, sel->key[i]));
 		struct field key = {.name = sel->key[i]};
 		const struct singer_extra *extra = extra_of(p, &key);
 

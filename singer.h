@@ -1,4 +1,4 @@
-/* singer.h - the Singer protocol: time, log, selection, records, messages, state.
+/* singer.h - the Singer protocol: log, selection, records, messages, state.
  * It alone writes catalog and messages to standard output.  Knows nothing of HTTP and of endpoints.
  * The protocol: https://github.com/singer-io/getting-started/tree/master/docs (SPEC.md, DISCOVERY_MODE.md, SYNC_MODE.md,
  * CONFIG_AND_STATE.md); where it is silent, what singer-python, the Meltano SDK and the targets do. */
@@ -10,23 +10,8 @@
 enum {
 	SINGER_KEYS = 8,    /* most names in a key */
 	SINGER_FIELDS = 64, /* most fields of one object */
-	SINGER_TAIL = 49,   /* bytes of a RECORD line after the row */
-	TIME_SIZE = 28,
-	ERROR_SIZE = 512
+	SINGER_TAIL = 49    /* bytes of a RECORD line after the row */
 };
-
-struct error {
-	char text[ERROR_SIZE]; /* one line: says what, where, why and what to do */
-};
-
-bool fail(struct error *, const char *format, ...); /* fills it; always returns false */
-
-/* Instants are microseconds since 1970, UTC, years 1 to 9999. */
-
-/* RFC 3339 section 5.6: a date, or a date-time with any offset; a blank may stand for the T (its last note), digits past
- * six are cut, a leap second counts as the second after it.  A date is its UTC midnight.  false: *us stays. */
-bool time_parse(struct str, int64_t *us);
-void time_format(int64_t us, char out[TIME_SIZE]); /* 2021-02-01T00:00:00.000000Z; what is outside the years is cut */
 
 /* One line on standard error each, LEVEL first: bytes outside printable ASCII replaced, cut at 2 KiB, the secret struck
  * out.  errno stays. */
@@ -40,7 +25,7 @@ void log_setup(enum log_level least, bool structured);
  * adds one, "" none; NULL forgets all.  One of less than six characters is struck out as a word of its own only, or it
  * would take every line apart. */
 void log_secret(const char *);
-void log_line(enum log_level, const char *format, ...);
+void log_line(enum log_level, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Lines from here on wait, until it is known whether an error makes them needless: then they are written, or dropped. */
 void log_hold(void);
@@ -48,7 +33,7 @@ void log_release(bool keep);
 
 /* For a person who watches: where standard error is a terminal, text that stays until the next one or the next line.
  * Nowhere else, and not at a level above LOG_INFO. */
-void log_progress(const char *format, ...);
+void log_progress(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /* Metrics in the form of singer-python's metrics.py; stream is one of the tap's own names. */
 void log_records(const char *stream, uint64_t more);          /* record_count: since the last such line */

@@ -184,8 +184,6 @@ static void parents_lose(struct parents *p, enum loss loss)
 
 /* ---- Time ---- */
 
-#define SECOND_US INT64_C(1000000)
-#define DAY_US    (86400 * SECOND_US)
 #define SPAN_US   (30 * DAY_US)
 #define METRIC_US (60 * SECOND_US) /* between two metric lines of a stream */
 
@@ -592,27 +590,6 @@ void streams_notice(void *ctx, const struct http_notice *n)
 
 /* ---- Texts ---- */
 
-/* A text of any length cut to fit a log line. */
-struct text {
-	char s[1024];
-};
-
-static void text_add(struct text *t, const char *format, ...)
-{
-	size_t length = strlen(t->s);
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(t->s + length, sizeof t->s - length, format, args);
-	va_end(args);
-}
-
-/* A slice cut to the length that printf's precision takes. */
-static int cut(struct str s, int most)
-{
-	return s.n < (size_t)most ? (int)s.n : most;
-}
-
 enum { API_ERROR_LIMIT = 1 << 20 }; /* bytes of tape: an error is short, or of no interest */
 
 /* The first of an error answer's "errors", absent if the body holds none. */
@@ -629,7 +606,7 @@ static struct json api_error(struct arena *arena, const char *body, size_t lengt
 }
 
 /* What the API itself says of an error, where it does: " (message; type; field F)". */
-static void text_add_api_error(struct text *t, const struct http_response *a)
+static void text_add_api_error(struct error *t, const struct http_response *a)
 {
 	static const struct {
 		const char *member, *label;
@@ -640,13 +617,13 @@ static void text_add_api_error(struct text *t, const struct http_response *a)
 	struct str said;
 	size_t i;
 
-	for (i = 0; i < sizeof parts / sizeof *parts; i++)
+	for (i = 0; i < countof(parts); i++)
 		if (json_string(json_get(error, parts[i].member), &arena, &said) && said.n) {
-			text_add(t, "%s%s%.*s", before, parts[i].label, cut(said, 200), said.s);
+			error_add(t, "%s%s%.*s", before, parts[i].label, str_width(said, 200), said.s);
 			before = "; ";
 		}
 	if (*before == ';')
-		text_add(t, ")");
+		error_add(t, ")");
 	arena_free(&arena);
 }
 
@@ -732,17 +709,17 @@ static void page_read(struct page *p, const struct stream *s)
 }
 
 /* "GET /path: status 422 (message; type)", or what else became of the request. */
-static void text_add_page(struct text *t, const struct page *p)
+static void text_add_page(struct error *t, const struct page *p)
 {
 	const struct http_response *a = p->answer;
 
 	if (*a->error) { /* of a redirect as well */
-		text_add(t, "%s", a->error);
+		error_add(t, "%s", a->error);
 		return;
 	}
-	text_add(t, "GET %.400s: status %d", p->path.bytes, a->status);
+	error_add(t, "GET %.400s: status %d", p->path.bytes, a->status);
 	if (a->status == 200)
-		text_add(t, ", %s", p->wrong);
+		error_add(t, ", %s", p->wrong);
 	else
 		text_add_api_error(t, a);
 }
@@ -760,7 +737,7 @@ struct tally {
 	int64_t highest;          /* ... and the latest of them */
 	bool gap;                 /* months or days, from since on, that the API doesn't have: */
 	int64_t gap_from, gap_to; /* the first and the last of them, */
-	struct text gap_reason;   /* and its words for it */
+	struct error gap_reason;  /* and its words for it */
 	uint64_t counted;         /* records, at the last metric line */
 	int64_t counted_us;       /* ... and when that was; 0: no answer yet */
 };
@@ -833,7 +810,7 @@ static const char *advice(const struct http_response *a)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof table / sizeof *table; i++)
+	for (i = 0; i < countof(table); i++)
 		if (a->outcome == HTTP_DONE && a->status >= table[i].from && a->status <= table[i].to)
 			return table[i].text;
 	return "run again later";
@@ -860,20 +837,20 @@ static enum step stream_fails(struct run *r, const struct job *j, const struct p
 
 static enum step answer_fails(struct run *r, const struct job *j, const struct page *p)
 {
-	struct text what = {""};
+	struct error what = {""};
 
 	text_add_page(&what, p);
-	log_line(LOG_ERROR, "%s: failed: %s; %s", stream_name(j->stream), what.s, advice(p->answer));
+	log_line(LOG_ERROR, "%s: failed: %s; %s", stream_name(j->stream), what.text, advice(p->answer));
 	return stream_ends(r, j, LOSS_FAILED);
 }
 
 static enum step stream_forbidden(struct run *r, const struct job *j, const struct page *p)
 {
-	struct text what = {""};
+	struct error what = {""};
 
 	text_add_page(&what, p);
-	log_line(LOG_WARNING, "%s: skipped: %s; it needs %s; or leave the stream out", stream_name(j->stream), what.s,
-		 streams[j->stream].needs);
+	log_line(LOG_WARNING, "%s: skipped: %s; it needs %s; or leave the stream out", stream_name(j->stream),
+		 what.text, streams[j->stream].needs);
 	return stream_ends(r, j, LOSS_FORBIDDEN);
 }
 
@@ -892,7 +869,7 @@ static void parent_left_out(struct run *r, size_t stream, size_t parent)
 	struct str id = parent_field(plan_parents(&r->plan, stream), parent, PARENT_ID);
 
 	if (!t->first_left_out[0])
-		snprintf(t->first_left_out, sizeof t->first_left_out, "%.*s", cut(id, 60), id.s);
+		snprintf(t->first_left_out, sizeof t->first_left_out, "%.*s", str_width(id, 60), id.s);
 }
 
 /* 403, or a 401 of a token that works elsewhere. */
@@ -1010,16 +987,16 @@ static enum step token_ask(struct run *r)
 static enum step token_judge(struct run *r)
 {
 	const struct http_response *a = http_response(r->token_probe);
-	struct text what = {"GET /: "};
+	struct error what = {"GET /: "};
 	enum step step = STEP_ON;
 
 	if (a->outcome != HTTP_DONE) {
 		step = run_ends("the token can't be checked", a->error);
 	} else if (a->status != 200) {
-		text_add(&what, "status %d", a->status);
+		error_add(&what, "status %d", a->status);
 		text_add_api_error(&what, a);
-		text_add(&what, "; check api_token, and that region is the workspace's");
-		step = run_ends("the API refuses the token", what.s);
+		error_add(&what, "; check api_token, and that region is the workspace's");
+		step = run_ends("the API refuses the token", what.text);
 	}
 	r->token_works = step == STEP_ON;
 	http_release(r->http, r->token_probe);
@@ -1051,7 +1028,7 @@ static void extras_make(struct extras *x, const struct job *j, const struct pare
 }
 
 /* The documented key of a row: "sourceId=a, ...". */
-static void text_add_key(struct text *t, const struct job *j, struct json row, const struct extras *x,
+static void text_add_key(struct error *t, const struct job *j, struct json row, const struct extras *x,
 			 struct arena *arena)
 {
 	const char *const *key = streams[j->stream].singer.key;
@@ -1065,7 +1042,7 @@ static void text_add_key(struct text *t, const struct job *j, struct json row, c
 		for (k = 0; k < x->n; k++)
 			if (strcmp(x->extra[k].field, key[i]) == 0)
 				value = x->extra[k].value;
-		text_add(t, "%s%s=%.*s", i ? ", " : "", key[i], cut(value, 100), value.s);
+		error_add(t, "%s%s=%.*s", i ? ", " : "", key[i], str_width(value, 100), value.s);
 	}
 }
 
@@ -1114,11 +1091,11 @@ static enum step parent_take(struct run *r, const struct job *j, const struct pa
 static enum step row_undated(struct run *r, const struct job *j, const struct page *p, struct json row,
 			     const struct extras *x)
 {
-	struct text what = {"a row with "};
+	struct error what = {"a row with "};
 
 	text_add_key(&what, j, row, x, &r->scratch);
-	text_add(&what, " has no readable %s, which dates it", streams[j->stream].singer.replication_key);
-	return stream_fails(r, j, p, what.s);
+	error_add(&what, " has no readable %s, which dates it", streams[j->stream].singer.replication_key);
+	return stream_fails(r, j, p, what.text);
 }
 
 static enum step row_take(struct run *r, const struct job *j, const struct page *p, struct json row,
@@ -1278,7 +1255,8 @@ static void warn_of_gap(const struct tally *t, size_t stream)
 	if (t->gap)
 		log_line(LOG_WARNING, "%s: the API has nothing for the %s %s to %s: %s", stream_name(stream),
 			 days ? "days" : "months", date_text(t->gap_from, length, from),
-			 date_text(t->gap_to, length, to), days ? "it keeps 14 days; run more often" : t->gap_reason.s);
+			 date_text(t->gap_to, length, to),
+			 days ? "it keeps 14 days; run more often" : t->gap_reason.text);
 }
 
 /* Once a stream is over, in whatever way: what the user should know of it. */
@@ -1853,39 +1831,39 @@ static enum step probe_all(struct run *r)
 	return step == STEP_ON ? probe_token(r) : step;
 }
 
-static void probe_row(struct run *r, const struct job *j, struct json row, struct text *what)
+static void probe_row(struct run *r, const struct job *j, struct json row, struct error *what)
 {
 	struct extras x;
 	struct error why = {""};
 
 	if (json_type(row) != JSON_OBJECT) {
-		text_add(what, "no rows");
+		error_add(what, "no rows");
 		return;
 	}
 	extras_make(&x, j, plan_parents(&r->plan, j->stream));
 	text_add_key(what, j, row, &x, &r->scratch);
 	if (r->singer &&
 	    !singer_record(r->singer, &r->sel[j->stream], row, x.extra, x.n, j->held->answer->received_us, &why))
-		text_add(what, "; %s", why.text);
+		error_add(what, "; %s", why.text);
 }
 
-static void probe_answer(struct run *r, const struct job *j, const struct page *p, struct text *what)
+static void probe_answer(struct run *r, const struct job *j, const struct page *p, struct error *what)
 {
 	int status = p->answer->status;
 
 	if (p->answer->outcome != HTTP_DONE) {
-		text_add(what, "%s", p->answer->error);
+		error_add(what, "%s", p->answer->error);
 	} else if (p->wrong[0]) {
-		text_add(what, "%s", p->wrong);
+		error_add(what, "%s", p->wrong);
 	} else if (status == 200) {
 		probe_row(r, j, first_row(p), what);
 	} else if (*p->answer->error) {
-		text_add(what, "%s", p->answer->error);
+		error_add(what, "%s", p->answer->error);
 	} else {
 		if (status == 401 || status == 403)
-			text_add(what, "needs %s", streams[j->stream].needs);
+			error_add(what, "needs %s", streams[j->stream].needs);
 		else
-			text_add(what, "refused");
+			error_add(what, "refused");
 		text_add_api_error(what, p->answer);
 	}
 }
@@ -1902,17 +1880,17 @@ static enum access probe_access(const struct page *p)
 static void probe_tell(struct run *r, const struct job *j, struct probe *probe)
 {
 	const struct page *p = j->held;
-	struct text what = {""};
+	struct error what = {""};
 
 	if (r->singer)
 		singer_schema(r->singer, &r->sel[j->stream]);
 	if (p)
 		probe_answer(r, j, p, &what);
 	else
-		text_add(&what, "not tried: no row of %s to ask for", stream_name(parent_of(j->stream)));
+		error_add(&what, "not tried: no row of %s to ask for", stream_name(parent_of(j->stream)));
 	probe->status = p && p->answer->outcome == HTTP_DONE ? p->answer->status : 0;
 	probe->access = probe_access(p);
-	snprintf(probe->text, sizeof probe->text, "%.*s", (int)sizeof probe->text - 1, what.s);
+	snprintf(probe->text, sizeof probe->text, "%.*s", (int)sizeof probe->text - 1, what.text);
 }
 
 static const struct job *probe_of(const struct run *r, size_t stream)

@@ -67,7 +67,7 @@ static const struct option {
 	{"dev", 0, OPTION_FLAG, offsetof(struct options, dev), NULL, NULL, NULL, NULL},
 };
 
-enum { OPTIONS = sizeof option_table / sizeof *option_table };
+enum { OPTIONS = countof(option_table) };
 
 /* The option of that name, or of which name[0..n) is the beginning and no other's. */
 static const struct option *option_by_name(const char *name, size_t n, struct error *error)
@@ -210,7 +210,7 @@ enum key {
 	KEYS
 };
 
-enum value_type { TYPE_TEXT, TYPE_SECRET, TYPE_TIME, TYPE_INTEGER, TYPE_BOOL, TYPE_REGION };
+enum value_type { TYPE_TEXT, TYPE_FILE, TYPE_SECRET, TYPE_TIME, TYPE_INTEGER, TYPE_BOOL, TYPE_REGION };
 
 static const struct config_key {
 	const char *name, *alias;
@@ -237,7 +237,7 @@ static const struct config_key {
 				 .help = "connections, and so requests, at once"},
 	[KEY_MAX_ATTEMPTS] = {"max_attempts", NULL, TYPE_INTEGER, 1, 20, .fallback = "8",
 			      .help = "tries of a request that fails in a way that may pass"},
-	[KEY_CA_FILE] = {"ca_file", NULL, TYPE_TEXT, .help = "PEM file of trusted roots, in place of the system's"},
+	[KEY_CA_FILE] = {"ca_file", NULL, TYPE_FILE, .help = "PEM file of trusted roots, in place of the system's"},
 	[KEY_PROXY] = {"proxy", NULL, TYPE_TEXT,
 		       .help = "http://[user:password@]host:port, in place of https_proxy and no_proxy"},
 	[KEY_UNIQUE_KEYS] = {"unique_keys", NULL, TYPE_BOOL, .fallback = "false",
@@ -258,7 +258,7 @@ static const struct {
 	const char *name, *url;
 } regions[] = {{"us", "https://api.segmentapis.com"}, {"eu", "https://eu1.api.segmentapis.com"}};
 
-enum { REGIONS = sizeof regions / sizeof *regions };
+enum { REGIONS = countof(regions) };
 
 static const char *region_url(const char *name)
 {
@@ -305,7 +305,7 @@ static bool bool_read(const char *text, int64_t *number)
 	} words[] = {{"true", 1}, {"1", 1}, {"yes", 1}, {"on", 1}, {"false", 0}, {"0", 0}, {"no", 0}, {"off", 0}};
 	size_t i;
 
-	for (i = 0; i < sizeof words / sizeof *words; i++)
+	for (i = 0; i < countof(words); i++)
 		if (strcasecmp(words[i].word, text) == 0) {
 			*number = words[i].number;
 			return true;
@@ -317,6 +317,7 @@ static bool wrong_value(const char *source, const struct config_key *k, struct e
 {
 	switch (k->type) {
 	case TYPE_TEXT:
+	case TYPE_FILE:
 	case TYPE_SECRET: return fail(error, "%s: %s: expected a string", source, k->name);
 	case TYPE_TIME:
 		return fail(error, "%s: %s: expected a date or date-time, such as 2026-01-31 or 2026-01-31T00:00:00Z",
@@ -328,6 +329,13 @@ static bool wrong_value(const char *source, const struct config_key *k, struct e
 	case TYPE_REGION: return fail(error, "%s: %s: expected us or eu", source, k->name);
 	}
 	return false;
+}
+
+static bool is_printable(const char *text)
+{
+	while (*text >= ' ' && *text <= '~')
+		text++;
+	return *text == '\0';
 }
 
 /* Takes one value as text, whatever it was before.  source names the file or ENV in errors. */
@@ -347,8 +355,12 @@ static bool config_set(struct config *config, enum key key, const char *text, co
 		return true;
 	}
 	switch (k->type) {
+	case TYPE_FILE: break;
 	case TYPE_TEXT:
-	case TYPE_SECRET: break;
+	case TYPE_SECRET:
+		if (!is_printable(text)) /* the value is not shown: it may hold a secret */
+			return fail(error, "%s: holds a control character or a byte that is not ASCII", k->name);
+		break;
 	case TYPE_TIME: ok = time_parse(str_of(text), &number); break;
 	case TYPE_INTEGER:
 		if (k->zero_is_default && strcmp(text, "0") == 0)
@@ -404,18 +416,51 @@ static bool config_from_json(struct config *config, struct json document, const 
 	return true;
 }
 
-/* An empty variable is how an environment leaves something out: it does not beat the files. */
-static const char *environment(const char *name)
-{
-	char variable[64] = "TAP_SEGMENT_";
-	const char *text;
-	size_t n = strlen(variable);
+/* Every variable that is read, but those of the configuration: TAP_SEGMENT_ and a key's name in upper case. */
+enum variable { ENV_LOG_LEVEL, ENV_LOG_CONFIG, ENV_CA_FILE, ENV_CA_FOLDER, ENV_PROXY, ENV_NO_PROXY, VARIABLES };
 
-	for (; *name && n < sizeof variable - 1; name++)
-		variable[n++] = (char)(*name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name);
-	variable[n] = '\0';
-	text = getenv(variable);
+static const struct {
+	const char *names[4]; /* the first that is set counts */
+} environment_table[VARIABLES] = {
+	[ENV_LOG_LEVEL] = {{"TAP_SEGMENT_LOGLEVEL", "LOGLEVEL"}},
+	[ENV_LOG_CONFIG] = {{"SINGER_SDK_LOG_CONFIG"}},
+	[ENV_CA_FILE] = {{"SSL_CERT_FILE"}},
+	[ENV_CA_FOLDER] = {{"SSL_CERT_DIR"}},
+	[ENV_PROXY] = {{"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}},
+	[ENV_NO_PROXY] = {{"no_proxy", "NO_PROXY"}},
+};
+
+/* An empty variable is how an environment leaves something out: NULL, as for one that is not set. */
+static const char *variable_text(const char *name)
+{
+	const char *text = getenv(name);
+
 	return text && *text ? text : NULL;
+}
+
+/* *name: the variable that holds the text; the row's first where none does.  It may be NULL. */
+static const char *environment(enum variable row, const char **name)
+{
+	const char *const *names = environment_table[row].names, *text = NULL;
+	size_t i;
+
+	for (i = 0; i < countof(environment_table[row].names) && names[i] && !text; i++)
+		text = variable_text(names[i]);
+	if (name)
+		*name = names[text ? i - 1 : 0];
+	return text;
+}
+
+/* The variable of a configuration key. */
+static const char *key_variable(const char *key)
+{
+	char name[64] = "TAP_SEGMENT_";
+	size_t n = strlen(name);
+
+	for (; *key && n < sizeof name - 1; key++)
+		name[n++] = (char)(*key >= 'a' && *key <= 'z' ? *key - 'a' + 'A' : *key);
+	name[n] = '\0';
+	return variable_text(name);
 }
 
 static bool config_from_environment(struct config *config, struct error *error)
@@ -424,9 +469,9 @@ static bool config_from_environment(struct config *config, struct error *error)
 
 	for (i = 0; i < KEYS; i++) {
 		const struct config_key *k = &config_table[i];
-		const char *text = environment(k->name);
+		const char *text = key_variable(k->name);
 		if (!text && k->alias)
-			text = environment(k->alias);
+			text = key_variable(k->alias);
 		if (text && !config_set(config, (enum key)i, text, "ENV", error))
 			return false;
 	}
@@ -454,49 +499,20 @@ static bool config_complete(struct config *config, const char *source, struct er
 
 enum { FILE_LIMIT = 64 << 20 };
 
-static bool descriptor_read(int fd, const char *name, struct json_out *bytes, struct error *error)
-{
-	char chunk[1 << 14];
-
-	for (;;) {
-		ssize_t n = read(fd, chunk, sizeof chunk);
-		struct str piece = {chunk, n > 0 ? (size_t)n : 0};
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail(error, "%s: can't be read: %s", name, strerror(errno));
-		if (n == 0)
-			return true;
-		json_put(bytes, piece);
-		if (bytes->failed)
-			return fail(error, "%s: no memory", name);
-		if (bytes->length > FILE_LIMIT)
-			return fail(error, "%s: larger than %d MiB", name, FILE_LIMIT >> 20);
-	}
-}
-
 /* A file's text, in the arena. */
-static bool file_read(struct arena *arena, const char *name, struct str *text, struct error *error)
+static bool file_text(struct arena *arena, const char *name, struct str *text, struct error *error)
 {
 	struct json_out bytes = {0};
-	int fd;
-	bool ok;
+	int number = file_read(name, FILE_LIMIT, &bytes);
 
-	do /* a named pipe waits here for its writer */
-		fd = open(name, O_RDONLY);
-	while (fd < 0 && errno == EINTR);
-	if (fd < 0)
-		return fail(error, "%s: can't be opened: %s", name, strerror(errno));
-	ok = descriptor_read(fd, name, &bytes, error);
-	close(fd);
-	if (ok) {
-		struct str all = {bytes.bytes, bytes.length};
-		text->s = arena_string(arena, all);
-		text->n = bytes.length;
-		ok = text->s || fail(error, "%s: no memory", name);
-	}
+	text->n = bytes.length;
+	text->s = number ? NULL : arena_string(arena, (struct str){bytes.bytes, bytes.length});
 	json_out_free(&bytes);
-	return ok;
+	if (number == EFBIG)
+		return fail(error, "%s: larger than %d MiB", name, FILE_LIMIT >> 20);
+	if (number == ENOMEM || (!number && !text->s))
+		return fail(error, "%s: no memory", name);
+	return !number || fail(error, "%s: can't be read: %s", name, strerror(number));
 }
 
 static bool document_parse(struct arena *arena, const char *name, struct str text, size_t lines_before,
@@ -514,18 +530,7 @@ static bool document_read(struct arena *arena, const char *name, struct json *do
 {
 	struct str text;
 
-	return !name || (file_read(arena, name, &text, error) && document_parse(arena, name, text, 0, document, error));
-}
-
-static struct str trim(struct str s)
-{
-	while (s.n && strchr(" \t\r\n", s.s[s.n - 1]) && s.s[s.n - 1])
-		s.n--;
-	while (s.n && strchr(" \t\r\n", *s.s) && *s.s) {
-		s.s++;
-		s.n--;
-	}
-	return s;
+	return !name || (file_text(arena, name, &text, error) && document_parse(arena, name, text, 0, document, error));
 }
 
 /* A state file holds one JSON value; or several, a line each, where a target's output was appended: the last counts. */
@@ -538,9 +543,9 @@ static bool state_document(struct arena *arena, const char *name, struct json *d
 
 	if (!name)
 		return true;
-	if (!file_read(arena, name, &text, error))
+	if (!file_text(arena, name, &text, error))
 		return false;
-	trimmed = trim(text);
+	trimmed = str_trim(text);
 	if (!trimmed.n)
 		return fail(error, "%s: holds no state; leave --state out for a first run", name);
 	end = memchr(trimmed.s, '\n', trimmed.n);
@@ -649,7 +654,7 @@ static const char description[] = "Singer tap for the Segment Public API";
 static const char *const capabilities[] = {"catalog", "discover",          "state", "properties", "about",
 					   "test",    "structured-logging"};
 
-enum { CAPABILITIES = sizeof capabilities / sizeof *capabilities };
+enum { CAPABILITIES = countof(capabilities) };
 
 static const char *json_type_name(enum value_type type)
 {
@@ -930,7 +935,6 @@ static void warn_of_config(const struct tap *tap)
 
 static struct http *open_client(struct tap *tap)
 {
-	char error[HTTP_ERROR_SIZE];
 	const struct config *c = &tap->config;
 	const char *url = c->value[KEY_BASE_URL].text;
 	struct http_options options = {
@@ -948,11 +952,19 @@ static struct http *open_client(struct tap *tap)
 		.pause_ms = segment_pause_ms,
 		.notice = streams_notice,
 	};
-	struct http *http = http_open(&options, error);
 
-	if (!http)
-		fail(&tap->error, "%s", error);
-	return http;
+	/* What the configuration names is the nearer word: no_proxy says nothing about it. */
+	if (!options.ca_file)
+		options.ca_file = environment(ENV_CA_FILE, &options.ca_file_name);
+	if (!options.ca_file && environment(ENV_CA_FOLDER, NULL))
+		log_line(LOG_WARNING,
+			 "SSL_CERT_DIR: folders of certificates are not read; name one PEM file in ca_file or "
+			 "SSL_CERT_FILE");
+	if (!options.proxy) {
+		options.proxy = environment(ENV_PROXY, &options.proxy_name);
+		options.no_proxy = environment(ENV_NO_PROXY, NULL);
+	}
+	return http_open(&options, &tap->error);
 }
 
 static int64_t clock_us(clockid_t clock)
@@ -1173,7 +1185,7 @@ static void signals_set(void)
 	size_t i;
 
 	sigemptyset(&ours);
-	for (i = 0; i < sizeof table / sizeof *table; i++) {
+	for (i = 0; i < countof(table); i++) {
 		struct sigaction action, old;
 		memset(&action, 0, sizeof action);
 		action.sa_handler = table[i].handler;
@@ -1206,7 +1218,7 @@ static bool file_holds(const char *name, const char *word)
 	struct arena arena = {.limit = 1 << 20};
 	struct error unused = {""};
 	struct str text;
-	bool found = name && file_read(&arena, name, &text, &unused) && strstr(text.s, word);
+	bool found = name && file_text(&arena, name, &text, &unused) && strstr(text.s, word);
 
 	arena_free(&arena);
 	return found;
@@ -1214,12 +1226,13 @@ static bool file_holds(const char *name, const char *word)
 
 static void logging_set(const struct options *options)
 {
-	const char *wish[] = {options->log_level, getenv("TAP_SEGMENT_LOGLEVEL"), getenv("LOGLEVEL")};
+	const char *const *names = environment_table[ENV_LOG_LEVEL].names;
+	const char *wish[] = {options->log_level, variable_text(names[0]), variable_text(names[1])};
 	enum log_level least = LOG_INFO;
 	size_t i;
 	int level;
 
-	for (i = 0; i < sizeof wish / sizeof *wish; i++) {
+	for (i = 0; i < countof(wish); i++) {
 		for (level = 0; wish[i] && log_levels[level]; level++)
 			if (strcasecmp(log_levels[level], wish[i]) == 0)
 				break;
@@ -1228,7 +1241,7 @@ static void logging_set(const struct options *options)
 			break;
 		}
 	}
-	log_setup(least, file_holds(getenv("SINGER_SDK_LOG_CONFIG"), "StructuredFormatter"));
+	log_setup(least, file_holds(environment(ENV_LOG_CONFIG, NULL), "StructuredFormatter"));
 }
 
 static int run(struct tap *tap)

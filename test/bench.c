@@ -406,11 +406,11 @@ static bool open_client(void *context)
 				       .timeout_ms = 1000,
 				       .backoff_ms = 1000,
 				       .patience_ms = 1000};
-	char error[HTTP_ERROR_SIZE];
-	struct http *http = http_open(&options, error);
+	struct error error = {""};
+	struct http *http = http_open(&options, &error);
 
 	if (!http)
-		fprintf(stderr, "bench: %s\n", error);
+		fprintf(stderr, "bench: %s\n", error.text);
 	else
 		http_close(http);
 	return http != NULL;

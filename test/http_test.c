@@ -403,7 +403,7 @@ static void test_dates(void)
 	for (i = 0; i < sizeof dates / sizeof *dates; i++) {
 		int64_t seconds = -1;
 		size_t length = strlen(dates[i].text);
-		struct span s = {before_fence(dates[i].text, length), length};
+		struct str s = {before_fence(dates[i].text, length), length};
 		bool good = date_parse(s, now, &seconds);
 		check(good == (dates[i].seconds >= 0) && (!good || seconds == dates[i].seconds), "date: \"%s\"",
 		      dates[i].text);
@@ -413,22 +413,6 @@ static void test_dates(void)
 			date_parse(s, now, &seconds); /* must only not read on */
 		}
 	}
-}
-
-static void test_calendar(void)
-{
-	int64_t day = days_since_1970(1600, 0, 1);
-	static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool good = day == -135140;
-	int year, month, d;
-
-	for (year = 1600; year < 2400; year++)
-		for (month = 0; month < 12; month++) {
-			bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-			for (d = 1; d <= lengths[month] + (leap && month == 1); d++)
-				good = good && days_since_1970(year, month, d) == day++;
-		}
-	check(good, "the calendar counts every day of 800 years");
 }
 
 static void test_urls(void)
@@ -671,12 +655,13 @@ static void test_bundle(void)
 	struct trust t = {0};
 	br_pem_decoder_context pem;
 	struct text der = {0};
-	size_t length, n = 0;
-	char *copy = file_read(bundle, SIZE_MAX / 4, &length);
-	const char *at = copy;
+	struct json_out copy = {0};
+	bool missing = file_read(bundle, SIZE_MAX / 4, &copy) != 0;
+	size_t length = copy.length, n = 0;
+	const char *at = copy.bytes;
 	bool agree = true, swept = true;
 
-	if (!copy) {
+	if (missing) {
 		check(true, "%s # SKIP not there", bundle);
 		return;
 	}
@@ -692,7 +677,7 @@ static void test_bundle(void)
 	      "every anchor equals that of BearSSL's decoder");
 	check(swept, "certificates cut at each byte are refused, changed ones do no harm");
 	free(der.s);
-	free(copy);
+	json_out_free(&copy);
 	trust_free(&t);
 }
 
@@ -1355,19 +1340,18 @@ static struct http_options test_options(void)
 
 static struct http *test_open(const struct http_options *o)
 {
-	char error[HTTP_ERROR_SIZE];
-	struct http *h = http_open(o, error);
+	struct error error = {""};
+	struct http *h = http_open(o, &error);
 
 	if (!h) {
-		printf("Bail out! %s\n", error);
+		printf("Bail out! %s\n", error.text);
 		exit(2);
 	}
 	return h;
 }
 
 static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-#define V1           "application/vnd.segment.v1+json"
-#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define V1 "application/vnd.segment.v1+json"
 
 /* ---- Exchanges ---- */
 
@@ -1380,7 +1364,7 @@ static void test_request(void)
 	struct http_stats stats;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.base_url = "http://127.0.0.1:8080/v1/";
 	h = test_open(&o);
 	check(!http_next(h), "nothing is under way at first");
@@ -1429,7 +1413,7 @@ static void test_statuses(void)
 	size_t i;
 
 	o.attempts = 1;
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct reply reply = {cases[i].text, STAYS, 0, 0, 0};
 		struct http *h;
 		const struct http_response *a;
@@ -1456,7 +1440,7 @@ static void test_parallel(void)
 	char path[8];
 	unsigned n = 0;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.connections = 3;
 	h = test_open(&o);
 	for (rank = 9; rank; rank--) {
@@ -1480,7 +1464,7 @@ static void test_equal_ranks(void)
 	struct http_options o = test_options();
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.connections = 1;
 	h = test_open(&o);
 	http_start(h, "/a", V1, 5);
@@ -1499,7 +1483,7 @@ static void test_pieces(void)
 	struct http_options o = test_options();
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	net.send_most = 1;
 	h = test_open(&o);
 	http_start(h, "/", V1, 1);
@@ -1568,7 +1552,7 @@ static void test_retries(void)
 	struct http_options o = test_options();
 	size_t i;
 
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct http *h;
 		const struct http_response *a;
 		struct http_stats stats;
@@ -1579,7 +1563,7 @@ static void test_retries(void)
 		check(a->outcome == cases[i].outcome && a->attempts == 8 && net.requests == 8, "eight attempts: %s",
 		      cases[i].name);
 		check_text(a->error, cases[i].error, cases[i].name);
-		check(log_pauses(pauses, COUNT(pauses)), "pauses of 1 to 60 s, half of each by chance: %s",
+		check(log_pauses(pauses, countof(pauses)), "pauses of 1 to 60 s, half of each by chance: %s",
 		      cases[i].name);
 		http_stats(h, &stats);
 		check(net.retries == 7 && stats.retries == 7 && stats.requests == 8, "each retry is told of: %s",
@@ -1597,7 +1581,7 @@ static void test_recovery(void)
 	const struct http_response *a;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	h = test_open(&o);
 	http_start(h, "/p", V1, 1);
 	a = http_response(http_next(h));
@@ -1617,7 +1601,7 @@ static void test_over(void)
 	const struct http_response *a;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	h = test_open(&o);
 	http_start(h, "/p", V1, 1);
 	a = http_response(http_next(h));
@@ -1645,7 +1629,7 @@ static void test_timeouts(void)
 	size_t i;
 
 	o.attempts = 1;
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct http *h;
 		const struct http_response *a;
 		net_reset(&cases[i].reply, 1);
@@ -1668,7 +1652,7 @@ static void test_outside(void)
 
 	o.timeout_ms = 2000;
 	o.connections = 2;
-	net_reset(late, COUNT(late));
+	net_reset(late, countof(late));
 	h = test_open(&o);
 	http_start(h, "/late", V1, 1);
 	http_start(h, "/early", V1, 2);
@@ -1699,12 +1683,12 @@ static void test_left(void)
 	size_t i;
 
 	o.connections = 2;
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct reply replies[] = {
 			{ok, STAYS, 0, 0, 0}, {cases[i].text, RESETS, cases[i].delay, 0, 0}, {ok, STAYS, 0, 0, 0}};
 		struct http_request *r;
 		struct http *h;
-		net_reset(replies, COUNT(replies));
+		net_reset(replies, countof(replies));
 		h = test_open(&o);
 		http_start(h, "/early", V1, 1);
 		http_start(h, "/lost", V1, 2);
@@ -1728,7 +1712,7 @@ static void test_left_once(void)
 
 	o.attempts = 3;
 	o.connections = 2;
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	h = test_open(&o);
 	http_start(h, "/early", V1, 1);
 	http_start(h, "/lost", V1, 2);
@@ -1745,7 +1729,7 @@ static void test_left_once(void)
 static void test_addresses(void)
 {
 	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
-	char silent[HTTP_ERROR_SIZE]; /* the C libraries' words differ */
+	char silent[256]; /* the C libraries' words differ */
 	const struct {
 		const char *name, *resolves;
 		int64_t timeout, took;
@@ -1773,11 +1757,11 @@ static void test_addresses(void)
 		 strerror(ETIMEDOUT));
 	o.base_url = "http://localtest";
 	o.attempts = 3;
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct http *h;
 		const struct http_response *a;
 		int64_t took;
-		net_reset(replies, COUNT(replies));
+		net_reset(replies, countof(replies));
 		net.resolves = cases[i].resolves;
 		o.timeout_ms = cases[i].timeout;
 		h = test_open(&o);
@@ -1800,7 +1784,7 @@ static void test_localhost(void)
 	struct http_options o = test_options();
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.base_url = "http://LOCALHOST:8080";
 	h = test_open(&o);
 	http_start(h, "/p", V1, 1);
@@ -1818,7 +1802,7 @@ static void test_stale(void)
 	const struct http_response *a;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.attempts = 1;
 	h = test_open(&o);
 	http_release(h, (http_start(h, "/1", V1, 1), http_next(h)));
@@ -1841,7 +1825,7 @@ static void test_fresh_close(void)
 	const struct http_response *a;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.attempts = 2;
 	h = test_open(&o);
 	http_release(h, (http_start(h, "/1", V1, 1), http_next(h)));
@@ -1868,11 +1852,11 @@ static void test_no_reuse(void)
 	struct http_options o = test_options();
 	size_t i;
 
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct reply replies[] = {{cases[i].text, cases[i].ending, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
 		struct http *h;
 		const struct http_response *a;
-		net_reset(replies, COUNT(replies));
+		net_reset(replies, countof(replies));
 		h = test_open(&o);
 		http_start(h, "/1", V1, 1);
 		a = http_response(http_next(h));
@@ -1932,7 +1916,7 @@ static void test_limit_forms(void)
 	struct http_options o = test_options();
 	size_t i;
 
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		char text[500];
 		struct reply replies[] = {{text, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
 		struct http_stats stats;
@@ -1940,7 +1924,7 @@ static void test_limit_forms(void)
 		const struct http_response *a;
 		int64_t took;
 		answer_text(text, 429, cases[i].fields, cases[i].body);
-		net_reset(replies, COUNT(replies));
+		net_reset(replies, countof(replies));
 		h = test_open(&o);
 		http_start(h, "/p", V1, 1);
 		a = http_response(http_next(h));
@@ -1968,7 +1952,7 @@ static void test_herd(void)
 	struct http *h;
 	unsigned n = 0;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	h = test_open(&o);
 	http_start(h, "/1", V1, 1);
 	http_start(h, "/2", V1, 2);
@@ -1995,7 +1979,7 @@ static void test_probe_fails(void)
 	struct http_options o = test_options();
 	size_t i;
 
-	for (i = 0; i < COUNT(faults); i++) {
+	for (i = 0; i < countof(faults); i++) {
 		char text[500];
 		struct reply replies[] = {{limit, STAYS, 0, 0, 0},
 					  {limit, STAYS, 0, 0, 0},
@@ -2004,7 +1988,7 @@ static void test_probe_fails(void)
 					  {ok, STAYS, 100, 0, 0}};
 		struct http *h;
 		answer_text(text, faults[i], "", "");
-		net_reset(replies, COUNT(replies));
+		net_reset(replies, countof(replies));
 		h = test_open(&o);
 		http_start(h, "/1", V1, 1);
 		http_start(h, "/2", V1, 2);
@@ -2028,7 +2012,7 @@ static void test_patience(void)
 	const struct http_response *a;
 	struct http *h;
 
-	net_reset(often, COUNT(often));
+	net_reset(often, countof(often));
 	h = test_open(&o);
 	http_start(h, "/p", V1, 1);
 	http_start(h, "/q", V1, 2);
@@ -2041,7 +2025,7 @@ static void test_patience(void)
 	      "who waited as long fails as well, without another round");
 	http_close(h);
 
-	net_reset(long_, COUNT(long_));
+	net_reset(long_, countof(long_));
 	h = test_open(&o);
 	http_start(h, "/p", V1, 1);
 	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000, "a longer wait is not begun");
@@ -2058,7 +2042,7 @@ static void test_patience_overflow(void)
 	struct http_options o = test_options();
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	h = test_open(&o);
 	http_start(h, "/p", V1, 1);
 	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000,
@@ -2075,7 +2059,7 @@ static void test_patience_late(void)
 	struct http_options o = test_options();
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.patience_ms = 14000;
 	h = test_open(&o);
 	http_start(h, "/1", V1, 1);
@@ -2113,12 +2097,12 @@ static void test_used_up(void)
 	struct http_options o = test_options();
 	size_t i;
 
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		char text[500];
 		struct reply replies[] = {{text, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
 		struct http *h;
 		answer_text(text, 200, cases[i].fields, "");
-		net_reset(replies, COUNT(replies));
+		net_reset(replies, countof(replies));
 		h = test_open(&o);
 		http_start(h, "/1", V1, 1);
 		check(http_response(http_next(h))->status == 200 && net.now == 1000000 && !net.limits,
@@ -2155,7 +2139,7 @@ static void test_tls(void)
 	struct http *h;
 	unsigned i, good = 0;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.base_url = "https://localhost";
 	o.connections = 3;
 	h = tls_open(&o, pem_ca);
@@ -2181,7 +2165,7 @@ static void test_tls_resumption(void)
 	struct http_stats stats;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.base_url = "https://localhost";
 	h = tls_open(&o, pem_ca);
 	http_start(h, "/1", V1, 1);
@@ -2200,7 +2184,7 @@ static void test_tls_first_alone(void)
 	struct http_options o = test_options();
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	net.resolves = "3";
 	net.stop_at = 1000000 + 5000;
 	o.base_url = "https://localtest";
@@ -2232,10 +2216,10 @@ static void test_tls_trust(void)
 	struct http_options o = test_options();
 	size_t i;
 
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		const struct http_response *a;
 		struct http *h;
-		net_reset(replies, COUNT(replies));
+		net_reset(replies, countof(replies));
 		o.base_url = cases[i].base_url;
 		h = tls_open(&o, cases[i].pem);
 		http_start(h, "/", V1, 1);
@@ -2294,7 +2278,7 @@ static void test_tls_end(void)
 		     {"the bare end of the connection does not", RESETS, HTTP_BROKEN}};
 	size_t i;
 
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct reply reply = {open_end, cases[i].ending, 0, 0, 0};
 		check(tls_outcome(&reply, SIZE_MAX, SIZE_MAX) == cases[i].outcome, "%s", cases[i].name);
 	}
@@ -2308,7 +2292,7 @@ static void test_tls_unwilling(void)
 	const struct http_response *a;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	net.unwilling = true;
 	net.cut = 7;
 	o.base_url = "https://localhost";
@@ -2330,7 +2314,7 @@ static void test_tls_pieces(void)
 	struct http_options o = test_options();
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.base_url = "https://localhost";
 	o.attempts = 1;
 	h = tls_open(&o, pem_ca);
@@ -2354,7 +2338,7 @@ static void test_cancel(void)
 	struct http_request *r, *s;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	h = test_open(&o);
 	r = http_start(h, "/1", V1, 1);
 	http_start(h, "/2", V1, 2);
@@ -2381,7 +2365,7 @@ static void test_probe_cancelled(void)
 	struct http_request *probe;
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	o.connections = 1;
 	h = test_open(&o);
 	probe = http_start(h, "/1", V1, 1);
@@ -2402,7 +2386,7 @@ static void test_stop(void)
 	struct http_options o = test_options();
 	struct http *h;
 
-	net_reset(replies, COUNT(replies));
+	net_reset(replies, countof(replies));
 	h = test_open(&o);
 	http_start(h, "/1", V1, 1);
 	net.stop_at = 1000000 + 1700;
@@ -2418,19 +2402,19 @@ static void test_no_memory(void)
 {
 	static const struct reply replies[] = {{"HTTP/1.1 200 OK\r\n\r\n", ENDS, 0, 0, 50000}};
 	struct http_options o = test_options();
-	char error[HTTP_ERROR_SIZE];
+	struct error error = {""};
 	long n;
 	bool whole = false, good = true;
 
 	for (n = 0; !whole && n < 100; n++) {
 		struct http *h;
 		struct http_request *r;
-		net_reset(replies, COUNT(replies));
+		net_reset(replies, countof(replies));
 		allocations_left = n;
-		h = http_open(&o, error);
+		h = http_open(&o, &error);
 		r = h ? http_start(h, "/1", V1, 1) : NULL;
 		if (!h)
-			good = good && strstr(error, "no memory");
+			good = good && strstr(error.text, "no memory");
 		if (r && http_next(h) == r) {
 			const struct http_response *a = http_response(r);
 			whole = a->outcome == HTTP_DONE;
@@ -2466,9 +2450,8 @@ static void test_refused(void)
 		{"http://[::ffff:10.0.0.1]", "t", "u", NULL, "",
 		 "base_url: plain http:// is for this machine only; use https://"},
 		{"https://a", "t\r\nX: y", "u", NULL, "",
-		 "api_token: holds a control character or a byte that is not ASCII"},
-		{"https://a", "t\x7f", "u", NULL, "",
-		 "api_token: holds a control character or a byte that is not ASCII"},
+		 "token: holds a control character or a byte that is not ASCII"},
+		{"https://a", "t\x7f", "u", NULL, "", "token: holds a control character or a byte that is not ASCII"},
 		{"https://a", "t", "u\n", NULL, "",
 		 "user_agent: holds a control character or a byte that is not ASCII"},
 		{"https://a", "t", "u", NULL, "http://p\t",
@@ -2493,18 +2476,18 @@ static void test_refused(void)
 	};
 	size_t i;
 
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct http_options o = test_options();
-		char error[HTTP_ERROR_SIZE];
+		struct error error = {""};
 		struct http *h;
 		o.base_url = cases[i].base_url;
 		o.token = cases[i].token;
 		o.user_agent = cases[i].user_agent;
 		o.ca_file = cases[i].ca_file;
 		o.proxy = cases[i].proxy;
-		h = http_open(&o, error);
+		h = http_open(&o, &error);
 		check(!h, "refused: %s", cases[i].error);
-		check_text(error, cases[i].error, "and the error says why");
+		check_text(error.text, cases[i].error, "and the error says why");
 		http_close(h);
 	}
 }
@@ -2512,60 +2495,58 @@ static void test_refused(void)
 static void test_ranges(void)
 {
 	struct http_options o = test_options();
-	char error[HTTP_ERROR_SIZE];
+	struct error error = {""};
 
 	o.connections = 33;
-	check(!http_open(&o, error), "33 connections are refused");
-	check_text(error, "max_connections: must be 1 to 32", "and the error says the range");
+	check(!http_open(&o, &error), "33 connections are refused");
+	check_text(error.text, "connections: must be 1 to 32", "and the error says the range");
 	o.connections = 4;
 	o.attempts = 0;
-	check(!http_open(&o, error), "no attempt is refused");
+	check(!http_open(&o, &error), "no attempt is refused");
 	o.attempts = 1;
 	o.timeout_ms = 0;
-	check(!http_open(&o, error), "no time is refused");
+	check(!http_open(&o, &error), "no time is refused");
 }
 
-static void test_environment(void)
+static void test_proxy_options(void)
 {
 	static const struct {
-		const char *https_proxy, *no_proxy, *option, *tunnel;
+		const char *proxy, *no_proxy, *tunnel;
 	} cases[] = {
-		{"http://p:3128", NULL, NULL, "p:3128"},
-		{"p:3128", NULL, NULL, "p:3128"},
-		{"http://[::1]:3128/", NULL, NULL, "[::1]:3128"},
-		{"http://p:3128", "example.com", NULL, NULL},
-		{"http://p:3128", "example.com", "http://q:1", "q:1"},
-		{"http://p:3128", NULL, "", NULL},
-		{NULL, NULL, NULL, NULL},
+		{"http://p:3128", NULL, "p:3128"},
+		{"p:3128", "", "p:3128"},
+		{"http://[::1]:3128/", NULL, "[::1]:3128"},
+		{"http://p:3128", "example.com", NULL},
+		{"http://p:3128", "example.org", "p:3128"},
+		{"", NULL, NULL},
+		{NULL, NULL, NULL},
 	};
 	struct http_options o = test_options();
-	char error[HTTP_ERROR_SIZE];
+	struct error error = {""};
 	size_t i;
 
 	o.base_url = "https://api.example.com";
-	for (i = 0; i < COUNT(cases); i++) {
+	o.ca_file = bundle;
+	for (i = 0; i < countof(cases); i++) {
 		struct http *h;
-		unsetenv("https_proxy");
-		unsetenv("HTTPS_PROXY");
-		unsetenv("no_proxy");
-		if (cases[i].https_proxy)
-			setenv(i % 2 ? "https_proxy" : "HTTPS_PROXY", cases[i].https_proxy, 1);
-		if (cases[i].no_proxy)
-			setenv("no_proxy", cases[i].no_proxy, 1);
-		o.proxy = cases[i].option;
-		o.ca_file = bundle;
-		h = http_open(&o, error);
+		o.proxy = cases[i].proxy;
+		o.no_proxy = cases[i].no_proxy;
+		h = http_open(&o, &error);
 		check(h && (cases[i].tunnel ? h->tunnel && strcmp(h->proxy.name, cases[i].tunnel) == 0 : !h->tunnel),
-		      "https_proxy %s, no_proxy %s, proxy %s", cases[i].https_proxy, cases[i].no_proxy,
-		      cases[i].option);
+		      "proxy %s, no_proxy %s", cases[i].proxy, cases[i].no_proxy);
 		http_close(h);
 	}
-	setenv("https_proxy", "socks5://user:secret@p", 1);
+	o.proxy = "socks5://user:secret@p";
+	o.proxy_name = "HTTPS_PROXY";
+	o.no_proxy = NULL;
+	check(!http_open(&o, &error), "a SOCKS proxy is refused");
+	check_text(error.text, "HTTPS_PROXY: only http:// proxies are supported, not https:// or SOCKS ones",
+		   "and named as it was given, without its password");
 	o.proxy = NULL;
-	check(!http_open(&o, error), "a SOCKS proxy is refused");
-	check_text(error, "https_proxy: only http:// proxies are supported, not https:// or SOCKS ones",
-		   "and the error names the variable");
-	unsetenv("https_proxy");
+	o.ca_file = "/nonexistent";
+	o.ca_file_name = "SSL_CERT_FILE";
+	check(!http_open(&o, &error), "a missing file of roots is refused");
+	check_text(error.text, "SSL_CERT_FILE: /nonexistent: No such file or directory", "and named as it was given");
 }
 
 /* Up to the TLS handshake, which nobody here answers. */
@@ -2602,7 +2583,7 @@ static void test_proxy(void)
 	o.proxy = "http://user:password@127.0.0.1:3128";
 	o.ca_file = bundle;
 	o.attempts = 2;
-	for (i = 0; i < COUNT(cases); i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct reply reply = {cases[i].text, cases[i].text && !*cases[i].text ? ENDS : STAYS, 0, 0,
 				      cases[i].more};
 		const struct http_response *a;
@@ -2622,15 +2603,11 @@ static void test_proxy(void)
 
 int main(void)
 {
-	unsetenv("https_proxy");
-	unsetenv("HTTPS_PROXY");
-	unsetenv("SSL_CERT_FILE");
 	fence_make();
 	test_framing();
 	test_body_limit();
 	test_announced();
 	test_dates();
-	test_calendar();
 	test_urls();
 	test_no_proxy();
 	test_tunnel();
@@ -2679,7 +2656,7 @@ int main(void)
 	test_no_memory();
 	test_refused();
 	test_ranges();
-	test_environment();
+	test_proxy_options();
 	test_proxy();
 	net_reset(NULL, 0);
 	return check_done();

@@ -40,8 +40,9 @@ int main(int argc, char **argv)
 	struct answer a;
 	enum verdict v;
 	bool clean = true;
-	size_t length, piece = SIZE_MAX;
-	char *bytes;
+	size_t piece = SIZE_MAX;
+	struct json_out bytes = {0};
+	int error;
 	int option;
 
 	while ((option = getopt(argc, argv, "1ce")) != -1) {
@@ -58,16 +59,16 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	bytes = file_read(argv[optind], SIZE_MAX / 4, &length);
-	if (!bytes) {
-		fprintf(stderr, "%s: %s\n", argv[optind], strerror(errno));
+	error = file_read(argv[optind], SIZE_MAX / 4, &bytes);
+	if (error) {
+		fprintf(stderr, "%s: %s\n", argv[optind], strerror(error));
 		return 2;
 	}
 	memset(&a, 0, sizeof a);
 	a.now = wall_us() / 1000000;
-	v = feed(&a, bytes, length, piece);
+	v = feed(&a, bytes.bytes, bytes.length, piece);
 	if (v == ANSWER_MORE)
 		v = answer_end(&a, clean);
-	free(bytes);
+	json_out_free(&bytes);
 	return report(&a, v);
 }

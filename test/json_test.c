@@ -123,6 +123,232 @@ static struct str slice(const char *s, size_t n)
 	return part;
 }
 
+/* ---- Slices, characters, errors ---- */
+
+static void test_words(void)
+{
+	static const struct {
+		const char *text, *lower;
+		bool expected;
+	} words[] = {{"gzip", "gzip", true},   {"GZip", "gzip", true},  {"", "", true},   {"gzi", "gzip", false},
+		     {"gzipp", "gzip", false}, {"gzi@", "gzip", false}, {"[", "{", false}};
+	size_t i;
+
+	for (i = 0; i < countof(words); i++)
+		check(str_is_word(str_of(words[i].text), words[i].lower) == words[i].expected,
+		      "\"%s\" is%s the word %s", words[i].text, words[i].expected ? "" : " not", words[i].lower);
+}
+
+static void test_cuts(void)
+{
+	struct str rest = str_of("a,,b"), none = {NULL, 0}, part;
+
+	part = str_cut(&rest, ',');
+	check(str_is(part, "a") && str_is(rest, ",b"), "the first part");
+	part = str_cut(&rest, ',');
+	check(str_is(part, "") && str_is(rest, "b"), "an empty part");
+	part = str_cut(&rest, ',');
+	check(str_is(part, "b") && rest.n == 0, "the last part");
+	part = str_cut(&none, ',');
+	check(part.n == 0 && none.n == 0, "a slice without an address");
+	check(str_is(str_trim(str_of(" \t a b\r\n")), "a b"), "blanks around");
+	check(str_is(str_trim(str_of(" \n")), ""), "nothing but blanks");
+	check(str_width(str_of("abc"), 2) == 2 && str_width(str_of("abc"), 5) == 3, "a width");
+}
+
+static void test_characters(void)
+{
+	int c, digits = 0, letters = 0, hex = 0;
+
+	for (c = 0; c < 256; c++) {
+		digits += is_digit((char)c);
+		letters += is_alpha((char)c);
+		hex += hex_value((char)c) >= 0;
+	}
+	check(digits == 10 && letters == 52 && hex == 22, "the characters of each kind");
+	check(hex_value('0') == 0 && hex_value('9') == 9 && hex_value('a') == 10 && hex_value('F') == 15,
+	      "hexadecimal digits");
+	check(to_lower('A') == 'a' && to_lower('Z') == 'z' && to_lower('@') == '@' && to_lower('[') == '[',
+	      "lower case");
+}
+
+static void test_errors(void)
+{
+	struct error error = {""};
+	size_t i;
+
+	check(!fail(&error, "%s %d", "a", 1), "fail returns false");
+	error_add(&error, ", %s", "b");
+	check_text(error.text, "a 1, b", "an error and what was added");
+	fail(&error, "c");
+	check_text(error.text, "c", "an error in the place of another");
+	for (i = 0; i < ERROR_SIZE; i++)
+		error_add(&error, "dd");
+	check(strlen(error.text) == ERROR_SIZE - 1, "an error that is too long is cut");
+}
+
+static void test_days(void)
+{
+	int64_t days = 7;
+
+	check(days_since_1970(1970, 1, 1, &days) && days == 0, "day 0");
+	check(days_since_1970(2000, 2, 29, &days) && days == 11016, "a leap day");
+	check(days_since_1970(1969, 12, 31, &days) && days == -1, "the day before");
+	check(!days_since_1970(1900, 2, 29, &days) && !days_since_1970(0, 1, 1, &days) &&
+		      !days_since_1970(2000, 0, 1, &days) && !days_since_1970(2000, 13, 1, &days) && days == -1,
+	      "dates that are none");
+}
+
+/* ---- Time ---- */
+
+static const struct {
+	const char *text, *expected; /* NULL: refused */
+} instants[] = {
+	{"1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000000Z"},
+	{"2021-02-01", "2021-02-01T00:00:00.000000Z"},
+	{"2021-02-01T00:00:00.000Z", "2021-02-01T00:00:00.000000Z"},
+	{"2021-02-01T12:34:56.7Z", "2021-02-01T12:34:56.700000Z"},
+	{"2021-02-01T12:34:56.123456Z", "2021-02-01T12:34:56.123456Z"},
+	{"2021-02-01T12:34:56.123456789Z", "2021-02-01T12:34:56.123456Z"},
+	{"2021-02-01T12:34:56.999999999999999999Z", "2021-02-01T12:34:56.999999Z"},
+	{"2021-02-01t12:34:56z", "2021-02-01T12:34:56.000000Z"},
+	{"2021-02-01 12:34:56Z", "2021-02-01T12:34:56.000000Z"},
+	{"2021-02-01T00:30:00+01:00", "2021-01-31T23:30:00.000000Z"},
+	{"2021-01-31T23:30:00.5-01:00", "2021-02-01T00:30:00.500000Z"},
+	{"2021-02-01T00:00:00-00:00", "2021-02-01T00:00:00.000000Z"},
+	{"2021-02-01T00:00:00+23:59", "2021-01-31T00:01:00.000000Z"},
+	{"2020-02-29", "2020-02-29T00:00:00.000000Z"},
+	{"2000-02-29T23:59:59Z", "2000-02-29T23:59:59.000000Z"},
+	{"2021-12-31T23:59:59.999999Z", "2021-12-31T23:59:59.999999Z"},
+	{"2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000000Z"},
+	{"2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.250000Z"},
+	{"1990-12-31T15:59:60-08:00", "1991-01-01T00:00:00.000000Z"},
+	{"1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z"},
+	{"1900-03-01T00:00:00Z", "1900-03-01T00:00:00.000000Z"},
+	{"2038-01-19T03:14:08Z", "2038-01-19T03:14:08.000000Z"},
+	{"2106-02-07T06:28:16Z", "2106-02-07T06:28:16.000000Z"},
+	{"0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"},
+	{"9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"},
+	{"0000-12-31T23:59:59-00:01", NULL}, /* year 0, though its instant is in year 1 */
+	{"0001-01-01T00:00:00+00:01", NULL},
+	{"9999-12-31T23:59:59-00:01", NULL},
+	{"9999-12-31T23:59:60Z", NULL},
+	{"2021-02-29", NULL},
+	{"1900-02-29", NULL},
+	{"2021-00-10", NULL},
+	{"2021-13-10", NULL},
+	{"2021-04-31", NULL},
+	{"2021-04-00", NULL},
+	{"2021-02-01T24:00:00Z", NULL},
+	{"2021-02-01T23:60:00Z", NULL},
+	{"2021-02-01T23:59:61Z", NULL},
+	{"2021-02-01T12:00:60Z", NULL}, /* no leap second there */
+	{"2016-12-31T23:59:60+01:00", NULL},
+	{"2021-02-01T12:34:56", NULL},
+	{"2021-02-01T12:34Z", NULL},
+	{"2021-02-01T12-34:56Z", NULL},
+	{"2021-02-01T12:34-56Z", NULL},
+	{"2021-02-01x12:34:56Z", NULL},
+	{"2021-02-01T12:34:56+01-00", NULL},
+	{"2021-02-01T12:34:56.Z", NULL},
+	{"2021-02-01T12:34:56,5Z", NULL},
+	{"2021-02-01T12:34:56+0100", NULL},
+	{"2021-02-01T12:34:56+24:00", NULL},
+	{"2021-02-01T12:34:56+01:60", NULL},
+	{"2021-02-01T12:34:56+01", NULL},
+	{"2021-02-01T12:34:56 Z", NULL},
+	{"2021-02-01T12:34:56ZZ", NULL},
+	{"2021-02-01T12:34:56.5", NULL},
+	{"2021-02-01T", NULL},
+	{"2021-02-01Z", NULL},
+	{"2021-2-1", NULL},
+	{"21-02-01", NULL},
+	{"20a1-02-01", NULL},
+	{"2021/02/01", NULL},
+	{"+2021-02-01", NULL},
+	{"-021-02-01", NULL},
+	{" 2021-02-01", NULL},
+	{"2021-02-01 ", NULL},
+	{"1612137600", NULL},
+	{"now", NULL},
+	{"", NULL},
+};
+
+/* Each text stands at the end of a block of its own, so that a sanitizer sees a read past it. */
+static void test_time_vectors(void)
+{
+	char out[TIME_SIZE];
+	size_t i;
+
+	for (i = 0; i < countof(instants); i++) {
+		size_t n = strlen(instants[i].text);
+		char *copy = malloc(n ? n : 1);
+		struct str text = {copy, n};
+		int64_t us = -42;
+		bool ok;
+
+		if (!copy)
+			exit(2);
+		memcpy(copy, instants[i].text, n);
+		ok = time_parse(text, &us);
+		if (ok)
+			time_format(us, out);
+		check(instants[i].expected ? ok && strcmp(out, instants[i].expected) == 0 : !ok && us == -42,
+		      "time \"%s\" is %s", instants[i].text, instants[i].expected ? instants[i].expected : "refused");
+		free(copy);
+	}
+}
+
+static void test_time_prefixes(void)
+{
+	static const char whole[] = "2021-02-01T12:34:56.789+01:00";
+	size_t n, accepted = 0;
+
+	for (n = 0; n <= strlen(whole); n++) {
+		struct str text = {whole, n};
+		int64_t us;
+		accepted += time_parse(text, &us);
+	}
+	check(accepted == 2, "of a time's beginnings the date and the whole are times");
+}
+
+/* Against a calendar that counts day by day. */
+static void test_time_calendar(void)
+{
+	static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int year = 1, month = 1, day = 1, wrong = 0;
+	int64_t days, back;
+	char expected[64], out[TIME_SIZE];
+
+	for (days = -DAYS_TO_1970; year <= 9999; days++) {
+		bool leap = year % 400 == 0 || (year % 4 == 0 && year % 100 != 0);
+		if (days % 17 == 0 || day >= 28) {
+			int64_t us = days * DAY_US + 3723000004;
+			snprintf(expected, sizeof expected, "%04d-%02d-%02dT01:02:03.000004Z", year, month, day);
+			time_format(us, out);
+			wrong += strcmp(out, expected) != 0 || !time_parse(str_of(expected), &back) || back != us;
+		}
+		if (++day > lengths[month - 1] + (month == 2 && leap)) {
+			day = 1;
+			month = month % 12 + 1;
+			year += month == 1;
+		}
+	}
+	check(wrong == 0, "times of all years from 1 to 9999 there and back");
+}
+
+static void test_time_bounds(void)
+{
+	char out[TIME_SIZE];
+
+	time_format(INT64_MIN, out);
+	check_text(out, "0001-01-01T00:00:00.000000Z", "the least number is cut to year 1");
+	time_format(INT64_MAX, out);
+	check_text(out, "9999-12-31T23:59:59.999999Z", "the greatest number is cut to year 9999");
+	time_format(-1, out);
+	check_text(out, "1969-12-31T23:59:59.999999Z", "a microsecond before 1970");
+}
+
 /* ---- Arena ---- */
 
 static bool is_zero(const unsigned char *p, size_t n)
@@ -1467,6 +1693,15 @@ int main(void)
 	if (!check(guard_make(), "an unreadable page"))
 		return check_done();
 	test_slices();
+	test_words();
+	test_cuts();
+	test_characters();
+	test_errors();
+	test_days();
+	test_time_vectors();
+	test_time_prefixes();
+	test_time_calendar();
+	test_time_bounds();
 	test_arena_memory();
 	test_arena_overflow();
 	test_arena_limit();

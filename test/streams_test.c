@@ -95,7 +95,7 @@ static void add_value(char *to, size_t size, struct json v)
 	for (i = 0; i < out.length; i++)
 		if (out.bytes[i] == '"')
 			out.bytes[i] = '\'';
-	add(to, size, "%.*s", cut((struct str){out.bytes, out.length}, BRIEF), out.bytes);
+	add(to, size, "%.*s", str_width((struct str){out.bytes, out.length}, BRIEF), out.bytes);
 	json_out_free(&out);
 }
 

@@ -234,7 +234,11 @@ static const struct {
 	{"a token that begins like Bearer", "{\"api_token\":\"Bearerabc\"}", "api_token=Bearerabc"},
 	{"Bearer and nothing else is not set", "{\"api_token\":\"Bearer \"}", ""},
 	{"Bearer is cut off tokens only", "{\"user_agent\":\"Bearer abc\"}", "user_agent=Bearer abc"},
-	{"control characters are http_open's to refuse", "{\"api_token\":\"a\\nb\"}", "api_token=a\nb"},
+	{"a control character", "{\"api_token\":\"a\\nb\"}",
+	 "!api_token: holds a control character or a byte that is not ASCII"},
+	{"a byte beyond ASCII", "{\"user_agent\":\"\u00e9\"}",
+	 "!user_agent: holds a control character or a byte that is not ASCII"},
+	{"a file's name may hold any", "{\"ca_file\":\"\u00e9\"}", "ca_file=\u00e9"},
 
 	{"integer", "{\"page_size\":7}", "page_size=7"},
 	{"integer in a string", "{\"page_size\":\"7\"}", "page_size=7"},
@@ -579,8 +583,8 @@ static void test_state_files(void)
 static const struct {
 	const char *name, *file, *expected;
 } unreadable[] = {
-	{"no such file", "/no/such/file", "!/no/such/file: can't be opened: "},
-	{"no name", "", "!: can't be opened: "},
+	{"no such file", "/no/such/file", "!/no/such/file: can't be read: "},
+	{"no name", "", "!: can't be read: "},
 	{"a folder", "/", "!/: can't be read: "},
 };
 
@@ -594,14 +598,14 @@ static void test_files(void)
 	for (i = 0; i < sizeof unreadable / sizeof *unreadable; i++) {
 		struct arena arena = {0};
 		struct error error = {""};
-		bool ok = file_read(&arena, unreadable[i].file, &text, &error);
+		bool ok = file_text(&arena, unreadable[i].file, &text, &error);
 		check_outcome(ok, &none, &error, unreadable[i].expected, unreadable[i].name);
 		arena_free(&arena);
 	}
 	for (i = 0; i < 5; i++) {
 		struct arena arena = {0};
 		struct error error = {""};
-		bool ok = file_read(&arena, file_write(bytes, i), &text, &error);
+		bool ok = file_text(&arena, file_write(bytes, i), &text, &error);
 		check(ok && text.n == i && memcmp(text.s, bytes, i) == 0 && text.s[i] == '\0', "a file of %zu bytes",
 		      i);
 		arena_free(&arena);
@@ -624,7 +628,7 @@ static void test_file_limit(void)
 		struct text none = {"", 0};
 		struct str text = {NULL, 0};
 		const char *file = file_write("", 0);
-		bool ok = truncate(file, sizes[i].size) == 0 && file_read(&arena, file, &text, &error);
+		bool ok = truncate(file, sizes[i].size) == 0 && file_text(&arena, file, &text, &error);
 		check_outcome(ok, &none, &error, sizes[i].expected, sizes[i].name);
 		if (ok)
 			check(text.n == (size_t)sizes[i].size, "%s is read whole", sizes[i].name);
@@ -640,7 +644,7 @@ static void test_file_without_memory(void)
 	struct error error = {""};
 	struct text none = {"", 0};
 	struct str text = {NULL, 0};
-	bool ok = file_read(&arena, file_write("0123456789", 10), &text, &error);
+	bool ok = file_text(&arena, file_write("0123456789", 10), &text, &error);
 
 	check_outcome(ok, &none, &error, "!/tmp/tap_test.", "a file without memory: the error names it");
 	check(strstr(error.text, "no memory") != NULL, "a file without memory: the error says so");
