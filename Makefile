@@ -78,7 +78,7 @@ SEGMENTD = ./$(B)test/segmentd
 
 test: all $(UNIT_TESTS) $(DRIVERS)
 	WRAP="$(WRAP)" TAP="$(TAP)" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
-		test/run $(UNIT_TESTS) test/run_test.sh test/drivers_test.sh test/e2e.py test/contrib_test.py
+		test/run $(UNIT_TESTS) test/run_test.sh test/drivers_test.sh test/gzip_test.py test/e2e.py test/contrib_test.py
 
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible

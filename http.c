@@ -471,7 +471,7 @@ struct head {
 	const char *bad_length; /* what is wrong with it, or NULL */
 	bool coded;             /* Transfer-Encoding was there */
 	bool named, chunked;    /* with a coding; that is "chunked", and nothing else */
-	bool encoded;           /* a Content-Encoding that was not asked for */
+	bool gzip, encoded;     /* Content-Encoding: gzip, once; another one, or one more */
 	struct when date, retry_after, reset;
 	bool used_up; /* X-RateLimit-Remaining: 0 */
 	char location[LOCATION_SIZE];
@@ -537,13 +537,18 @@ static void take_transfer(struct head *h, struct str list)
 		}
 }
 
+/* x-gzip is gzip (RFC 9110 section 8.4.1.3). */
 static void take_encoding(struct head *h, struct str list)
 {
 	struct str item;
 
-	while (list_next(&list, &item))
-		if (item.n && !str_is_word(item, "identity"))
-			h->encoded = true;
+	while (list_next(&list, &item)) {
+		bool gzip = str_is_word(item, "gzip") || str_is_word(item, "x-gzip");
+		if (!item.n || str_is_word(item, "identity"))
+			continue;
+		h->encoded = h->encoded || h->gzip || !gzip;
+		h->gzip = true;
+	}
 }
 
 static void take_connection(struct head *h, struct str list)
@@ -1297,6 +1302,7 @@ struct answer {
 	uint64_t left;                 /* of the body or of the chunk */
 	struct head head;
 	const char *why;
+	bool miscoded; /* what is bad is the body's coding: another one may do */
 };
 
 static void answer_free(struct answer *a)
@@ -1386,19 +1392,51 @@ static enum verdict answer_data(struct answer *a, struct str *in, uint64_t most)
 	return ANSWER_MORE;
 }
 
-/* Gives back what doubling took too much.  A body in a coding that was not asked for cannot be read; its status can. */
-static enum verdict answer_whole(struct answer *a)
+static enum verdict answer_miscoded(struct answer *a, const char *why)
 {
-	char *bytes;
+	a->miscoded = true;
+	return answer_bad(a, why);
+}
 
-	a->stage = AT_END;
-	if (a->head.encoded)
-		a->length = 0;
-	bytes = a->length && a->length < a->capacity ? realloc(a->bytes, a->length) : NULL;
+/* Gives back what doubling took too much. */
+static void answer_trim(struct answer *a)
+{
+	char *bytes = a->length && a->length < a->capacity ? realloc(a->bytes, a->length) : NULL;
+
 	if (bytes) {
 		a->bytes = bytes;
 		a->capacity = a->length;
 	}
+}
+
+/* Puts what the body says in its place. */
+static enum verdict answer_gunzip(struct answer *a)
+{
+	char *bytes;
+	size_t length;
+	enum verdict v;
+
+	answer_trim(a);
+	v = gunzip(a->bytes, a->length, HTTP_BODY_LIMIT, &bytes, &length, &a->why);
+	if (v == ANSWER_BAD)
+		return answer_miscoded(a, a->why);
+	if (v == ANSWER_WHOLE) {
+		free(a->bytes);
+		a->bytes = bytes;
+		a->length = a->capacity = length;
+	}
+	return v;
+}
+
+/* A body in another coding than gzip cannot be read; its status can.  No body is one in any coding. */
+static enum verdict answer_whole(struct answer *a)
+{
+	a->stage = AT_END;
+	if (a->head.encoded)
+		a->length = 0;
+	if (a->head.gzip && a->length)
+		return answer_gunzip(a);
+	answer_trim(a);
 	return ANSWER_WHOLE;
 }
 
@@ -1431,7 +1469,7 @@ static enum verdict answer_body(struct answer *a)
 	if (a->tunnel || h->status == 204 || h->status == 304)
 		return answer_whole(a);
 	if (h->encoded && h->status / 100 == 2)
-		return answer_bad(a, "a Content-Encoding that was not asked for");
+		return answer_miscoded(a, "a Content-Encoding that was not asked for");
 	if (h->coded && h->sized)
 		return answer_bad(a, "both Transfer-Encoding and Content-Length");
 	if (h->coded && (!h->chunked || h->old))
@@ -2037,7 +2075,8 @@ struct http_request {
 	int64_t held_before;    /* h->held_ms when it began to wait */
 	int64_t began, outside; /* inside() and h->outside at the attempt's start */
 	unsigned attempts, limited;
-	bool sent; /* in some attempt */
+	bool sent;  /* in some attempt */
+	bool plain; /* no coding is asked for */
 	struct answer answer;
 	struct http_response response;
 	struct error error;
@@ -2809,8 +2848,8 @@ static enum step exchange_ended(struct conn *c, bool clean)
 		return conn_failed(c, FAILED_STALE, "the kept-alive connection was closed");
 	c->surplus = true; /* there is no next request on it */
 	c->verdict = answer_end(a, clean);
-	if (c->verdict == ANSWER_WHOLE)
-		return STEP_ANSWERED;
+	if (a->stage == AT_END)
+		return exchange_verdict(c);
 	return conn_failed(c, FAILED_AGAIN, "%s%s%s", a->why, c->error ? ": " : "", c->error ? strerror(c->error) : "");
 }
 
@@ -2946,6 +2985,18 @@ static const char *failure_text(const struct http *h, struct http_request *r, co
 	return c->state == CONN_BUSY ? r->error.text + subject : r->error.text;
 }
 
+/* How a request's text ends, and how after an answer whose coding was broken. */
+static const char gzip_end[] = "gzip\r\n\r\n", plain_end[] = "identity\r\n\r\n";
+
+static void request_plain(struct http_request *r)
+{
+	if (r->plain)
+		return;
+	r->plain = true;
+	memcpy(r->text + r->length - (sizeof gzip_end - 1), plain_end, sizeof plain_end);
+	r->length += sizeof plain_end - sizeof gzip_end;
+}
+
 /* Did the attempt fail because nobody was there?  The caller was away for long; or for most of the time, so that the
  * server may have dropped a new connection before it served it.  The next attempt must find such a time of its own. */
 static bool attempt_was_left(const struct http *h, const struct http_request *r, const struct conn *c)
@@ -2960,6 +3011,8 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 {
 	const char *reason = failure_text(h, r, c);
 
+	if (c->state == CONN_BUSY && r->answer.miscoded)
+		request_plain(r);
 	switch (c->failure) {
 	case FAILED_STALE: request_repeat(h, r); return;
 	case FAILED_OVER: request_finish(h, r, HTTP_BROKEN); return;
@@ -3115,6 +3168,7 @@ static void attempt_over(struct http *h, struct conn *c, enum step step)
 	struct http_request *r = c->request;
 
 	if (step == STEP_ANSWERED) {
+		h->stats.decoded += r->answer.length;
 		c->request = NULL;
 		c->reused = true;
 		if (c->surplus || c->out_sent < c->out_length || !answer_keeps(&r->answer)) {
@@ -3412,7 +3466,7 @@ static bool proxy_open(struct http *h, const struct http_options *o, struct erro
 /* The header fields that are the same in every request. */
 static bool fields_open(struct http *h, const struct http_options *o, struct error *error)
 {
-	static const char format[] = "Host: %s\r\n%s%s%s%s%s%sAccept-Encoding: identity\r\n";
+	static const char format[] = "Host: %s\r\n%s%s%s%s%s%s";
 	const char *agent = o->user_agent ? o->user_agent : "", *token = o->token ? o->token : "";
 	size_t size = sizeof format + sizeof "User-Agent: \r\nAuthorization: Bearer \r\n" + NAME_SIZE + strlen(agent) +
 		      strlen(token);
@@ -3528,9 +3582,10 @@ struct http_request *http_next(struct http *h)
 
 struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank)
 {
-	static const char format[] = "GET %s%s HTTP/1.1\r\n%sAccept: %s\r\n\r\n";
+	static const char format[] = "GET %s%s HTTP/1.1\r\n%sAccept: %s\r\nAccept-Encoding: %s";
 	size_t path_size = strlen(path) + 1;
-	size_t size = sizeof format + strlen(h->origin.prefix) + path_size + strlen(h->fields) + strlen(accept);
+	size_t size = sizeof format + strlen(h->origin.prefix) + path_size + strlen(h->fields) + strlen(accept) +
+		      sizeof plain_end;
 	struct http_request *r = calloc(1, sizeof *r);
 
 	if (r)
@@ -3539,7 +3594,7 @@ struct http_request *http_start(struct http *h, const char *path, const char *ac
 		free(r);
 		return NULL;
 	}
-	r->length = (size_t)snprintf(r->text, size, format, h->origin.prefix, path, h->fields, accept);
+	r->length = (size_t)snprintf(r->text, size, format, h->origin.prefix, path, h->fields, accept, gzip_end);
 	r->path = r->text + size;
 	memcpy(r->path, path, path_size);
 	r->rank = rank;
