@@ -1019,13 +1019,14 @@ static void log_summary(const struct tap *tap, const struct http *http, enum syn
 	struct http_stats stats;
 
 	http_stats(http, &stats);
+	log_bytes(stats.bytes, stats.decoded);
 	log_line(tap->singer.write_errno == EPIPE ? LOG_INFO : results[result].level, /* whoever left knows why */
-		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes, "
-		 "%lld.%lld s",
+		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes "
+		 "(%llu decoded), %lld.%lld s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
 		 (unsigned long long)tap->singer.records, (unsigned long long)stats.requests,
-		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (long long)(elapsed_us / 1000000),
-		 (long long)(elapsed_us / 100000 % 10));
+		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (unsigned long long)stats.decoded,
+		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10));
 }
 
 static int exit_status(enum sync_result result)
