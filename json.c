@@ -94,6 +94,48 @@ int str_width(struct str s, size_t most)
 	return (int)(s.n < most ? s.n : most);
 }
 
+/* Words longer than this are compared by their beginnings. */
+enum { WORD_LENGTH = 64 };
+
+/* Levenshtein's distance with transpositions of neighbours, row by row over a table of three rows. */
+static size_t word_distance(struct str a, struct str b)
+{
+	size_t row[3][WORD_LENGTH + 1], n = b.n < WORD_LENGTH ? b.n : WORD_LENGTH, i, j;
+
+	for (j = 0; j <= n; j++)
+		row[0][j] = j;
+	for (i = 1; i <= a.n && i <= WORD_LENGTH; i++) {
+		size_t *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
+
+		now[0] = i;
+		for (j = 1; j <= n; j++) {
+			char c = to_lower(a.s[i - 1]), d = to_lower(b.s[j - 1]);
+			size_t best = last[j - 1] + (c != d);
+
+			if (last[j] + 1 < best)
+				best = last[j] + 1;
+			if (now[j - 1] + 1 < best)
+				best = now[j - 1] + 1;
+			if (i > 1 && j > 1 && c == to_lower(b.s[j - 2]) && to_lower(a.s[i - 2]) == d &&
+			    before[j - 2] + 1 < best)
+				best = before[j - 2] + 1;
+			now[j] = best;
+		}
+	}
+	return row[(i + 2) % 3][n];
+}
+
+void nearest_try(struct nearest *nearest, struct str wanted, struct str name)
+{
+	size_t distance = word_distance(wanted, name), length = wanted.n > name.n ? wanted.n : name.n;
+
+	if (nearest->name.n && distance >= nearest->distance)
+		return;
+	nearest->name = name;
+	nearest->distance = distance;
+	nearest->likely = distance * 2 <= length;
+}
+
 /* ---- Errors ---- */
 
 bool fail(struct error *error, const char *format, ...)
@@ -272,12 +314,23 @@ bool days_since_1970(int year, int month, int day, int64_t *days)
 	return true;
 }
 
-/* YYYY-MM-DD */
-static bool parse_date(const char *s, int64_t *days)
+/* YYYY-MM-DD, which ten bytes at least must hold.  NULL, or what is wrong. */
+static const char *read_date(struct str s, int64_t *days)
 {
-	int year = two_digits(s) * 100 + two_digits(s + 2);
+	int year, month, day;
 
-	return s[4] == '-' && s[7] == '-' && days_since_1970(year, two_digits(s + 5), two_digits(s + 8), days);
+	if (s.n < 10 || s.s[4] != '-' || s.s[7] != '-')
+		return "it does not begin with YYYY-MM-DD";
+	year = two_digits(s.s) * 100 + two_digits(s.s + 2);
+	month = two_digits(s.s + 5);
+	day = two_digits(s.s + 8);
+	if (year < 0 || month < 0 || day < 0)
+		return "it does not begin with YYYY-MM-DD";
+	if (year < 1)
+		return "there is no such year";
+	if (month < 1 || month > 12)
+		return "there is no such month";
+	return days_since_1970(year, month, day, days) ? NULL : "this month has no such day";
 }
 
 /* Digits after the second as microseconds; what is past six is cut.  Returns the place after them. */
@@ -290,61 +343,91 @@ static const char *parse_fraction(const char *p, const char *end, int *us)
 	return p;
 }
 
-/* All that is left: Z, or a sign and HH:MM; as minutes. */
-static bool parse_offset(const char *s, size_t n, int *minutes)
+/* All that is left: nothing, Z, or a sign and HH:MM or HHMM; as minutes. */
+static const char *read_offset(struct str s, int *minutes)
 {
 	int hour, minute;
 
 	*minutes = 0;
-	if (n == 1)
-		return *s == 'Z' || *s == 'z';
-	if (n != 6 || (s[0] != '+' && s[0] != '-') || s[3] != ':')
-		return false;
-	hour = two_digits(s + 1);
-	minute = two_digits(s + 4);
-	*minutes = (hour * 60 + minute) * (s[0] == '-' ? -1 : 1);
-	return hour >= 0 && hour < 24 && minute >= 0 && minute < 60;
+	if (s.n == 0 || (s.n == 1 && (*s.s == 'Z' || *s.s == 'z')))
+		return NULL;
+	if ((s.n != 6 || s.s[3] != ':') && s.n != 5)
+		return "what follows the time is no zone such as Z or +01:00";
+	hour = two_digits(s.s + 1);
+	minute = two_digits(s.s + s.n - 2);
+	if ((*s.s != '+' && *s.s != '-') || hour < 0 || minute < 0)
+		return "what follows the time is no zone such as Z or +01:00";
+	*minutes = (hour * 60 + minute) * (*s.s == '-' ? -1 : 1);
+	return hour < 24 && minute < 60 ? NULL : "there is no such zone";
 }
 
-/* THH:MM:SS, fraction and offset, as microseconds since the date's UTC midnight. */
-static bool parse_time(const char *s, const char *end, int64_t *us)
+/* What may stand behind hours and minutes: :SS and a fraction. */
+static const char *read_second(struct str *s, int *second, int *us)
 {
-	const char *p = s + 9, *digits = s + 10;
-	int hour, minute, second, fraction = 0, offset;
+	const char *end = s->s + s->n, *p;
 
-	if (end - s < 10 || (*s != 'T' && *s != 't' && *s != ' ') || s[3] != ':' || s[6] != ':')
-		return false;
-	hour = two_digits(s + 1);
-	minute = two_digits(s + 4);
-	second = two_digits(s + 7);
-	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
-		return false;
-	if (*p == '.') {
-		p = parse_fraction(digits, end, &fraction);
-		if (p == digits)
-			return false;
-	}
-	if (!parse_offset(p, (size_t)(end - p), &offset))
-		return false;
+	if (s->n == 0 || *s->s != ':')
+		return NULL;
+	*second = s->n < 3 ? NO_NUMBER : two_digits(s->s + 1);
+	if (*second < 0)
+		return "its second is not two digits";
+	str_skip(s, 3);
+	if (s->n == 0 || *s->s != '.')
+		return NULL;
+	p = parse_fraction(s->s + 1, end, us);
+	if (p == s->s + 1)
+		return "no digit follows the point";
+	str_skip(s, (size_t)(p - s->s));
+	return NULL;
+}
+
+/* THH:MM, second, fraction and offset, as microseconds since the date's UTC midnight. */
+static const char *read_time(struct str s, int64_t *us)
+{
+	int hour, minute, second = 0, fraction = 0, offset;
+	const char *wrong;
+
+	if (s.n < 6 || (*s.s != 'T' && *s.s != 't' && *s.s != ' ') || s.s[3] != ':')
+		return "what follows the date is no time such as T00:00:00Z";
+	hour = two_digits(s.s + 1);
+	minute = two_digits(s.s + 4);
+	str_skip(&s, 6);
+	if (hour < 0 || minute < 0)
+		return "what follows the date is no time such as T00:00:00Z";
+	wrong = read_second(&s, &second, &fraction);
+	if (!wrong)
+		wrong = read_offset(s, &offset);
+	if (wrong)
+		return wrong;
+	if (hour > 23 || minute > 59 || second > 60)
+		return "there is no such time of day";
 	minute += hour * 60 - offset;
 	*us = ((int64_t)minute * 60 + second) * SECOND_US + fraction;
 	/* A leap second ends a UTC day, RFC 3339 section 5.7. */
-	return second < 60 || (minute + 1) % (24 * 60) == 0;
+	return second < 60 || (minute + 1) % (24 * 60) == 0 ? NULL : "there is no leap second at this time";
+}
+
+const char *time_read(struct str s, int64_t *us)
+{
+	int64_t days = 0, of_day = 0, result;
+	const char *wrong = read_date(s, &days);
+
+	if (!wrong && s.n > 10) {
+		str_skip(&s, 10);
+		wrong = read_time(s, &of_day);
+	}
+	if (wrong)
+		return wrong;
+	result = days * DAY_US + of_day;
+	if (result < TIME_LEAST || result > TIME_MOST)
+		return "it is not within the years 1 to 9999";
+	*us = result;
+	return NULL;
 }
 
 bool time_parse(struct str s, int64_t *us)
 {
-	int64_t days, of_day = 0, result;
-
-	if (s.n < 10 || !parse_date(s.s, &days))
-		return false;
-	if (s.n > 10 && !parse_time(s.s + 10, s.s + s.n, &of_day))
-		return false;
-	result = days * DAY_US + of_day;
-	if (result < TIME_LEAST || result > TIME_MOST)
-		return false;
-	*us = result;
-	return true;
+	return !time_read(s, us);
 }
 
 static void put_digits(char *to, unsigned value, int digits)
@@ -536,6 +619,43 @@ static const char *scan_number(const char *p, const char *end, const char **bad)
 		p = scan_digits(p, end, bad);
 	}
 	return p;
+}
+
+/* ---- Nodes ----
+ * One a value and one a key, in text order, in one contiguous array.
+ * at:   offset of the value's first byte, which tells the type.
+ * size: string: length between the quotes * 2 + (1 if it holds an escape); other scalar: length of its text;
+ *       array, object: nodes of the whole subtree, this one included, so that the next sibling is one step away. */
+
+struct json_node {
+	uint32_t at, size;
+};
+
+static bool opens_container(char c)
+{
+	return c == '{' || c == '[';
+}
+
+/* The node after a value and all that is inside it. */
+static const struct json_node *node_after(const char *text, const struct json_node *node)
+{
+	return node + (opens_container(text[node->at]) ? node->size : 1);
+}
+
+/* The place after a scalar, or after a container's opening bracket. */
+static const char *token_end(const char *text, const struct json_node *node)
+{
+	const char *first = text + node->at;
+
+	if (*first == '"')
+		return first + node->size / 2 + 2;
+	return first + (opens_container(*first) ? 1 : node->size);
+}
+
+/* Is this a string with an escape in it? */
+static bool has_escape(const char *text, const struct json_node *node)
+{
+	return (node->size & 1) && text[node->at] == '"';
 }
 
 /* ---- Parse to tape ----
@@ -815,19 +935,41 @@ static const char *first_byte(struct json v)
 	return v.text + v.node->at;
 }
 
+static enum json_type type_of(char first)
+{
+	static const unsigned char types[128] = {
+		['{'] = JSON_OBJECT, ['['] = JSON_ARRAY,  ['"'] = JSON_STRING, ['n'] = JSON_NULL,   ['t'] = JSON_BOOL,
+		['f'] = JSON_BOOL,   ['-'] = JSON_NUMBER, ['0'] = JSON_NUMBER, ['1'] = JSON_NUMBER, ['2'] = JSON_NUMBER,
+		['3'] = JSON_NUMBER, ['4'] = JSON_NUMBER, ['5'] = JSON_NUMBER, ['6'] = JSON_NUMBER, ['7'] = JSON_NUMBER,
+		['8'] = JSON_NUMBER, ['9'] = JSON_NUMBER};
+
+	return (enum json_type)types[first & 127];
+}
+
 enum json_type json_type(struct json v)
 {
+	return v.node ? type_of(*first_byte(v)) : JSON_ABSENT;
+}
+
+/* Of a string with its quotes; 0 if it has an escape. */
+static uint32_t plain_length(const struct json_node *string)
+{
+	return string->size & 1 ? 0 : string->size / 2 + 2;
+}
+
+struct json_plain json_plain(struct json v)
+{
+	struct json_plain plain = {"", 0, JSON_ABSENT};
+
 	if (!v.node)
-		return JSON_ABSENT;
-	switch (*first_byte(v)) {
-	case '{': return JSON_OBJECT;
-	case '[': return JSON_ARRAY;
-	case '"': return JSON_STRING;
-	case 'n': return JSON_NULL;
-	case 't':
-	case 'f': return JSON_BOOL;
-	default: return JSON_NUMBER;
-	}
+		return plain;
+	plain.s = first_byte(v);
+	plain.type = type_of(*plain.s);
+	if (plain.type == JSON_STRING)
+		plain.n = plain_length(v.node);
+	else
+		plain.n = plain.type < JSON_STRING ? v.node->size : 1;
+	return plain;
 }
 
 struct str json_token(struct json v)
@@ -931,7 +1073,7 @@ bool json_equals(struct json string, struct str meaning)
 
 	if (json_type(string) != JSON_STRING)
 		return false;
-	if (!json_has_escape(string.node))
+	if (!has_escape(string.text, string.node))
 		return str_equal(raw, meaning);
 	while (p < end) {
 		size_t n = unescape(&p, bytes);
@@ -951,7 +1093,7 @@ bool json_string(struct json v, struct arena *arena, struct str *out)
 	if (json_type(v) != JSON_STRING)
 		return false;
 	*out = raw;
-	if (!json_has_escape(v.node))
+	if (!has_escape(v.text, v.node))
 		return true;
 	copy = to = arena_take(arena, raw.n, 1); /* no escape is shorter than what it stands for */
 	if (!copy)
@@ -1017,7 +1159,7 @@ bool json_bool(struct json v, bool *out)
 
 struct json_each json_each(struct json container)
 {
-	struct json_each it = {{container.text, NULL}, {container.text, NULL}, NULL, NULL, false};
+	struct json_each it = {.key = {container.text, NULL}, .value = {container.text, NULL}};
 	enum json_type type = json_type(container);
 
 	if (type == JSON_OBJECT || type == JSON_ARRAY) {
@@ -1032,10 +1174,13 @@ bool json_next(struct json_each *it)
 {
 	if (it->next == it->end)
 		return false;
-	if (it->object)
+	if (it->object) {
 		it->key.node = it->next++;
+		it->name.s = first_byte(it->key);
+		it->name.n = plain_length(it->key.node);
+	}
 	it->value.node = it->next;
-	it->next = json_node_after(it->value.text, it->next);
+	it->next = node_after(it->value.text, it->next);
 	return true;
 }
 
@@ -1136,6 +1281,14 @@ static void put_escape(struct json_out *out, char c)
 	}
 }
 
+typedef void put_function(struct json_out *, const char *s, size_t n);
+
+static void put_replacement(struct json_out *out, put_function *put)
+{
+	put(out, "\\ufffd", 6);
+	out->mended = true;
+}
+
 void json_put_string(struct json_out *out, struct str s)
 {
 	const char *p = s.n ? s.s : "", *end = p + s.n;
@@ -1148,7 +1301,9 @@ void json_put_string(struct json_out *out, struct str s)
 		put_bytes(out, plain, (size_t)(p - plain));
 		if (p == end)
 			break;
-		if ((unsigned char)*p < 0x80)
+		if (*p == '\0' && out->mend)
+			put_replacement(out, put_bytes);
+		else if ((unsigned char)*p < 0x80)
 			put_escape(out, *p);
 		else
 			put_char(out, *p);
@@ -1175,20 +1330,56 @@ static bool closes(char c)
 	return c == '}' || c == ']';
 }
 
+/* Is this the escape of U+0000, or of half a surrogate pair?  If not, *p moves past it. */
+static bool is_no_text(const char **p)
+{
+	const char *escape = *p;
+	unsigned long code;
+
+	*p += 2;
+	if (escape[1] != 'u')
+		return false;
+	*p = escape;
+	code = unescape_unicode(p);
+	return code == 0 || (code == 0xfffd && (escape[2] == 'd' || escape[2] == 'D'));
+}
+
+/* A string with escapes, its quotes included, whatever out->mend wants. */
+static void put_escaped_token(struct json_out *out, const char *from, const char *end, put_function *put)
+{
+	const char *p = from;
+
+	while (out->mend && (p = memchr(p, '\\', (size_t)(end - p)))) {
+		const char *escape = p;
+
+		if (is_no_text(&p)) {
+			put(out, from, (size_t)(escape - from));
+			put_replacement(out, put);
+			from = p;
+		}
+	}
+	put(out, from, (size_t)(end - from));
+}
+
 /* Between two tokens of a valid text stand only brackets, commas, colons and white space.  So a value is written in
  * one pass over its nodes, without recursion: each token, then what stands before the next one.  What has no white
  * space to be left out is put in one piece. */
-static void put_compact(struct json_out *out, struct json v, void (*put)(struct json_out *, const char *s, size_t n))
+static void put_compact(struct json_out *out, struct json v, put_function *put)
 {
-	const struct json_node *node = v.node, *end = json_node_after(v.text, node);
+	const struct json_node *node = v.node, *end = node_after(v.text, node);
 	const char *run = v.text + node->at, *p = run;
 	size_t depth = 0;
 
 	for (; node < end; node++) {
-		const char *next = node + 1 < end ? v.text + node[1].at : NULL;
+		const char *first = v.text + node->at, *next = node + 1 < end ? v.text + node[1].at : NULL;
 
-		depth += json_opens(v.text[node->at]);
-		for (p = json_token_end(v.text, node); depth > 0 && p != next; p++) {
+		p = token_end(v.text, node);
+		if (has_escape(v.text, node)) {
+			put(out, run, (size_t)(first - run));
+			put_escaped_token(out, first, p, put);
+			run = p;
+		}
+		for (depth += opens_container(*first); depth > 0 && p != next; p++) {
 			depth -= closes(*p);
 			if (is_space(*p)) {
 				put(out, run, (size_t)(p - run));
@@ -1220,17 +1411,17 @@ static void put_structure(struct json_out *out, char c, size_t blanks, bool empt
 
 static void put_indented(struct json_out *out, struct json v, unsigned indent)
 {
-	const struct json_node *node = v.node, *end = json_node_after(v.text, node);
+	const struct json_node *node = v.node, *end = node_after(v.text, node);
 	size_t depth = 0;
 
 	for (; node < end; node++) {
-		const char *first = v.text + node->at, *p = json_token_end(v.text, node);
+		const char *first = v.text + node->at, *p = token_end(v.text, node);
 		const char *next = node + 1 < end ? v.text + node[1].at : NULL;
-		bool empty = json_opens(*first) && node->size == 1;
+		bool empty = opens_container(*first) && node->size == 1;
 
-		put_bytes(out, first, (size_t)(p - first));
-		depth += json_opens(*first);
-		if (json_opens(*first) && !empty)
+		put_escaped_token(out, first, p, put_bytes);
+		depth += opens_container(*first);
+		if (opens_container(*first) && !empty)
 			put_line_break(out, depth * indent);
 		for (; depth > 0 && p != next; p++) {
 			if (is_space(*p))

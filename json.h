@@ -34,6 +34,16 @@ struct str str_trim(struct str);                 /* without blanks, tabs and lin
 struct str str_cut(struct str *, char);
 int str_width(struct str, size_t most); /* its length, at most so much: a precision for printf */
 
+/* The name among many that a mistyped one is most like, whatever the case of its letters; starts as {0}.  likely: near
+ * enough to be what was meant.  The first of equally near ones stays. */
+struct nearest {
+	struct str name;
+	size_t distance;
+	bool likely;
+};
+
+void nearest_try(struct nearest *, struct str wanted, struct str name);
+
 bool is_digit(char);
 bool is_alpha(char);
 char to_lower(char);
@@ -59,8 +69,12 @@ enum { TIME_SIZE = 28 };
 #define DAY_US    (86400 * SECOND_US)
 
 /* RFC 3339 section 5.6: a date, or a date-time with any offset; a blank may stand for the T (its last note), digits past
- * six are cut, a leap second counts as the second after it.  A date is its UTC midnight.  false: *us stays. */
+ * six are cut, a leap second counts as the second after it.  A date is its UTC midnight.  Beyond the RFC, as people and
+ * programs write times: without an offset it is UTC, an offset may lack its colon, and the second may be left out.
+ * false: *us stays. */
 bool time_parse(struct str, int64_t *us);
+const char *time_read(struct str,
+		      int64_t *us); /* the same; NULL, or a constant that says what is wrong with the text */
 void time_format(int64_t us, char out[TIME_SIZE]); /* 2021-02-01T00:00:00.000000Z; what is outside the years is cut */
 /* Days from 1970-01-01 to a date, month and day from 1.  false: there is no such date. */
 bool days_since_1970(int year, int month, int day, int64_t *days);
@@ -82,43 +96,8 @@ void arena_free(struct arena *);  /* every pointer into it dies; ready for use a
 
 /* ---- JSON ---- */
 
-/* One node a value and one a key, in text order, in one contiguous array.
- * at:   offset of the value's first byte, which tells the type.
- * size: string: length between the quotes * 2 + (1 if it holds an escape); other scalar: length of its text;
- *       array, object: nodes of the whole subtree, this one included, so that the next sibling is one step away.
- * For loops over many rows; all others need no more than struct json and the functions that take it. */
-struct json_node {
-	uint32_t at, size;
-};
-
-static inline bool json_opens(char c)
-{
-	return c == '{' || c == '[';
-}
-
-/* The node after a value and all that is inside it. */
-static inline const struct json_node *json_node_after(const char *text, const struct json_node *node)
-{
-	return node + (json_opens(text[node->at]) ? node->size : 1);
-}
-
-/* The place after a scalar, or after a container's opening bracket. */
-static inline const char *json_token_end(const char *text, const struct json_node *node)
-{
-	const char *first = text + node->at;
-
-	if (*first == '"')
-		return first + node->size / 2 + 2;
-	return first + (json_opens(*first) ? 1 : node->size);
-}
-
-static inline bool json_has_escape(const struct json_node *string)
-{
-	return string->size & 1;
-}
-
 /* A value, passed by value.  It lives as long as the text and the arena that json_parse was given.
- * node == NULL is "no such value"; every function below accepts it. */
+ * node == NULL is "no such value"; every function below accepts it.  What a node is, json.c alone knows. */
 struct json {
 	const char *text;
 	const struct json_node *node;
@@ -145,6 +124,16 @@ struct json json_get(struct json object, const char *key);   /* the same */
 bool json_equals(struct json string, struct str);            /* what the string means, however it is escaped */
 struct str json_token(struct json); /* string: as sent, between its quotes; other scalar: its text; else empty */
 
+/* The type, and the text where it can be copied as it stands: a scalar without any escape, a string with its quotes; of an
+ * array or object the opening bracket; of a string with an escape nothing, n is 0.  For loops over many rows. */
+struct json_plain {
+	const char *s;
+	uint32_t n;
+	enum json_type type;
+};
+
+struct json_plain json_plain(struct json);
+
 /* The string unescaped: a slice of the text where nothing was escaped, else in the arena.  A lone surrogate becomes
  * U+FFFD.  false: not a string, or no memory. */
 bool json_string(struct json, struct arena *, struct str *);
@@ -152,9 +141,10 @@ bool json_int64(struct json, int64_t *); /* an integer literal that fits, or fal
 bool json_bool(struct json, bool *);
 
 /* for (it = json_each(v); json_next(&it);) visits members or elements; it.key is absent in arrays; scalars and absent
- * values give no round. */
+ * values give no round.  name: the key as it stands in the text, with its quotes, if it has no escape; else empty. */
 struct json_each {
 	struct json key, value;
+	struct str name;
 	const struct json_node *next, *end;
 	bool object;
 };
@@ -163,11 +153,14 @@ struct json_each json_each(struct json container);
 bool json_next(struct json_each *);
 
 /* Growing output.  Starts as {0}.  failed stays set once memory ran out, and nothing is added then.
- * To take back what was written since a mark, set length back to it. */
+ * To take back what was written since a mark, set length back to it.
+ * mend: no text with U+0000 or half a surrogate pair is written; \ufffd takes the place of the escape, and mended is set
+ * until somebody clears it. */
 struct json_out {
 	char *bytes;
 	size_t length, capacity;
 	bool failed;
+	bool mend, mended;
 };
 
 void json_reserve(struct json_out *, size_t); /* room for so many more bytes at once, where it is known beforehand */

@@ -18,6 +18,7 @@ enum {
 	SECRET_SHORT = 6,     /* a shorter secret is a part of too many words */
 	SECRET_BEGINNING = 8, /* so many characters of a longer one are struck out as well */
 	SPELLING = 6,         /* the longest spelling of one character: \u0041 */
+	READINGS = 8,
 	PROGRESS_WIDTH = 79
 };
 
@@ -68,35 +69,69 @@ static bool is_hex_of(const char *text, char c)
 	return (text[0] == lower[0] || text[0] == upper[0]) && (text[1] == lower[1] || text[1] == upper[1]);
 }
 
-/* How many bytes at text spell this character: itself, percent-encoded or as an escape of JSON; 0 if they do not. */
-static size_t spelling(const char *text, char c)
+/* The lengths at which a text may spell a beginning of the secret: more than one where a byte can be read in two ways, as
+ * the percent sign of "%25" can, itself or the beginning of a code. */
+struct readings {
+	size_t at[READINGS], n;
+};
+
+static void reading_add(struct readings *r, size_t at)
 {
-	if (*text == c)
-		return 1;
-	if (*text == '%' && is_hex_of(text + 1, c))
-		return 3;
-	if (*text == '\\' && text[1] == c)
-		return 2;
-	if (strncmp(text, "\\u00", 4) == 0 && is_hex_of(text + 4, c))
-		return 6;
-	return 0;
+	size_t i;
+
+	for (i = 0; i < r->n && r->at[i] != at; i++)
+		;
+	if (i == r->n && i < READINGS)
+		r->at[r->n++] = at;
 }
 
-/* Length of the secret at text, or 0.  Its beginning counts as well, if it is long enough to tell something: what a
- * message quotes may have been cut in the middle of the secret.  cut: so was this text, at its end. */
-static size_t secret_length(const char *text, const char *secret, bool cut)
+/* Adds the place after each spelling of a character at text + at: itself, percent-encoded, or an escape of JSON.  Codes
+ * come first: where there is no room for more readings, they are the truer ones. */
+static void readings_add(struct readings *r, const char *text, size_t at, char c, bool json)
 {
-	const char *p = text, *c;
+	const char *p = text + at;
 
-	for (c = secret; *c; c++) {
-		size_t n = spelling(p, *c);
-		if (n == 0 && cut && p > text && strlen(p) < SPELLING)
-			return (size_t)(p - text) + strlen(p);
-		if (n == 0)
-			return c - secret >= SECRET_BEGINNING ? (size_t)(p - text) : 0;
-		p += n;
+	if (p[0] == '\\' && p[1] == 'u' && p[2] == '0' && p[3] == '0' && is_hex_of(p + 4, c))
+		reading_add(r, at + 6);
+	if (p[0] == '%' && is_hex_of(p + 1, c))
+		reading_add(r, at + 3);
+	if (p[0] == '\\' && p[1] == c)
+		reading_add(r, at + 2);
+	if (*p == c &&
+	    !(json && (c == '"' || c == '\\'))) /* within a string of JSON these two never stand for themselves */
+		reading_add(r, at + 1);
+}
+
+static size_t reading_longest(const struct readings *r)
+{
+	size_t i, longest = 0;
+
+	for (i = 0; i < r->n; i++)
+		if (r->at[i] > longest)
+			longest = r->at[i];
+	return longest;
+}
+
+/* Length of the secret at text, or 0.  In a log line its beginning counts as well, if it is long enough to tell something:
+ * what a message quotes may have been cut in the middle of the secret.  cut: so was this text, at its end.
+ * json: text is within a string of JSON, and only the whole secret counts. */
+static size_t secret_length(const char *text, const char *secret, bool cut, bool json)
+{
+	struct readings now = {{0}, 1}, next;
+	const char *c;
+	size_t i;
+
+	for (c = secret; *c; c++, now = next) {
+		next.n = 0;
+		for (i = 0; i < now.n; i++)
+			readings_add(&next, text, now.at[i], *c, json);
+		for (i = 0; cut && c > secret && i < now.n && next.n == 0; i++)
+			if (strlen(text + now.at[i]) < SPELLING)
+				return strlen(text);
+		if (next.n == 0)
+			return !json && c - secret >= SECRET_BEGINNING ? reading_longest(&now) : 0;
 	}
-	return (size_t)(p - text);
+	return reading_longest(&now);
 }
 
 static bool is_struck(const char *text, const char *at, size_t length, const char *secret)
@@ -107,12 +142,12 @@ static bool is_struck(const char *text, const char *at, size_t length, const cha
 }
 
 /* Length of what is to be struck out at a place of the text, or 0. */
-static size_t struck_length(const char *text, const char *at, bool cut)
+static size_t struck_length(const char *text, const char *at, bool cut, bool json)
 {
 	size_t i, longest = 0;
 
 	for (i = 0; i < logger.secrets; i++) {
-		size_t n = secret_length(at, logger.secret[i], cut);
+		size_t n = secret_length(at, logger.secret[i], cut, json);
 		if (n > longest && is_struck(text, at, n, logger.secret[i]))
 			longest = n;
 	}
@@ -125,7 +160,7 @@ static void strike_out(char *text, bool cut)
 	char *from = text, *to = text;
 
 	while (*from) {
-		size_t n = struck_length(text, from, cut), stars = n < 3 ? n : 3;
+		size_t n = struck_length(text, from, cut, false), stars = n < 3 ? n : 3;
 		if (n > 0) {
 			memset(to, '*', stars);
 			to += stars;
@@ -135,6 +170,32 @@ static void strike_out(char *text, bool cut)
 		}
 	}
 	*to = '\0';
+}
+
+/* The same within the strings of compact JSON, which stays what it is. */
+static bool strike_out_strings(char *json)
+{
+	const char *from = json, *string = NULL; /* the string's first byte, while in one */
+	char *to = json;
+	bool found = false;
+
+	while (*from) {
+		size_t n = string ? struck_length(string, from, false, true) : 0, stars = n < 3 ? n : 3;
+		if (n > 0) {
+			memset(to, '*', stars);
+			to += stars;
+			from += n;
+			found = true;
+			continue;
+		}
+		if (*from == '"')
+			string = string ? NULL : from + 1;
+		else if (*from == '\\')
+			*to++ = *from++;
+		*to++ = *from++;
+	}
+	*to = '\0';
+	return found;
 }
 
 static void make_printable(char *text)
@@ -322,17 +383,15 @@ enum {
 
 /* A node of a schema.  The fields of one object lie side by side, in the schema's order. */
 struct field {
-	struct str name;       /* unescaped; none for the schema itself and for the items of an array */
-	unsigned types, index; /* index: among the fields of its object */
+	struct str name; /* unescaped; none for the schema itself and for the items of an array */
+	unsigned types;
 	bool date_time;
 	bool selected;
 	bool required;          /* a field of the key or the replication field: never missing, never null */
-	bool shuffled;          /* objects here have come in another order than the schema's, or not whole */
 	bool foreign;           /* in the catalog's schema alone */
 	unsigned leaves;        /* of the types, scalars that are written as they are */
-	struct field *after;    /* the one that followed in an earlier row */
 	struct field *children; /* of an object; NULL: whatever members come */
-	size_t count, needs;    /* how many, and how many of them are required */
+	size_t count;           /* how many */
 	struct field *items;    /* of an array; NULL: whatever elements come */
 	const struct field *parent;
 	struct json schema;   /* the node that this was compiled from */
@@ -343,14 +402,16 @@ struct field {
 struct maker {
 	struct arena *arena;
 	struct error *error;
-	struct json streams; /* the catalog's entries; absent: no catalog */
-	struct rule *rule;   /* of --select */
+	bool catalog;         /* is there one? */
+	struct json *entries; /* of the catalog, one a stream of the tap; absent where it has none */
+	struct rule *rule;    /* of --select */
 	size_t rules;
 	bool unique_keys;
 	struct json_out line; /* for what is put together, of one stream after the other */
 	/* of the stream at hand */
 	const char *stream;
 	struct json entry, metadata, root_metadata;
+	bool has_metadata;
 };
 
 static bool no_memory(const struct maker *m)
@@ -479,12 +540,9 @@ static bool field_children(const struct maker *m, struct field *f, struct json p
 		if (!json_string(it.key, m->arena, &name))
 			return no_memory(m);
 		child = field_named(f, name);
-		if (!child) {
-			child = &f->children[f->count];
-			child->index = (unsigned)f->count++;
-		}
+		if (!child)
+			child = &f->children[f->count++];
 		child->name = name;
-		child->after = child;
 		child->parent = f;
 		child->schema = it.value;
 		child->foreign = known.node && !json_member(known, name).node;
@@ -646,15 +704,37 @@ static bool rules_take_field(const struct maker *m, struct str stream, struct st
 	return taken;
 }
 
-static void rules_warn(const struct maker *m)
+/* What a rule without a match was most likely to mean: a field of a stream that it names, else a stream. */
+static bool fail_rule(const struct maker *m, const struct rule *rule, const struct selection sel[], size_t n)
+{
+	struct nearest stream = {{NULL, 0}, 0, false}, field = stream;
+	const struct singer_stream *of_field = NULL;
+	size_t i, k;
+
+	for (i = 0; i < n; i++) {
+		nearest_try(&stream, rule->stream, str_of(sel[i].stream->name));
+		for (k = 0; glob_matches(rule->stream, str_of(sel[i].stream->name)) && k < sel[i].fields->count; k++) {
+			struct str before = field.name;
+			nearest_try(&field, rule->field, sel[i].fields->children[k].name);
+			if (field.name.s != before.s)
+				of_field = sel[i].stream;
+		}
+	}
+	return fail(
+		m->error,
+		"--select: %.*s matches no stream or field; the nearest is %s%s%.*s; --discover shows what there is",
+		str_width(rule->text, 128), rule->text.s, of_field ? of_field->name : stream.name.s,
+		of_field ? "." : "", str_width(field.name, 128), of_field ? field.name.s : "");
+}
+
+static bool rules_check(const struct maker *m, const struct selection sel[], size_t n)
 {
 	size_t i;
 
 	for (i = 0; i < m->rules; i++)
 		if (!m->rule[i].matched)
-			log_line(LOG_WARNING,
-				 "--select: %.*s matches no stream or field; --discover shows what there is",
-				 (int)m->rule[i].text.n, m->rule[i].text.s);
+			return fail_rule(m, &m->rule[i], sel, n);
+	return true;
 }
 
 /* ---- Selection: the catalog ---- */
@@ -686,57 +766,91 @@ static struct json entry_id(struct json entry)
 	return id.node ? id : json_get(entry, "stream");
 }
 
-static bool catalog_open(struct maker *m, struct json catalog)
+/* Is this the stream's name, or the one that another tap gives it? */
+static bool stream_is(const struct singer_stream *stream, struct json name)
 {
-	struct json_each it;
-
-	m->streams = json_get(catalog, "streams");
-	if (!catalog.node)
-		return true;
-	if (json_type(m->streams) != JSON_ARRAY)
-		return fail(m->error, "not a catalog: expected {\"streams\": [...]}, as --discover writes it");
-	for (it = json_each(m->streams); json_next(&it);)
-		if (json_type(entry_id(it.value)) != JSON_STRING)
-			return fail(m->error, "a stream of the catalog has no \"tap_stream_id\"");
-	return true;
+	return json_equals(name, str_of(stream->name)) || (stream->alias && json_equals(name, str_of(stream->alias)));
 }
 
-static struct json catalog_entry(const struct maker *m, const char *stream)
+/* The stream of that name, or n. */
+static size_t stream_find(const struct selection sel[], size_t n, struct json name)
 {
-	struct json_each it;
+	size_t i;
 
-	for (it = json_each(m->streams); json_next(&it);)
-		if (json_equals(entry_id(it.value), str_of(stream)))
-			return it.value;
-	it.value.node = NULL;
-	return it.value;
+	for (i = 0; i < n && !stream_is(sel[i].stream, name); i++)
+		;
+	return i;
 }
 
-static void catalog_warn(const struct maker *m, const struct selection sel[], size_t n)
+enum { STRANGERS = 64 }; /* so many of them are compared with the tap's own streams */
+
+static bool fail_strangers(const struct maker *m, const struct selection sel[], size_t n, struct json entries)
 {
+	struct nearest nearest = {{NULL, 0}, 0, false};
+	struct str theirs = {"", 0};
+	struct json_each it = json_each(entries);
+	size_t i, k;
+
+	for (k = 0; k < STRANGERS && json_next(&it); k++) {
+		struct str name = json_token(entry_id(it.value)), before = nearest.name;
+		for (i = 0; i < n; i++)
+			nearest_try(&nearest, name, str_of(sel[i].stream->name));
+		if (before.s != nearest.name.s)
+			theirs = name;
+	}
+	if (!nearest.name.n)
+		return fail(m->error, "the catalog has no stream; --discover writes one that has");
+	return fail(
+		m->error,
+		"the catalog has no stream of this tap; the nearest is %s, to its %.*s; --discover writes a catalog",
+		nearest.name.s, str_width(theirs, 64), theirs.s);
+}
+
+/* Finds the streams' entries; of several for one stream the last counts. */
+static bool catalog_open(struct maker *m, const struct selection sel[], size_t n, struct json catalog)
+{
+	struct json entries = json_get(catalog, "streams");
+	bool *repeated = arena_alloc(m->arena, n, sizeof *repeated), any = false;
 	struct json_each it;
 	size_t i;
 
-	for (it = json_each(m->streams); json_next(&it);) {
+	m->catalog = catalog.node != NULL;
+	m->entries = arena_alloc(m->arena, n, sizeof *m->entries);
+	if (!m->entries || !repeated)
+		return fail(m->error, "no memory for the catalog");
+	if (m->catalog && json_type(entries) != JSON_ARRAY)
+		return fail(m->error, "not a catalog: expected {\"streams\": [...]}, as --discover writes it");
+	for (it = json_each(entries); json_next(&it);) {
 		struct json id = entry_id(it.value);
-		for (i = 0; i < n && !json_equals(id, str_of(sel[i].stream->name)); i++)
-			;
-		if (i == n)
+		if (json_type(id) != JSON_STRING)
+			return fail(m->error, "a stream of the catalog has no \"tap_stream_id\"");
+		i = stream_find(sel, n, id);
+		if (i == n) {
 			log_line(LOG_WARNING, "stream %.*s of the catalog is unknown and left out",
 				 (int)json_token(id).n, json_token(id).s);
+			continue;
+		}
+		if (m->entries[i].node && !repeated[i])
+			log_line(LOG_WARNING, "stream %s: the catalog has more than one entry for it; the last counts",
+				 sel[i].stream->name);
+		repeated[i] = m->entries[i].node != NULL;
+		m->entries[i] = it.value;
+		any = true;
 	}
+	return any || !m->catalog || fail_strangers(m, sel, n, entries);
 }
 
 /* The metadata of the stream as a whole is that with the empty breadcrumb; of several the last counts. */
-static bool entry_open(struct maker *m, const char *stream)
+static bool entry_open(struct maker *m, const char *stream, struct json entry)
 {
 	struct json none = {NULL, NULL};
 	struct json_each it;
 
 	m->stream = stream;
 	m->root_metadata = none;
-	m->entry = catalog_entry(m, stream);
+	m->entry = entry;
 	m->metadata = json_get(m->entry, "metadata");
+	m->has_metadata = json_count(m->metadata) > 0;
 	if (json_type(m->metadata) > JSON_NULL && json_type(m->metadata) != JSON_ARRAY)
 		return fail(m->error, "stream %s: \"metadata\" in the catalog is not a list", stream);
 	for (it = json_each(m->metadata); json_next(&it);) {
@@ -773,7 +887,7 @@ static bool stream_selected(const struct maker *m, bool *selected)
 	    !choose(m, json_get(m->entry, "schema"), "selected", &choice) ||
 	    !choose(m, m->entry, "selected", &choice) || !choose(m, m->root_metadata, "selected-by-default", &choice))
 		return false;
-	*selected = choice == YES || (choice == UNSAID && m->entry.node && json_count(m->metadata) == 0);
+	*selected = choice == YES || (choice == UNSAID && m->entry.node && !m->has_metadata);
 	if (json_equals(json_get(m->root_metadata, "inclusion"), str_of("unsupported")))
 		*selected = false;
 	return true;
@@ -785,10 +899,11 @@ static void warn_impossible(const struct maker *m, const char *what, struct json
 		 (int)json_token(value).n, json_token(value).s);
 }
 
-/* FULL_TABLE on an incremental stream is the one method that can be chosen. */
+/* FULL_TABLE on an incremental stream is the one method that can be chosen; other taps write it as a forced one. */
 static void stream_method(const struct maker *m, struct selection *sel)
 {
-	struct json method = entry_get(m, "replication-method", "replication_method");
+	struct json forced = entry_get(m, "forced-replication-method", "forced_replication_method");
+	struct json method = first_of(entry_get(m, "replication-method", "replication_method"), forced);
 	struct json key = entry_get(m, "replication-key", "replication_key");
 	const char *own = sel->stream->replication_key;
 	bool full_table = json_equals(method, str_of("FULL_TABLE"));
@@ -798,6 +913,14 @@ static void stream_method(const struct maker *m, struct selection *sel)
 		warn_impossible(m, "replication method", method);
 	if (json_type(key) > JSON_NULL && !full_table && !(own && json_equals(key, str_of(own))))
 		warn_impossible(m, "replication key", key);
+	if (own && !full_table && !field_named(sel->fields, str_of(own))) {
+		log_line(LOG_WARNING,
+			 "stream %s: its replication key %s is not in the catalog's schema, so it is read from "
+			 "start_date "
+			 "on each time; add the field there to go on from its bookmark",
+			 m->stream, own);
+		sel->full_table = true;
+	}
 }
 
 /* ---- Selection: keys ---- */
@@ -821,17 +944,23 @@ static bool key_has(const char *const key[SINGER_KEYS], struct json name)
 	return false;
 }
 
-/* Are these the documented key's names, in any order?  Then they are what discovery wrote, and nobody's wish. */
-static bool key_is_documented(const struct singer_stream *stream, struct json names)
+/* Are these the names of a key, in any order? */
+static bool key_equals(const char *const key[SINGER_KEYS], struct json names)
 {
 	struct json_each it;
 
-	if (json_count(names) != key_count(stream->key))
+	if (json_count(names) != key_count(key))
 		return false;
 	for (it = json_each(names); json_next(&it);)
-		if (!key_has(stream->key, it.value))
+		if (!key_has(key, it.value))
 			return false;
 	return true;
+}
+
+/* A key that discovery may have written is nobody's wish: the config decides between the two. */
+static bool key_is_ours(const struct singer_stream *stream, struct json names)
+{
+	return key_equals(stream->key, names) || key_equals(stream->unique_key, names);
 }
 
 static bool key_take(const struct maker *m, struct selection *sel, struct json names)
@@ -852,15 +981,22 @@ static bool key_take(const struct maker *m, struct selection *sel, struct json n
 	return true;
 }
 
-/* The key in force: the user's, where the catalog has one that is not the documented; else unique or documented. */
-static bool stream_key(const struct maker *m, struct selection *sel)
+static void key_by_config(const struct maker *m, struct selection *sel)
 {
 	const char *const *own = m->unique_keys ? sel->stream->unique_key : sel->stream->key;
 	size_t i, n = key_count(own);
-	struct json places[4];
 
 	for (i = 0; i < n; i++)
 		sel->key[i] = str_of(own[i]);
+}
+
+/* The key in force: the user's, where the catalog has one that is not the tap's own; else the config's.  That there is no
+ * key is a wish where the key stands; tables and views that have none are just written so. */
+static bool stream_key(const struct maker *m, struct selection *sel)
+{
+	struct json places[4];
+	size_t i;
+
 	places[0] = entry_get(m, "key-properties", "key_properties");
 	places[1] = json_get(m->entry, "key_properties");
 	places[2] = entry_get(m, "view-key-properties", "view_key_properties");
@@ -868,7 +1004,8 @@ static bool stream_key(const struct maker *m, struct selection *sel)
 	for (i = 0; i < countof(places); i++) {
 		if (json_type(places[i]) > JSON_NULL && json_type(places[i]) != JSON_ARRAY)
 			return fail(m->error, "stream %s: the catalog's key is not a list of fields' names", m->stream);
-		if (json_type(places[i]) == JSON_ARRAY && !key_is_documented(sel->stream, places[i]))
+		if (json_type(places[i]) == JSON_ARRAY && !key_is_ours(sel->stream, places[i]) &&
+		    (i < 2 || json_count(places[i])))
 			return key_take(m, sel, places[i]);
 	}
 	return true;
@@ -878,10 +1015,8 @@ static bool require_field(struct selection *sel, struct str name)
 {
 	struct field *f = field_named(sel->fields, name);
 
-	if (f && !f->required) {
+	if (f)
 		f->required = true;
-		sel->fields->needs++;
-	}
 	return f != NULL;
 }
 
@@ -897,11 +1032,8 @@ static bool stream_require(const struct maker *m, struct selection *sel)
 				    "stream %s: key field %.*s is not in the catalog's schema; add it there, or choose "
 				    "other key-properties",
 				    m->stream, (int)sel->key[i].n, sel->key[i].s);
-	if (replication && !require_field(sel, str_of(replication)) && !sel->full_table)
-		return fail(m->error,
-			    "stream %s: replication key %s is not in the catalog's schema; add it there, or choose "
-			    "FULL_TABLE",
-			    m->stream, replication);
+	if (replication)
+		require_field(sel, str_of(replication));
 	return true;
 }
 
@@ -986,7 +1118,7 @@ static void metadata_attach(const struct maker *m, struct selection *sel)
 static bool field_chosen(const struct maker *m, const struct field *f, bool *chosen)
 {
 	/* The oldest catalogs have no metadata: what it would say stands inside the schema's nodes. */
-	struct json said = json_count(m->metadata) ? f->metadata : f->schema;
+	struct json said = m->has_metadata ? f->metadata : f->schema;
 	struct json inclusion = json_get(said, "inclusion");
 	enum choice choice = UNSAID;
 
@@ -1137,6 +1269,7 @@ static bool stream_lines(struct maker *m, struct selection *sel)
 	const char *copy = NULL;
 
 	m->line.length = 0;
+	m->line.mend = true;
 	json_put(&m->line, str_of("{\"type\":\"RECORD\",\"stream\":"));
 	json_put_string(&m->line, sel->name);
 	json_put(&m->line, str_of(",\"record\":"));
@@ -1159,18 +1292,19 @@ static bool stream_choose(const struct maker *m, struct selection *sel)
 	if (json_type(name) == JSON_STRING && json_token(name).n && !json_string(name, m->arena, &sel->name))
 		return no_memory(m);
 	sel->by_rules = m->rules > 0;
-	if (!m->rules && m->streams.node)
+	if (!m->rules && m->catalog)
 		return stream_selected(m, &sel->selected);
 	sel->selected = true;
 	return true;
 }
 
-static bool stream_make(struct maker *m, struct selection *sel)
+static bool stream_make(struct maker *m, struct selection *sel, struct json entry)
 {
-	if (!entry_open(m, sel->stream->name) || !stream_choose(m, sel))
+	key_by_config(m, sel);
+	if (!entry_open(m, sel->stream->name, entry) || !stream_choose(m, sel))
 		return false;
 	/* Fields are needed to write rows, to tell which rules name one, and for discovery, which has no catalog. */
-	if (!sel->selected && !m->rules && m->streams.node)
+	if (!sel->selected && !m->rules && m->catalog)
 		return true;
 	if (!stream_fields(m, sel) || !stream_lines(m, sel))
 		return false;
@@ -1203,17 +1337,17 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 	bool any = false;
 	size_t i;
 
-	if (!catalog_open(m, catalog) || !rules_parse(m, rules))
+	if (!catalog_open(m, sel, n, catalog) || !rules_parse(m, rules))
 		return false;
-	catalog_warn(m, sel, n);
 	for (i = 0; i < n; i++) {
 		struct selection fresh = {.stream = sel[i].stream};
 		sel[i] = fresh;
-		if (!stream_make(m, &sel[i]))
+		if (!stream_make(m, &sel[i], m->entries[i]))
 			return false;
 		any = any || sel[i].selected;
 	}
-	rules_warn(m);
+	if (!rules_check(m, sel, n))
+		return false;
 	if (!any)
 		warn_nothing(m);
 	return true;
@@ -1229,144 +1363,49 @@ bool selection_make(struct selection sel[], size_t n, struct json catalog, const
 	return ok;
 }
 
-/* ---- Projection: copying ----
- * A row is written straight from its text, along its nodes (json.h, struct json_node): most of what is written stands
- * there in the same order, so instead of copying token by token, a span of the text grows as long as the next thing to
- * write follows it there, and is copied once.  A whole row that needs no change is one memcpy. */
+/* ---- Projection: pieces ----
+ * Most of what a row becomes stands in its text, and mostly in the same order.  So what is written comes in pieces of
+ * that text, and pieces that follow each other there are copied as one; a whole row that needs no change is one copy. */
 
 struct projector {
 	struct json_out *out;
-	const char *text;
-	const char *from, *to; /* the span: to be copied before anything else is written */
+	const char *from, *to; /* the pieces not yet copied; never NULL, and *to can be read */
 	const struct singer_extra *extra;
 	size_t extras;
 	struct left_out *left_out;
+	const struct field *mended; /* the first with text that json_put_value did not write as it came */
 	/* why the row does not fit */
 	const struct field *misfit;
 	enum json_type found;
 	const char *what; /* said in place of the type found; may be NULL */
 };
 
-static void span_end(struct projector *p)
+/* Copies what is pending, so that other text can be put. */
+static void pieces_end(struct projector *p)
 {
-	struct str span = {p->from, (size_t)(p->to - p->from)};
-
-	if (p->to)
-		json_put(p->out, span);
-	p->from = p->to = NULL;
+	json_put(p->out, (struct str){p->from, (size_t)(p->to - p->from)});
+	p->from = p->to = "";
 }
 
-static void copy_range(struct projector *p, const char *from, const char *to)
+static inline void put_piece(struct projector *p, const char *piece, size_t n)
 {
-	if (from != p->to) {
-		span_end(p);
-		p->from = from;
+	if (piece != p->to) {
+		pieces_end(p);
+		p->from = piece;
 	}
-	p->to = to;
+	p->to = piece + n;
 }
 
-/* The span never holds the row's last byte when this is called, so one more can be looked at. */
-static void put_byte(struct projector *p, char c)
+/* A bracket, comma or colon, which often stands in the text just there. */
+static inline void put_sign(struct projector *p, const char *sign)
 {
-	struct str byte = {&c, 1};
-
-	if (p->to && *p->to == c) {
+	if (*p->to == *sign)
 		p->to++;
-		return;
-	}
-	span_end(p);
-	json_put(p->out, byte);
-}
-
-static void put_text(struct projector *p, struct str text)
-{
-	span_end(p);
-	json_put(p->out, text);
-}
-
-/* Is this the escape of a surrogate, high (\ud800 to \udbff) or low (\udc00 to \udfff)? */
-static bool is_surrogate(const char *escape, bool high)
-{
-	static const char highs[] = "89abAB", lows[] = "cdefCDEF";
-
-	return escape[0] == '\\' && escape[1] == 'u' && (escape[2] == 'd' || escape[2] == 'D') &&
-	       strchr(high ? highs : lows, escape[3]);
-}
-
-/* A string with escapes, its quotes included.  A surrogate without its other half is no character: many readers of JSON
- * take it, and fail when they are to write it. */
-static void copy_escaped(struct projector *p, const char *from, const char *end)
-{
-	static const struct str replacement = {"\\ufffd", 6};
-	const char *escape = from;
-
-	while ((escape = memchr(escape, '\\', (size_t)(end - escape)))) {
-		bool high = is_surrogate(escape, true);
-
-		if (high && is_surrogate(escape + 6, false)) {
-			escape += 12;
-		} else if (high || is_surrogate(escape, false)) {
-			if (escape > from)
-				copy_range(p, from, escape);
-			put_text(p, replacement);
-			escape = from = escape + 6;
-		} else {
-			escape += 2;
-		}
-	}
-	copy_range(p, from, end);
-}
-
-static void copy_token(struct projector *p, const struct json_node *node)
-{
-	const char *from = p->text + node->at, *end = json_token_end(p->text, node);
-
-	if (*from == '"' && json_has_escape(node))
-		copy_escaped(p, from, end);
 	else
-		copy_range(p, from, end);
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-/* Any value, without white space.  Between two tokens stand only brackets, commas, colons and blanks. */
-static void copy_value(struct projector *p, const struct json_node *node)
-{
-	const struct json_node *end = json_node_after(p->text, node);
-	size_t depth = 0;
-
-	for (; node < end; node++) {
-		const char *c = p->text + node->at, *next = node + 1 < end ? p->text + node[1].at : NULL;
-
-		depth += json_opens(*c);
-		copy_token(p, node);
-		for (c = json_token_end(p->text, node); depth > 0 && c != next; c++) {
-			if (is_blank(*c))
-				continue;
-			depth -= *c == '}' || *c == ']';
-			copy_range(p, c, c + 1);
-		}
-	}
+		put_piece(p, sign, 1);
 }
 
 /* ---- Projection: values ---- */
-
-/* The type of the value that begins with this byte, as a bit. */
-static unsigned type_at(const char *first)
-{
-	static const unsigned char types[128] = {
-		['{'] = TYPE(JSON_OBJECT), ['['] = TYPE(JSON_ARRAY),  ['"'] = TYPE(JSON_STRING),
-		['n'] = TYPE(JSON_NULL),   ['t'] = TYPE(JSON_BOOL),   ['f'] = TYPE(JSON_BOOL),
-		['-'] = TYPE(JSON_NUMBER), ['0'] = TYPE(JSON_NUMBER), ['1'] = TYPE(JSON_NUMBER),
-		['2'] = TYPE(JSON_NUMBER), ['3'] = TYPE(JSON_NUMBER), ['4'] = TYPE(JSON_NUMBER),
-		['5'] = TYPE(JSON_NUMBER), ['6'] = TYPE(JSON_NUMBER), ['7'] = TYPE(JSON_NUMBER),
-		['8'] = TYPE(JSON_NUMBER), ['9'] = TYPE(JSON_NUMBER)};
-
-	return types[*first & 127];
-}
 
 static bool misfit(struct projector *p, const struct field *f, enum json_type found, const char *what)
 {
@@ -1394,13 +1433,12 @@ static void copy_utc(struct str time, char *to)
 /* A time in UTC with six digits.  Singer readers take the empty text for no time, as singer-python does. */
 static bool put_time(struct projector *p, const struct field *f, struct str text)
 {
-	static const struct str null = {"null", 4};
 	char time[TIME_SIZE + 1] = "\"";
-	struct str quoted = {time, sizeof time};
 	int64_t us;
 
+	pieces_end(p);
 	if (text.n == 0) {
-		put_text(p, null);
+		json_put_text(p->out, "null");
 		return (!f->required && (f->types & TYPE(JSON_NULL))) || misfit(p, f, JSON_STRING, "an empty time");
 	}
 	if (!time_parse(text, &us))
@@ -1410,96 +1448,118 @@ static bool put_time(struct projector *p, const struct field *f, struct str text
 	else
 		time_format(us, time + 1);
 	time[TIME_SIZE] = '"';
-	put_text(p, quoted);
+	json_put(p->out, (struct str){time, sizeof time});
 	return true;
 }
 
-static bool put_time_of(struct projector *p, const struct field *f, const struct json_node *node)
+static bool put_time_of(struct projector *p, const struct field *f, struct json string)
 {
-	struct json string = {p->text, node};
 	struct arena scratch = {0};
 	struct str text;
-	bool ok;
+	bool ok = json_string(string, &scratch, &text);
 
-	if (!json_has_escape(node))
-		return put_time(p, f, json_token(string));
-	ok = json_string(string, &scratch, &text);
 	p->out->failed |= !ok;
 	ok = !ok || put_time(p, f, text);
 	arena_free(&scratch);
 	return ok;
 }
 
-static bool is_integer(struct str number)
+/* 5 and 5.0 are integers; 5.5 is none, and what is written with an exponent counts as none. */
+static bool is_integer(struct json_plain number)
 {
-	size_t i;
+	const char *p = number.s, *end = p + number.n;
 
-	for (i = 0; i < number.n; i++)
-		if (number.s[i] == '.' || number.s[i] == 'e' || number.s[i] == 'E')
-			return false;
-	return true;
+	while (p < end && (is_digit(*p) || *p == '-'))
+		p++;
+	if (p < end && *p == '.')
+		for (p++; p < end && *p == '0'; p++)
+			;
+	return p == end;
 }
 
-static bool any_escape(const struct projector *p, const struct json_node *node)
+/* Any value as it came, or as its JSON text in a string. */
+static void put_copy(struct projector *p, const struct field *f, struct json value, bool quoted)
 {
-	const struct json_node *end = json_node_after(p->text, node);
-
-	while (node < end && !(p->text[node->at] == '"' && json_has_escape(node)))
-		node++;
-	return node < end;
-}
-
-/* A surrogate without its other half, in JSON text that stands in a string: there each of its backslashes is two. */
-static void mend_quoted(char *p, const char *end)
-{
-	while ((p = memchr(p, '\\', (size_t)(end - p)))) {
-		bool escape = p[1] == '\\', high = escape && is_surrogate(p + 1, true);
-
-		if (!escape) {
-			p += 2;
-		} else if (high && p[7] == '\\' && is_surrogate(p + 8, false)) {
-			p += 14;
-		} else if (high || is_surrogate(p + 1, false)) {
-			memcpy(p + 3, "fffd", 4);
-			p += 7;
-		} else {
-			p += p[2] == '\\' ? 4 : 3;
-		}
-	}
-}
-
-/* Any value as its JSON text. */
-static void put_quoted(struct projector *p, struct json value)
-{
-	size_t mark = p->out->length;
-
-	json_put_quoted(p->out, value);
-	if (!p->out->failed && any_escape(p, value.node))
-		mend_quoted(p->out->bytes + mark, p->out->bytes + p->out->length);
+	pieces_end(p);
+	if (quoted)
+		json_put_quoted(p->out, value);
+	else
+		json_put_value(p->out, value, 0);
+	if (p->out->mended && !p->mended)
+		p->mended = f;
 }
 
 /* A value whose JSON type is not in the field's list. */
-static bool put_other(struct projector *p, const struct field *f, const struct json_node *node)
+static bool put_other(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
 {
-	struct json value = {p->text, node};
-	enum json_type type = json_type(value);
-
-	if (type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(json_token(value))) {
-		copy_token(p, node);
-		return true;
-	}
-	if (!(f->types & TYPE(JSON_STRING)) || f->date_time || type == JSON_NULL)
-		return misfit(p, f, type, NULL);
-	if (type == JSON_ARRAY || type == JSON_OBJECT) {
-		span_end(p);
-		put_quoted(p, value);
-	} else {
-		put_byte(p, '"');
-		copy_token(p, node);
-		put_byte(p, '"');
-	}
+	if (plain.type == JSON_NUMBER && (f->types & TYPE_INTEGER) && is_integer(plain))
+		put_piece(p, plain.s, plain.n);
+	else if (!(f->types & TYPE(JSON_STRING)) || f->date_time || plain.type == JSON_NULL)
+		return misfit(p, f, plain.type, NULL);
+	else
+		put_copy(p, f, value, true);
 	return true;
 }
+
+/* A field that the tap itself fills. */
+static bool put_extra(struct projector *p, const struct field *f, struct str value)
+{
+	if (!(f->types & TYPE(JSON_STRING)))
+		return misfit(p, f, JSON_STRING, NULL);
+	if (f->date_time)
+		return put_time(p, f, value);
+	pieces_end(p);
+	json_put_string(p->out, value);
+	return true;
+}
+
+static bool put_object(struct projector *p, const struct field *f, struct json object);
+static bool put_array(struct projector *p, const struct field *items, struct json array);
+
+/* Is this a scalar that is written as it stands?  Then it is. */
+static inline bool put_leaf(struct projector *p, const struct field *f, struct json_plain plain)
+{
+	if (plain.n == 0 || !(f->leaves & TYPE(plain.type)))
+		return false;
+	put_piece(p, plain.s, plain.n);
+	return true;
+}
+
+/* A value as its field wants it, unless it is a leaf.  false: it does not fit, and p says why. */
+static bool put_value(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
+{
+	if (f->required && plain.type <= JSON_NULL)
+		return misfit(p, f, plain.type, NULL);
+	if (!(f->types & TYPE(plain.type)))
+		return put_other(p, f, value, plain);
+	if (plain.type == JSON_STRING && f->date_time)
+		return put_time_of(p, f, value);
+	if ((plain.type == JSON_ARRAY && f->items) || (plain.type == JSON_OBJECT && f->children)) {
+		put_piece(p, plain.s, plain.n);
+		return plain.type == JSON_ARRAY ? put_array(p, f->items, value) : put_object(p, f, value);
+	}
+	put_copy(p, f, value, false);
+	return true;
+}
+
+static bool put_array(struct projector *p, const struct field *items, struct json array)
+{
+	struct json_each it = json_each(array);
+	struct json_plain plain;
+	bool ok = true, first = true;
+
+	for (; ok && json_next(&it); first = false) {
+		if (!first)
+			put_sign(p, ",");
+		plain = json_plain(it.value);
+		ok = put_leaf(p, items, plain) || put_value(p, items, it.value, plain);
+	}
+	put_sign(p, "]");
+	return ok;
+}
+
+/* ---- Projection: objects ----
+ * First the place of each field's value is noted, then the values are written in the schema's order. */
 
 static void note_left_out(struct left_out *left_out, const struct field *object, struct str name)
 {
@@ -1517,290 +1577,105 @@ static void note_left_out(struct left_out *left_out, const struct field *object,
 	left_out->count++;
 }
 
-/* Names are short: mostly two overlapping words do what a call of memcmp would. */
-static inline bool same_bytes(const char *a, const char *b, size_t n)
+/* Is this the field's name?  Without an escape, its text is its meaning. */
+static inline bool is_named(const struct field *f, const struct json_each *it)
 {
-	uint64_t a8[2], b8[2];
-	uint32_t a4[2], b4[2];
-
-	if (n >= 8 && n <= 16) {
-		memcpy(&a8[0], a, 8);
-		memcpy(&a8[1], a + n - 8, 8);
-		memcpy(&b8[0], b, 8);
-		memcpy(&b8[1], b + n - 8, 8);
-		return a8[0] == b8[0] && a8[1] == b8[1];
-	}
-	if (n >= 4 && n < 8) {
-		memcpy(&a4[0], a, 4);
-		memcpy(&a4[1], a + n - 4, 4);
-		memcpy(&b4[0], b, 4);
-		memcpy(&b4[1], b + n - 4, 4);
-		return a4[0] == b4[0] && a4[1] == b4[1];
-	}
-	return memcmp(a, b, n) == 0;
+	if (it->name.n == 0)
+		return json_equals(it->key, f->name);
+	return it->name.n == f->name.n + 2 && memcmp(it->name.s + 1, f->name.s, f->name.n) == 0;
 }
 
-/* Is this the field's name, without any escape? */
-static inline bool is_plainly(const struct field *f, const char *text, const struct json_node *key)
+/* The field of this name; NULL: none.  Members mostly come in the schema's order, so the search begins at *next, which
+ * then is the field after this one. */
+static inline const struct field *field_of(const struct field *object, const struct field **next,
+					   const struct json_each *it)
 {
-	return key->size == f->name.n * 2 && same_bytes(f->name.s, text + key->at + 1, f->name.n);
-}
+	const struct field *f = *next, *end = object->children + object->count;
+	size_t left;
 
-/* The field with this name; NULL: none. */
-static struct field *field_find(const struct field *object, const char *text, const struct json_node *key)
-{
-	struct json name = {text, key};
-	size_t i;
-
-	for (i = 0; i < object->count; i++)
-		if (json_has_escape(key) ? json_equals(name, object->children[i].name)
-					 : is_plainly(&object->children[i], text, key))
-			return &object->children[i];
+	for (left = object->count; left > 0; left--, f++) {
+		if (f == end)
+			f = object->children;
+		if (is_named(f, it)) {
+			*next = f + 1;
+			return f;
+		}
+	}
 	return NULL;
 }
 
-/* What separates a member or element from the one before it, where the text has it just there, becomes part of the
- * span; first: there is none before it. */
-static const char *after_comma(struct projector *p, const char *at, bool first)
-{
-	if (first)
-		return at;
-	if (at[-1] == ',')
-		return at - 1;
-	put_byte(p, ',');
-	return at;
-}
+/* Where an object has a field. */
+struct place {
+	const char *name;             /* as it stands in the text; NULL: not plain */
+	const struct json_node *node; /* the value; NULL: nowhere */
+};
 
-/* Comma, name and colon where the text does not have them so. */
-static void put_new_name(struct projector *p, const struct field *f, bool first)
+/* Of several members of one name the last counts. */
+static void members_note(struct projector *p, const struct field *object, struct json value, struct place places[])
 {
-	if (!first)
-		put_byte(p, ',');
-	span_end(p);
-	json_put_string(p->out, f->name);
-	put_byte(p, ':');
-}
+	struct json_each it = json_each(value);
+	const struct field *f, *next = object->children;
 
-static void put_name(struct projector *p, const struct field *f, const struct json_node *key, bool first)
-{
-	const char *from = p->text + key->at;
-
-	if (json_has_escape(key)) {
-		put_new_name(p, f, first);
-	} else {
-		copy_range(p, after_comma(p, from, first), json_token_end(p->text, key));
-		put_byte(p, ':');
+	memset(places, 0, object->count * sizeof *places);
+	while (json_next(&it)) {
+		f = field_of(object, &next, &it);
+		if (f) {
+			struct place *place = &places[f - object->children];
+			place->name = it.name.n ? it.name.s : NULL;
+			place->node = it.value.node;
+		} else {
+			note_left_out(p->left_out, object, json_token(it.key));
+		}
 	}
 }
 
-/* A scalar that is written as it came, together with all that stands before it, from there on.  false: not that easy,
- * and nothing is written. */
-static inline bool copy_leaf(struct projector *p, const struct field *f, const char *from, const struct json_node *node)
-{
-	const char *value = p->text + node->at;
-	unsigned type = type_at(value);
-
-	if (!(type & f->leaves) || (type == TYPE(JSON_STRING) && json_has_escape(node)))
-		return false;
-	copy_range(p, from, value + (type == TYPE(JSON_STRING) ? node->size / 2 + 2 : node->size));
-	return true;
-}
-
-/* Comma, name and a value of that kind, which is what most members are; where the text has no white space there. */
-static bool copy_member(struct projector *p, const struct field *f, const struct json_node *value, bool first)
-{
-	const struct json_node *key = value - 1;
-	const char *name = p->text + key->at, *from = first ? name : name - 1;
-
-	return !json_has_escape(key) && p->text + value->at == name + key->size / 2 + 3 && (first || *from == ',') &&
-	       copy_leaf(p, f, from, value);
-}
-
-static const struct singer_extra *extra_of(const struct projector *p, const struct field *f)
+static const struct singer_extra *extra_of(const struct projector *p, struct str field)
 {
 	size_t i;
 
 	for (i = 0; i < p->extras; i++)
-		if (str_is(f->name, p->extra[i].field))
+		if (str_is(field, p->extra[i].field))
 			return &p->extra[i];
 	return NULL;
 }
 
-/* A member that the row itself does not have. */
-static bool put_added(struct projector *p, const struct field *f, const struct singer_extra *extra, bool first)
+static void put_name(struct projector *p, const struct field *f, const char *plain)
 {
-	if (!extra)
-		return misfit(p, f, JSON_ABSENT, NULL);
-	put_new_name(p, f, first);
-	if (!(f->types & TYPE(JSON_STRING)))
-		return misfit(p, f, JSON_STRING, NULL);
-	if (f->date_time)
-		return put_time(p, f, extra->value);
-	json_put_string(p->out, extra->value);
-	return true;
-}
-
-/* ---- Projection: members ----
- * Members are written in the schema's order.  Where a row has them in that order, as rows of one API mostly do, each is
- * written as it is met.  An object that turns out to have another order, or a member twice, or whose value does not fit,
- * is taken back and written again: first the place of each field's value is noted (of several the last), then the values
- * are written.  From then on objects at this place of the schema go that second way. */
-
-struct members {
-	struct field *object, *field; /* field, value, extra: the member at hand */
-	const struct json_node *value;
-	const struct singer_extra *extra;  /* in place of the value */
-	const struct json_node *key, *end; /* the next member of the text */
-	struct field **hint, *first_hint;  /* the field that is tried before any other */
-	bool noted;
-	bool strayed;    /* not in the schema's order after all */
-	size_t next;     /* index of the first field that may be met, or is to be written */
-	size_t required; /* how many of these were met */
-	size_t length;   /* how to take it all back */
-	const char *from, *to;
-	const struct json_node *values[SINGER_FIELDS];
-};
-
-/* Looks a name up that is not where it was expected. */
-static struct field *field_search(struct projector *p, struct members *m)
-{
-	struct json name = {p->text, m->key};
-	struct field *f = field_find(m->object, p->text, m->key);
-
-	if (!f)
-		note_left_out(p->left_out, m->object, json_token(name));
-	return f;
-}
-
-/* The field of the member at m->key, NULL if there is none.  The field that followed in an earlier row is tried first. */
-static inline struct field *member_field(struct projector *p, struct members *m)
-{
-	struct field *f = *m->hint;
-
-	if (!is_plainly(f, p->text, m->key)) {
-		f = field_search(p, m);
-		if (!f)
-			return NULL;
-		*m->hint = f;
-	}
-	m->hint = &f->after;
-	return f;
-}
-
-static void members_begin(struct projector *p, struct members *m, struct field *object, const struct json_node *node)
-{
-	m->object = object;
-	m->key = node + 1;
-	m->end = node + node->size;
-	m->first_hint = object->children;
-	m->hint = &m->first_hint;
-	m->noted = object->shuffled || (!object->parent && p->extras);
-	m->strayed = false;
-	m->extra = NULL;
-	m->next = m->required = 0;
-	m->length = p->out->length;
-	m->from = p->from;
-	m->to = p->to;
-	if (!m->noted)
-		return;
-	memset(m->values, 0, object->count * sizeof *m->values);
-	for (; m->key < m->end; m->key = json_node_after(p->text, m->key + 1)) {
-		const struct field *f = member_field(p, m);
-		if (f)
-			m->values[f->index] = m->key + 1;
-	}
-}
-
-/* The next member that is to be written; of required fields also what is missing, without a value. */
-static bool noted_next(struct projector *p, struct members *m)
-{
-	while (m->next < m->object->count) {
-		m->field = &m->object->children[m->next];
-		m->value = m->values[m->next++];
-		m->extra = m->object->parent ? NULL : extra_of(p, m->field);
-		if (m->extra)
-			m->value = NULL;
-		if (m->field->selected && (m->value || m->extra || m->field->required))
-			return true;
-	}
-	return false;
-}
-
-static inline bool member_next(struct projector *p, struct members *m)
-{
-	if (m->noted)
-		return noted_next(p, m);
-	while (m->key < m->end) {
-		struct field *f = member_field(p, m);
-
-		m->value = m->key + 1;
-		m->key = json_node_after(p->text, m->value);
-		if (!f)
-			continue;
-		m->field = f;
-		m->strayed = f->index < m->next;
-		m->next = f->index + 1;
-		m->required += f->required;
-		if (f->selected || m->strayed)
-			return !m->strayed;
-	}
-	return false;
-}
-
-/* After all members are written, or not: once more, the second way?  ok: each did fit. */
-static bool members_again(struct projector *p, struct members *m, bool *ok)
-{
-	if (m->noted || (*ok && !m->strayed && m->required == m->object->needs))
-		return false;
-	p->out->length = m->length;
-	p->from = m->from;
-	p->to = m->to;
-	m->object->shuffled = *ok = true;
-	return true;
-}
-
-/* A value as its field wants it.  false: it does not fit, and p says why. */
-static bool put_value(struct projector *p, struct field *f, const struct json_node *node)
-{
-	const char *from = p->text + node->at;
-	unsigned type = type_at(from);
-	bool first, ok = true;
-
-	if (!(f->types & type))
-		return put_other(p, f, node);
-	if (type == TYPE(JSON_NULL) && f->required)
-		return misfit(p, f, JSON_NULL, NULL);
-	if (type == TYPE(JSON_STRING) && f->date_time)
-		return put_time_of(p, f, node);
-	if (type == TYPE(JSON_ARRAY) && f->items) {
-		const struct json_node *end = node + node->size;
-		copy_range(p, from, from + 1);
-		for (first = true, node++; ok && node < end; node = json_node_after(p->text, node), first = false) {
-			from = after_comma(p, p->text + node->at, first);
-			if (copy_leaf(p, f->items, from, node))
-				continue;
-			copy_range(p, from, p->text + node->at);
-			ok = put_value(p, f->items, node);
-		}
-		put_byte(p, ']');
-	} else if (type == TYPE(JSON_OBJECT) && f->children) {
-		struct members m;
-		do {
-			members_begin(p, &m, f, node);
-			copy_range(p, from, from + 1);
-			for (first = true; ok && member_next(p, &m); first = false) {
-				if (!m.value) {
-					ok = put_added(p, m.field, m.extra, first);
-				} else if (!copy_member(p, m.field, m.value, first)) {
-					put_name(p, m.field, m.value - 1, first);
-					ok = put_value(p, m.field, m.value);
-				}
-			}
-			put_byte(p, '}');
-		} while (members_again(p, &m, &ok));
+	if (plain) {
+		put_piece(p, plain, f->name.n + 2);
 	} else {
-		copy_value(p, node);
+		pieces_end(p);
+		json_put_string(p->out, f->name);
 	}
+	put_sign(p, ":");
+}
+
+static bool put_object(struct projector *p, const struct field *f, struct json object)
+{
+	struct place places[SINGER_FIELDS];
+	struct json_plain plain;
+	bool ok = true, first = true;
+	size_t i;
+
+	members_note(p, f, object, places);
+	for (i = 0; ok && i < f->count; i++) {
+		const struct field *child = &f->children[i];
+		const struct singer_extra *extra = f->parent ? NULL : extra_of(p, child->name);
+		struct json value = {object.text, places[i].node};
+
+		if (!child->selected || (!value.node && !extra && !child->required))
+			continue;
+		if (!first)
+			put_sign(p, ",");
+		first = false;
+		put_name(p, child, places[i].name);
+		plain = json_plain(value);
+		if (extra)
+			ok = put_extra(p, child, extra->value);
+		else
+			ok = put_leaf(p, child, plain) || put_value(p, child, value, plain);
+	}
+	put_sign(p, "}");
 	return ok;
 }
 
@@ -1814,14 +1689,14 @@ static void row_name(const struct selection *sel, struct json row, const struct 
 	*to = '\0';
 	for (i = 0; i < SINGER_KEYS && sel->key[i].n && length < size; i++) {
 		struct str value = json_token(json_member(row, sel->key[i]));
-		struct field key = {.name = sel->key[i]};
-		const struct singer_extra *extra = extra_of(p, &key);
+		struct str key = sel->key[i];
+		const struct singer_extra *extra = extra_of(p, key);
 
 		if (extra)
 			value = extra->value;
 		length += (size_t)snprintf(to + length, size - length, "%s%.*s %.*s", i ? ", " : " with ",
-					   (int)(key.name.n < 32 ? key.name.n : 32), key.name.s,
-					   (int)(value.n < 48 ? value.n : 48), value.n ? value.s : "");
+					   (int)(key.n < 32 ? key.n : 32), key.s, (int)(value.n < 48 ? value.n : 48),
+					   value.n ? value.s : "");
 	}
 }
 
@@ -1872,6 +1747,12 @@ void selection_report(const struct selection *sel)
 	if (n)
 		log_line(LOG_INFO, "stream %s: left out, because its schema does not have it: %s", sel->stream->name,
 			 names);
+	if (sel->mended)
+		log_line(
+			LOG_INFO,
+			"stream %s: %s has text with U+0000 or half a surrogate pair; as targets refuse it, \\ufffd is "
+			"written there and wherever else it comes",
+			sel->stream->name, path_of(sel->mended, &path));
 }
 
 /* ---- Messages ---- */
@@ -1886,10 +1767,13 @@ static bool wait_writable(int fd)
 	return poll(&ready, 1, -1) >= 0 || errno == EINTR || errno == EAGAIN;
 }
 
+volatile sig_atomic_t singer_writing;
+
 static void write_out(struct singer *s)
 {
 	size_t done = 0;
 
+	singer_writing = 1;
 	while (!s->write_errno && done < s->out.length) {
 		ssize_t n = write(s->fd, s->out.bytes + done, s->out.length - done);
 		if (n > 0)
@@ -1899,7 +1783,17 @@ static void write_out(struct singer *s)
 		else if (errno == EAGAIN || errno == EWOULDBLOCK ? !wait_writable(s->fd) : errno != EINTR)
 			s->write_errno = errno;
 	}
+	singer_writing = 0;
 	s->out.length = 0;
+}
+
+/* Where a line begins.  Many readers take half a surrogate pair, and fail when they are to write it; PostgreSQL has no
+ * text with U+0000. */
+static size_t line_begin(struct singer *s)
+{
+	s->out.mend = true;
+	s->out.mended = false;
+	return s->out.length;
 }
 
 /* The line since mark is complete, or memory ran out in it: then the lines before it are the last to leave. */
@@ -2008,7 +1902,7 @@ static void put_names(struct json_out *out, const struct str names[], size_t n)
 
 void singer_schema(struct singer *s, struct selection *sel)
 {
-	size_t mark = s->out.length;
+	size_t mark = line_begin(s);
 	struct str replication;
 
 	if (sel->started || s->write_errno)
@@ -2047,7 +1941,7 @@ static void put_extracted(struct singer *s, int64_t us)
 bool singer_record(struct singer *s, struct selection *sel, struct json row, const struct singer_extra *extra,
 		   size_t extras, int64_t extracted_us, struct error *error)
 {
-	struct projector p = {.out = &s->out, .text = row.text, .extra = extra, .extras = extras};
+	struct projector p = {.out = &s->out, .extra = extra, .extras = extras};
 	size_t mark;
 
 	if (s->write_errno)
@@ -2055,15 +1949,18 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 	if (json_type(row) != JSON_OBJECT)
 		return fail(error, "stream %s: a row is not an object", sel->stream->name);
 	singer_schema(s, sel);
+	p.from = p.to = "";
 	p.left_out = sel->left_out;
-	mark = s->out.length;
+	mark = line_begin(s);
 	json_put(&s->out, sel->head);
-	if (!put_value(&p, sel->fields, row.node)) {
+	if (!put_value(&p, sel->fields, row, json_plain(row))) {
 		s->out.length = mark;
 		return fail_misfit(sel, row, &p, error);
 	}
-	span_end(&p);
+	pieces_end(&p);
 	put_extracted(s, extracted_us);
+	if (p.mended && !sel->mended)
+		sel->mended = p.mended;
 	if (line_end(s, mark)) {
 		sel->records++;
 		s->records++;
@@ -2076,6 +1973,7 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 /* A bookmark that this run has moved. */
 struct state_mark {
 	const struct singer_stream *stream;
+	const struct json_node *old; /* the bookmark that it takes the place of; NULL: none was there */
 	int64_t us;
 	struct state_mark *next;
 };
@@ -2085,14 +1983,24 @@ static bool is_object_or_none(struct json v)
 	return json_type(v) <= JSON_NULL || json_type(v) == JSON_OBJECT;
 }
 
-/* What is inside a STATE message or what "meltano state get" prints; the state itself otherwise. */
+/* What is inside a STATE message, what "meltano state get" prints, or a file of Meltano's state backend; the state itself
+ * otherwise. */
 static struct json state_unwrap(struct json doc)
 {
+	struct json completed = json_get(json_get(doc, "completed"), "singer_state");
+	struct json partial = json_get(json_get(doc, "partial"), "singer_state");
 	struct json inside = json_get(doc, "singer_state");
 
 	if (inside.node) {
 		log_line(LOG_WARNING, "the state is that of \"singer_state\"; a state file should hold just this");
 		return inside;
+	}
+	if (completed.node || partial.node) {
+		log_line(LOG_WARNING,
+			 "the state is the \"singer_state\" of \"%s\"; a state file should hold just this%s",
+			 completed.node ? "completed" : "partial",
+			 completed.node && json_count(partial) ? ", and its \"partial\" is left out" : "");
+		return completed.node ? completed : partial;
 	}
 	inside = json_get(doc, "value");
 	if (inside.node && json_equals(json_get(doc, "type"), str_of("STATE"))) {
@@ -2102,24 +2010,56 @@ static struct json state_unwrap(struct json doc)
 	return doc;
 }
 
-bool state_read(struct state *st, struct json doc, struct arena *arena, struct error *error)
+/* A document goes out again as it came in, so it must be a state and not, say, the config. */
+static bool state_check(struct json doc, struct error *error)
 {
 	static const char expected[] = "expected a state, {\"bookmarks\": {\"STREAM\": {\"KEY\": \"TIME\"}}}";
+	struct json bookmarks = json_get(doc, "bookmarks");
+
+	if (!is_object_or_none(doc))
+		return fail(error, "the document is not an object; %s", expected);
+	if (!is_object_or_none(bookmarks))
+		return fail(error, "\"bookmarks\" is not an object; %s", expected);
+	if (json_type(json_get(doc, "type")) == JSON_STRING && !bookmarks.node)
+		return fail(error, "the document is a message of another kind; %s", expected);
+	if (json_count(doc) && !bookmarks.node && !json_get(doc, "currently_syncing").node)
+		return fail(error, "the document has neither \"bookmarks\" nor \"currently_syncing\"; %s", expected);
+	return true;
+}
+
+/* The same document without the secrets that may stand in its strings. */
+static bool state_clean(struct json *doc, struct arena *arena)
+{
+	struct json_out out = {0};
+	struct json_error unused;
+	const char *copy = NULL;
+	bool ok = true;
+
+	json_put_value(&out, *doc, 0);
+	json_put(&out, (struct str){"", 1});
+	if (!out.failed && strike_out_strings(out.bytes)) {
+		struct str text = str_of(out.bytes);
+		log_line(LOG_WARNING, "the state holds a secret of the config; it is struck out");
+		copy = arena_string(arena, text);
+		ok = copy && json_parse(arena, copy, text.n, doc, &unused);
+	}
+	ok = ok && !out.failed;
+	json_out_free(&out);
+	return ok;
+}
+
+bool state_read(struct state *st, struct json doc, struct arena *arena, struct error *error)
+{
 	struct state fresh = {.arena = arena};
-	struct json syncing, type;
+	struct json syncing;
 
 	*st = fresh;
 	doc = state_unwrap(doc);
-	type = json_get(doc, "type");
-	if (!is_object_or_none(doc))
-		return fail(error, "the document is not an object; %s", expected);
-	if (!is_object_or_none(json_get(doc, "bookmarks")))
-		return fail(error, "\"bookmarks\" is not an object; %s", expected);
-	if (json_type(type) == JSON_STRING && !json_get(doc, "bookmarks").node)
-		return fail(error, "the document is a message of another kind; %s", expected);
+	if (!state_check(doc, error))
+		return false;
+	if (doc.node && logger.secrets && !state_clean(&doc, arena))
+		return fail(error, "no memory for the state");
 	syncing = json_get(doc, "currently_syncing");
-	if (json_count(doc) && !syncing.node && !json_get(doc, "bookmarks").node)
-		log_line(LOG_WARNING, "the state has no \"bookmarks\": every stream starts at start_date");
 	if (json_type(syncing) == JSON_STRING && !json_string(syncing, arena, &st->syncing))
 		return fail(error, "no memory for the state");
 	if (json_type(doc) == JSON_OBJECT)
@@ -2146,9 +2086,18 @@ static struct json bookmark_time(struct json bookmark, const char *replication_k
 	return json_type(time) > JSON_NULL ? time : json_get(bookmark, "replication_key_value");
 }
 
+/* A stream's bookmark as read; absent where there is none. */
+static struct json bookmark_of(const struct state *st, const struct singer_stream *stream)
+{
+	struct json bookmarks = json_get(st->old, "bookmarks"), own = json_get(bookmarks, stream->name);
+
+	return own.node || !stream->alias ? own : json_get(bookmarks, stream->alias);
+}
+
 bool state_get(const struct state *st, const struct singer_stream *stream, int64_t *us, struct error *error)
 {
 	const struct state_mark *mark = state_mark_of(st, stream);
+	const char *wrong = "it is no string";
 	struct json time;
 	struct str text;
 
@@ -2156,17 +2105,65 @@ bool state_get(const struct state *st, const struct singer_stream *stream, int64
 		*us = mark->us;
 	if (mark || !stream->replication_key)
 		return true;
-	time = bookmark_time(json_get(json_get(st->old, "bookmarks"), stream->name), stream->replication_key);
+	time = bookmark_time(bookmark_of(st, stream), stream->replication_key);
 	if (json_type(time) <= JSON_NULL)
 		return true;
 	if (json_type(time) == JSON_STRING && !json_string(time, st->arena, &text))
 		return fail(error, "no memory for the state");
-	if (json_type(time) == JSON_STRING && time_parse(text, us))
+	if (json_type(time) == JSON_STRING)
+		wrong = time_read(text, us);
+	if (!wrong)
 		return true;
+	text = json_type(time) == JSON_STRING ? text : json_token(time);
 	return fail(error,
-		    "the bookmark of stream %s is not an RFC 3339 time; expected {\"%s\": \"2021-02-01T00:00:00Z\"}, "
-		    "without it the stream starts at start_date",
-		    stream->name, stream->replication_key);
+		    "the bookmark of stream %s is not an RFC 3339 time: \"%.*s\": %s; expected {\"%s\": "
+		    "\"2021-02-01T00:00:00Z\"}, without it the stream starts at start_date",
+		    stream->name, str_width(text, 40), text.s, wrong, stream->replication_key);
+}
+
+/* How many of the bookmarks are a stream's of this tap, and how many there are. */
+static size_t bookmarks_count(const struct state *st, const struct selection sel[], size_t n, size_t *all)
+{
+	struct json_each it;
+	size_t ours = 0;
+
+	*all = 0;
+	for (it = json_each(json_get(st->old, "bookmarks")); json_next(&it); (*all)++)
+		ours += stream_find(sel, n, it.key) < n;
+	return ours;
+}
+
+bool state_bookmarks(struct state *st, struct selection sel[], size_t n, int64_t start_us, struct error *error)
+{
+	size_t i, all, ours = bookmarks_count(st, sel, n, &all);
+	char start[TIME_SIZE];
+
+	time_format(start_us, start);
+	for (i = 0; i < n; i++) {
+		const struct singer_stream *stream = sel[i].stream;
+
+		if (stream->alias && str_is(st->syncing, stream->alias))
+			st->syncing = str_of(stream->name);
+		sel[i].bookmark_us = INT64_MIN;
+		if (!stream->replication_key || sel[i].full_table || !sel[i].selected)
+			continue;
+		if (!state_get(st, stream, &sel[i].bookmark_us, error))
+			return false;
+		if (sel[i].bookmark_us == INT64_MIN && json_type(bookmark_of(st, stream)) == JSON_OBJECT &&
+		    json_count(bookmark_of(st, stream)))
+			log_line(
+				LOG_WARNING,
+				"stream %s: its bookmark in the state holds no \"%s\", so the stream starts at %s, the "
+				"start_date",
+				stream->name, stream->replication_key, start);
+	}
+	if (all > 0 && ours == 0)
+		log_line(LOG_WARNING,
+			 "none of the %zu bookmarks in the state is that of a stream of this tap: every stream starts "
+			 "at %s, "
+			 "the start_date",
+			 all, start);
+	return true;
 }
 
 bool state_raise(struct state *st, const struct singer_stream *stream, int64_t us)
@@ -2182,6 +2179,7 @@ bool state_raise(struct state *st, const struct singer_stream *stream, int64_t u
 		if (!mark)
 			return false;
 		mark->stream = stream;
+		mark->old = json_get(json_get(st->old, "bookmarks"), stream->name).node;
 		while (*end)
 			end = &(*end)->next;
 		*end = mark;
@@ -2201,12 +2199,6 @@ static void put_key(struct json_out *out, bool *first, struct str name)
 	*first = false;
 	json_put_string(out, name);
 	json_put_text(out, ":");
-}
-
-/* Is this the member that counts of those with its name? */
-static bool is_last(struct json object, const struct json_each *it, const char *name)
-{
-	return json_equals(it->key, str_of(name)) && json_get(object, name).node == it->value.node;
 }
 
 static void put_as_read(struct json_out *out, bool *first, const struct json_each *it)
@@ -2246,7 +2238,7 @@ static void put_bookmarks(struct json_out *out, const struct state *st, struct j
 
 	json_put_text(out, "{");
 	for (it = json_each(old); json_next(&it);) {
-		for (mark = st->mark; mark && !is_last(old, &it, mark->stream->name); mark = mark->next)
+		for (mark = st->mark; mark && mark->old != it.value.node; mark = mark->next)
 			;
 		if (mark) {
 			put_key(out, &first, str_of(mark->stream->name));
@@ -2256,9 +2248,10 @@ static void put_bookmarks(struct json_out *out, const struct state *st, struct j
 		}
 	}
 	for (mark = st->mark; mark; mark = mark->next)
-		if (!json_get(old, mark->stream->name).node) {
+		if (!mark->old) {
+			struct json none = {NULL, NULL};
 			put_key(out, &first, str_of(mark->stream->name));
-			put_mark(out, mark, json_get(old, mark->stream->name));
+			put_mark(out, mark, none);
 		}
 	json_put_text(out, "}");
 }
@@ -2273,28 +2266,29 @@ static void put_syncing(struct json_out *out, const struct state *st)
 
 static void put_state(struct json_out *out, const struct state *st)
 {
-	static const char bookmarks[] = "bookmarks", syncing[] = "currently_syncing";
+	/* Of equal members the last one counts; it is looked up once, since there may be thousands. */
+	struct json bookmarks = json_get(st->old, "bookmarks"), syncing = json_get(st->old, "currently_syncing");
 	struct json_each it;
 	bool first = true;
 
 	json_put_text(out, "{");
 	for (it = json_each(st->old); json_next(&it);) {
-		if (is_last(st->old, &it, bookmarks)) {
-			put_key(out, &first, str_of(bookmarks));
+		if (it.value.node == bookmarks.node) {
+			put_key(out, &first, str_of("bookmarks"));
 			put_bookmarks(out, st, it.value);
-		} else if (is_last(st->old, &it, syncing)) {
-			put_key(out, &first, str_of(syncing));
+		} else if (it.value.node == syncing.node) {
+			put_key(out, &first, str_of("currently_syncing"));
 			put_syncing(out, st);
 		} else {
 			put_as_read(out, &first, &it);
 		}
 	}
-	if (!json_get(st->old, bookmarks).node) {
-		put_key(out, &first, str_of(bookmarks));
-		put_bookmarks(out, st, json_get(st->old, bookmarks));
+	if (!bookmarks.node) {
+		put_key(out, &first, str_of("bookmarks"));
+		put_bookmarks(out, st, bookmarks);
 	}
-	if (!json_get(st->old, syncing).node) {
-		put_key(out, &first, str_of(syncing));
+	if (!syncing.node) {
+		put_key(out, &first, str_of("currently_syncing"));
 		put_syncing(out, st);
 	}
 	json_put_text(out, "}");
@@ -2302,7 +2296,7 @@ static void put_state(struct json_out *out, const struct state *st)
 
 void singer_state(struct singer *s, const struct state *st)
 {
-	size_t mark = s->out.length;
+	size_t mark = line_begin(s);
 
 	if (s->write_errno)
 		return;
@@ -2384,7 +2378,7 @@ static void put_stream_metadata(struct json_out *out, const struct selection *se
 	if (sel->by_rules)
 		put_flag(out, "selected", sel->selected);
 	json_put_text(out, ",\"table-key-properties\":");
-	put_strings(out, stream->key, key_count(stream->key));
+	put_names(out, sel->key, SINGER_KEYS);
 	put_member(out, "forced-replication-method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
 	if (stream->replication_key) {
 		json_put_text(out, ",\"valid-replication-keys\":");
@@ -2404,7 +2398,7 @@ static void put_entry(struct json_out *out, const struct selection *sel)
 	json_put_string(out, str_of(stream->name));
 	put_member(out, "stream", stream->name);
 	json_put_text(out, ",\"key_properties\":");
-	put_strings(out, stream->key, key_count(stream->key));
+	put_names(out, sel->key, SINGER_KEYS);
 	put_member(out, "replication_method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
 	if (stream->replication_key)
 		put_member(out, "replication_key", stream->replication_key);

@@ -5,6 +5,8 @@
 #ifndef SINGER_H
 #define SINGER_H
 
+#include <signal.h>
+
 #include "json.h"
 
 enum {
@@ -43,6 +45,7 @@ void log_bytes(uint64_t received, uint64_t decoded); /* http_bytes_received, htt
 /* What Singer has to know of a stream: constants, part of a row of the stream table. */
 struct singer_stream {
 	const char *name;
+	const char *alias;           /* another tap's name for it, taken in catalogs and states; NULL: none */
 	const unsigned char *schema; /* JSON Schema, built in */
 	size_t schema_length;
 	const char *key[SINGER_KEYS];        /* documented key_properties */
@@ -62,22 +65,26 @@ struct selection {
 	struct str key[SINGER_KEYS]; /* key_properties in force; ended by one of no length where there are fewer */
 	struct json schema;          /* the catalog's, else the built-in; absent if nobody needs it */
 	struct field *fields;        /* the projection: the schema's fields with their types; NULL likewise */
+	int64_t bookmark_us;         /* where it goes on, by state_bookmarks; INT64_MIN: nowhere, it starts anew */
 	struct left_out *left_out;   /* names that the rows had and the schema has not */
+	const struct field *mended;  /* the first with text that targets refuse; NULL: none */
 	struct str head;             /* of every RECORD line, up to the row */
 	uint64_t records;
 };
 
 /* Fills sel[0..n) from the catalog (absent: all selected), then the --select rules in place of the catalog's selection
- * (NULL-ended, each with commas or not; NULL: none).  Logs a warning for each unknown stream, field and rule, for an
- * object without any selected field, and if nothing is selected.
- * false: catalog, key or rule is wrong; the error names stream and key or field, not the file. */
+ * (NULL-ended, each with commas or not; NULL: none).  Logs a warning for each unknown stream and field, for a stream with
+ * several entries, for an object without any selected field, and if nothing is selected.
+ * false: catalog, key or rule is wrong, a rule matches nothing, or the catalog has no stream of these; the error names
+ * stream and key or field, not the file. */
 bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *const *rules, bool unique_keys,
 		    struct arena *, struct error *);
 
 /* Before a sync: one warning that names the selected streams whose key in force does not identify a row, if any. */
 void selection_warn_keys(const struct selection[], size_t n);
 
-/* At a stream's end: one info line with the names (at most 16) of what its rows had and the schema has not, if any. */
+/* At a stream's end, info lines: the names (at most 16) of what its rows had and the schema has not, if any; the first
+ * field with text that targets refuse, if any. */
 void selection_report(const struct selection *);
 
 /* Messages are collected and leave in whole lines only: once 64 KiB are full, after a STATE, and at singer_flush.
@@ -91,6 +98,9 @@ struct singer {
 	int64_t extracted_us; /* of the last RECORD, and how its line ended */
 	char tail[SINGER_TAIL];
 };
+
+/* Standard output is being written to: a signal handler may look. */
+extern volatile sig_atomic_t singer_writing;
 
 /* A string put into the row if its schema has the field; wins over the row's own. */
 struct singer_extra {
@@ -116,13 +126,17 @@ struct state {
 	struct arena *arena;
 };
 
-/* Takes a state, a STATE message or {"singer_state":...} (these two with a warning), null, or absent.
- * false: something else. */
+/* Takes a state, with a warning one that is wrapped as a STATE message or by Meltano, {}, null, or absent.  Secrets in its
+ * strings are struck out.  false: something else. */
 bool state_read(struct state *, struct json, struct arena *, struct error *);
 
 /* A stream's bookmark: {"timestamp":"..."}, {"replication_key_value":"..."} of the Meltano SDK, or the string itself.
  * None, null or {}: *us stays.  false: unreadable. */
 bool state_get(const struct state *, const struct singer_stream *, int64_t *us, struct error *);
+/* Reads and checks what the selected incremental streams go on from, into sel[0..n), before anything is sent.  Warns of
+ * bookmarks without a time and of a state of other streams; a currently_syncing by another tap's name becomes ours.
+ * false: a bookmark can't be read; the error names the stream. */
+bool state_bookmarks(struct state *, struct selection sel[], size_t n, int64_t start_us, struct error *);
 bool state_raise(struct state *, const struct singer_stream *, int64_t us); /* never back; false: no memory */
 void state_syncing(struct state *, const char *stream); /* kept by pointer; NULL is written as null */
 

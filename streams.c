@@ -1,7 +1,10 @@
-/* streams.c - the streams of the Segment Public API as a table, the plan of a run, and the walk over it. */
+/* streams.c - the streams of the Segment Public API as a table, the plan of a run, and the walk over it.
+ *
+ * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · rows ·
+ *           windows and bookmarks · a stream's begin and end · chain · walk · sample · the rate limit's own words */
 #include "streams.h"
 
-#include <stdarg.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,32 +21,34 @@
 enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600 };
 
 #define NAMED(stream) .name = #stream, .schema = schema_##stream, .schema_length = sizeof schema_##stream
-#define LIST(stream)  .singer = {NAMED(stream), .key = {"id"}, .unique_key = {"id"}}, .walk = WALK_LIST
-#define USAGE \
-	.walk = WALK_MONTHS, .accept = V1, .page_rows = 1000, .settle_s = USAGE_SETTLE, .needs = "access to usage data"
+#define LIST(stream)  .singer = {NAMED(stream), .key = {"id"}, .unique_key = {"id"}}
+#define USAGE                                                                                      \
+	.query = {{"period", "{month}"}}, .window = WINDOW_MONTH, .accept = V1, .page_rows = 1000, \
+	.settle_s = USAGE_SETTLE, .needs = "access to usage data"
 
-/* Destinations carry their kind with all its actions, so a page of them is megabytes: they come by the hundred. */
+/* Destinations carry their kind with all its actions, so a page of them is megabytes: they come by the hundred.
+ * A stream stands behind its parent's, a slow one behind the others. */
 /* clang-format off */
-const struct stream streams[STREAMS] = {
+const struct stream streams[] = {
 	{LIST(sources), .path = "/sources", .rows = "sources", .accept = V1, .page_rows = 200,
 	 .needs = "access to sources"},
-	{.singer = {NAMED(destinations), .key = {"id"}, .unique_key = {"id", "sourceId"}}, .walk = WALK_LIST,
+	{.singer = {NAMED(destinations), .key = {"id"}, .unique_key = {"id", "sourceId"}},
 	 .path = "/destinations", .rows = "destinations", .accept = V1, .page_rows = 100,
 	 .needs = "access to destinations"},
 	{LIST(warehouses), .path = "/warehouses", .rows = "warehouses", .accept = V1, .page_rows = 200,
 	 .needs = "access to warehouses"},
 	{.singer = {NAMED(source_connected_destinations), .key = {"sourceId"}, .unique_key = {"sourceId", "id"},
-		    .parent = "sources"}, .walk = WALK_PARENTS,
+		    .parent = "sources"},
 	 .path = "/sources/{id}/connected-destinations", .rows = "destinations", .accept = V1, .page_rows = 100,
 	 .add = {{"sourceId", "{id}"}},
 	 .needs = "access to sources and their destinations"},
 	{.singer = {NAMED(source_connected_warehouses), .key = {"sourceId"}, .unique_key = {"sourceId", "id"},
-		    .parent = "sources"}, .walk = WALK_PARENTS,
+		    .parent = "sources"},
 	 .path = "/sources/{id}/connected-warehouses", .rows = "warehouses", .accept = V1, .page_rows = 200,
 	 .add = {{"sourceId", "{id}"}},
 	 .needs = "access to sources and their warehouses"},
 	{.singer = {NAMED(destination_subscriptions), .key = {"destinationId"}, .unique_key = {"destinationId", "id"},
-		    .parent = "destinations"}, .walk = WALK_PARENTS,
+		    .parent = "destinations"},
 	 .path = "/destinations/{id}/subscriptions", .rows = "subscriptions", .accept = ALPHA, .page_rows = 200,
 	 .needs = "access to destinations and to alpha endpoints"},
 	{LIST(catalog_sources), .path = "/catalog/sources", .rows = "sourcesCatalog", .accept = V1, .page_rows = 200,
@@ -56,34 +61,36 @@ const struct stream streams[STREAMS] = {
 	 .needs = "access to the catalog"},
 	{.singer = {NAMED(usage_api_calls_per_source_daily), .key = {"sourceId"},
 		    .unique_key = {"sourceId", "timestamp"}, .replication_key = "timestamp"}, USAGE,
-	 .path = "/usage/api-calls/sources/daily?period={month}", .rows = "dailyPerSourceAPICallsUsage"},
+	 .path = "/usage/api-calls/sources/daily", .rows = "dailyPerSourceAPICallsUsage"},
 	{.singer = {NAMED(usage_api_calls_workspace_daily), .key = {"timestamp"},
 		    .unique_key = {"timestamp"}, .replication_key = "timestamp"}, USAGE,
-	 .path = "/usage/api-calls/daily?period={month}", .rows = "dailyWorkspaceAPICallsUsage"},
+	 .path = "/usage/api-calls/daily", .rows = "dailyWorkspaceAPICallsUsage"},
 	{.singer = {NAMED(usage_mtu_per_source_daily), .key = {"sourceId"},
 		    .unique_key = {"sourceId", "periodStart", "timestamp"}, .replication_key = "timestamp"}, USAGE,
-	 .path = "/usage/mtu/sources/daily?period={month}", .rows = "dailyPerSourceMTUUsage"},
+	 .path = "/usage/mtu/sources/daily", .rows = "dailyPerSourceMTUUsage"},
 	{.singer = {NAMED(usage_mtu_workspace_daily), .key = {"timestamp"},
 		    .unique_key = {"periodStart", "timestamp"}, .replication_key = "timestamp"}, USAGE,
-	 .path = "/usage/mtu/daily?period={month}", .rows = "dailyWorkspaceMTUUsage"},
-	{.singer = {NAMED(destination_delivery_metrics_summary), .key = {"destinationId"},
-		    .unique_key = {"destinationId", "sourceId", "timestamp"}, .replication_key = "timestamp",
-		    .parent = "destinations"}, .walk = WALK_DAYS,
-	 .path = "/destinations/{id}/delivery-metrics?sourceId={sourceId}&startTime={from}&endTime={to}&granularity=DAY",
-	 .rows = "deliveryMetricsSummary", .accept = BETA, .settle_s = DELIVERY_SETTLE,
-	 .add = {{"destinationId", "{id}"}, {"timestamp", "{from}"}},
-	 .needs = "event delivery metrics in the plan, and access to destinations"},
+	 .path = "/usage/mtu/daily", .rows = "dailyWorkspaceMTUUsage"},
 	{.singer = {NAMED(audit_events), .key = {"id"}, .unique_key = {"id"}, .replication_key = "timestamp"},
-	 .walk = WALK_SPANS,
-	 .path = "/audit-events?startTime={from}&endTime={to}", .rows = "events", .accept = V1, .page_rows = 1000,
-	 .settle_s = AUDIT_SETTLE,
+	 .path = "/audit-events", .query = {{"startTime", "{from}"}, {"endTime", "{to}"}}, .rows = "events",
+	 .accept = V1, .page_rows = 1000,
+	 .window = WINDOW_SPAN, .settle_s = AUDIT_SETTLE, .overlap_s = 1,
 	 .needs = "the audit trail, which is part of the Business plan"},
-	{LIST(iam_users), .path = "/users", .rows = "users", .accept = V1, .page_rows = 200,
+	{LIST(iam_users), .singer.alias = "users", .path = "/users", .rows = "users", .accept = V1, .page_rows = 200,
 	 .needs = "a token that may read users, a workspace owner's say"},
-	{LIST(iam_groups), .path = "/groups", .rows = "userGroups", .accept = V1, .page_rows = 200,
+	{LIST(iam_groups), .singer.alias = "groups", .path = "/groups", .rows = "userGroups", .accept = V1, .page_rows = 200,
 	 .needs = "a token that may read groups, a workspace owner's say"},
 	{LIST(transformations), .path = "/transformations", .rows = "transformations", .accept = V1, .page_rows = 200,
 	 .needs = "the Protocols feature in the plan"},
+	{.singer = {NAMED(destination_delivery_metrics_summary), .key = {"destinationId"},
+		    .unique_key = {"destinationId", "sourceId", "timestamp"}, .replication_key = "timestamp",
+		    .parent = "destinations"},
+	 .path = "/destinations/{id}/delivery-metrics",
+	 .query = {{"sourceId", "{sourceId}"}, {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"}},
+	 .rows = "deliveryMetricsSummary", .shape = ROWS_OBJECT, .accept = BETA,
+	 .window = WINDOW_DAY, .settle_s = DELIVERY_SETTLE, .reach_days = 14,
+	 .add = {{"destinationId", "{id}"}, {"timestamp", "{from}"}},
+	 .needs = "event delivery metrics in the plan, and access to destinations"},
 };
 /* clang-format on */
 
@@ -109,86 +116,26 @@ static size_t parent_of(size_t stream)
 	return stream_named(str_of(streams[stream].singer.parent));
 }
 
-/* ---- Parents ---- */
-
-/* Of a parent's row the children's requests take two fields.  They are kept packed, so that 10,000 destinations are
- * half a megabyte: of each parent its id, then its sourceId (empty where the row has none), each as four bytes of
- * length and the text.  A parent is known by its offset. */
-
-static const char *const parent_fields[] = {"id", "sourceId"};
-enum { PARENT_ID, PARENT_SOURCE, PARENT_FIELDS, LENGTH_BYTES = sizeof(uint32_t) };
-
-enum loss { LOSS_NONE, LOSS_FORBIDDEN, LOSS_FAILED };
-
-struct parents {
-	struct json_out packed;
-	bool whole;                          /* all pages are read: children can be planned */
-	enum loss lost;                      /* never will be */
-	size_t sourceless, first_sourceless; /* how many have no sourceId, and the first of them */
-};
-
-static struct str parent_field(const struct parents *p, size_t parent, int field)
+/* How many values stand for {each}; a stream without that has one, which nothing names. */
+static size_t each_count(size_t stream)
 {
-	struct str value = {p->packed.bytes + parent, 0};
-	uint32_t length;
+	size_t n = 0;
 
-	for (;; field--) {
-		memcpy(&length, value.s, LENGTH_BYTES);
-		value.s += LENGTH_BYTES;
-		value.n = length;
-		if (field == 0)
-			return value;
-		value.s += length;
-	}
+	while (n < STREAM_EACH && streams[stream].each[n])
+		n++;
+	return n ? n : 1;
 }
 
-static size_t parent_after(const struct parents *p, size_t parent)
+/* Is a job of this stream one of several that fail each by itself? */
+static bool has_peers(size_t stream)
 {
-	struct str last = parent_field(p, parent, PARENT_FIELDS - 1);
-
-	return (size_t)(last.s + last.n - p->packed.bytes);
-}
-
-/* This parent, or the next one that has what the stream's path asks for. */
-static size_t parent_usable(const struct parents *p, size_t parent, size_t stream)
-{
-	if (strstr(streams[stream].path, "{sourceId}"))
-		while (parent < p->packed.length && !parent_field(p, parent, PARENT_SOURCE).n)
-			parent = parent_after(p, parent);
-	return parent;
-}
-
-static bool parent_add(struct parents *p, const struct str value[PARENT_FIELDS])
-{
-	size_t at = p->packed.length;
-	int i;
-
-	for (i = 0; i < PARENT_FIELDS; i++) {
-		uint32_t length = (uint32_t)value[i].n; /* a body is far smaller than 4 GiB */
-		char bytes[LENGTH_BYTES];
-		memcpy(bytes, &length, LENGTH_BYTES);
-		json_put(&p->packed, (struct str){bytes, LENGTH_BYTES});
-		json_put(&p->packed, value[i]);
-	}
-	if (!value[PARENT_SOURCE].n && p->sourceless++ == 0)
-		p->first_sourceless = at;
-	return !p->packed.failed;
-}
-
-static void parents_lose(struct parents *p, enum loss loss)
-{
-	json_out_free(&p->packed);
-	memset(p, 0, sizeof *p);
-	p->lost = loss;
+	return streams[stream].singer.parent || streams[stream].each[0];
 }
 
 /* ---- Time ---- */
 
 #define SPAN_US   (30 * DAY_US)
 #define METRIC_US (60 * SECOND_US) /* between two metric lines of a stream */
-
-/* Delivery metrics by day begin at most 14 days ago, so the oldest day that is whole is 13 days before today. */
-#define DELIVERY_REACH_US (14 * DAY_US)
 
 static int64_t earlier(int64_t a, int64_t b)
 {
@@ -238,18 +185,305 @@ static const char *date_text(int64_t us, int length, char text[TIME_SIZE])
 	return text;
 }
 
+/* ---- Templates: text with {names} in it ---- */
+
+/* Takes the next piece off: plain text, and the name in the braces behind it, empty at the end.  false: none is left. */
+static bool template_next(const char **rest, struct str *plain, struct str *name)
+{
+	static const struct str none;
+
+	if (!**rest)
+		return false;
+	*plain = (struct str){*rest, strcspn(*rest, "{")};
+	*rest += plain->n;
+	*name = none;
+	if (!**rest)
+		return true;
+	*name = (struct str){*rest + 1, strcspn(*rest + 1, "}")};
+	*rest = name->s + name->n;
+	assert(**rest == '}');
+	++*rest;
+	return true;
+}
+
+/* What a name stands for, other than a field of the parent's row. */
+static bool is_of_request(struct str name)
+{
+	return str_is(name, "from") || str_is(name, "to") || str_is(name, "month") || str_is(name, "each");
+}
+
+/* {.x.y}: a member of the row itself; {.}: the row, a bare string. */
+static bool is_of_row(struct str name)
+{
+	return name.n && *name.s == '.';
+}
+
+/* ---- Parents ---- */
+
+/* Implementation notes.
+ *
+ * Of a parent's row the requests and rows of its children take a few fields.  What a parent stream hands down is the
+ * union of the names that the rows of the table use which are planned as its children.  The values are kept packed, so
+ * that 10,000 destinations are half a megabyte: of each row the handed names' values, each as four bytes of length and
+ * the text; an absent one is empty.  A parent is known by its offset.
+ *
+ * A child's targets are the distinct tuples of the names that it uses itself: a destination that stands in the list
+ * twice, once for each source, is asked once for its subscriptions and twice for its delivery metrics.  They are made
+ * once, when the list of parents is whole, so that planning neither allocates nor compares. */
+
+enum {
+	HANDED_NAMES = 8,         /* most that one stream hands down */
+	VALUE_LIMIT = 64 << 10,   /* bytes of one value, and of a cursor */
+	PARENTS_LIMIT = 64 << 20, /* bytes of all values of one parent stream */
+	LENGTH_BYTES = sizeof(uint32_t),
+	LEFT_OUT_SIZE = 64
+};
+
+enum loss { LOSS_NONE, LOSS_FORBIDDEN, LOSS_FAILED };
+
+struct names {
+	struct str name[HANDED_NAMES];
+	size_t count;
+};
+
+struct parents {
+	struct names handed;
+	struct json_out packed;
+	bool whole;     /* all pages are read: children can be planned */
+	enum loss lost; /* never will be */
+};
+
+/* What has become of a target in this run. */
+enum target_state { TARGET_NEW, TARGET_ANSWERED, TARGET_LEFT_OUT };
+
+struct targets {
+	size_t *parent; /* offsets */
+	size_t count;
+	unsigned char *state;              /* of each (target, each value): enum target_state */
+	size_t missing;                    /* rows without a value that the child uses */
+	char first_missing[LEFT_OUT_SIZE]; /* what the first of them has in place of an id */
+};
+
+static size_t names_find(const struct names *names, struct str name)
+{
+	size_t i = 0;
+
+	while (i < names->count && !str_equal(names->name[i], name))
+		i++;
+	return i;
+}
+
+static void names_add(struct names *names, struct str name)
+{
+	if (!name.n || is_of_request(name) || is_of_row(name) || names_find(names, name) < names->count)
+		return;
+	assert(names->count < HANDED_NAMES);
+	names->name[names->count++] = name;
+}
+
+static void names_add_template(struct names *names, const char *text)
+{
+	struct str plain, name;
+
+	while (text && template_next(&text, &plain, &name))
+		names_add(names, name);
+}
+
+/* The fields of the parent's row that a stream uses, in the order of their first use, and none for one without parent. */
+static void names_of(size_t stream, struct names *names)
+{
+	const struct stream *s = &streams[stream];
+	size_t i;
+
+	names_add_template(names, s->path);
+	for (i = 0; i < STREAM_QUERY; i++)
+		names_add_template(names, s->query[i].value);
+	for (i = 0; i < STREAM_ADD; i++)
+		names_add_template(names, s->add[i].value);
+	if (s->only.name)
+		names_add(names, str_of(s->only.name));
+}
+
+static struct str parent_value_at(const struct parents *p, size_t parent, size_t index)
+{
+	struct str value = {p->packed.bytes + parent, 0};
+	uint32_t length;
+
+	for (;; index--) {
+		memcpy(&length, value.s, LENGTH_BYTES);
+		value.s += LENGTH_BYTES;
+		value.n = length;
+		if (index == 0)
+			return value;
+		value.s += length;
+	}
+}
+
+static struct str parent_value(const struct parents *p, size_t parent, struct str name)
+{
+	size_t index = names_find(&p->handed, name);
+
+	assert(index < p->handed.count);
+	return parent_value_at(p, parent, index);
+}
+
+static size_t parent_after(const struct parents *p, size_t parent)
+{
+	struct str last = parent_value_at(p, parent, p->handed.count - 1);
+
+	return (size_t)(last.s + last.n - p->packed.bytes);
+}
+
+/* values: one for each handed name.  false: no memory. */
+static bool parent_add(struct parents *p, const struct str values[])
+{
+	size_t i;
+
+	for (i = 0; i < p->handed.count; i++) {
+		uint32_t length = (uint32_t)values[i].n;
+		char bytes[LENGTH_BYTES];
+		assert(values[i].n <= VALUE_LIMIT);
+		memcpy(bytes, &length, LENGTH_BYTES);
+		json_put(&p->packed, (struct str){bytes, LENGTH_BYTES});
+		json_put(&p->packed, values[i]);
+	}
+	return !p->packed.failed;
+}
+
+static void parents_lose(struct parents *p, enum loss loss)
+{
+	json_out_free(&p->packed);
+	p->whole = false;
+	p->lost = loss;
+}
+
+/* ---- Targets ---- */
+
+/* Does the child want a job for this parent at all? */
+static bool parent_wanted(const struct stream *child, const struct parents *p, size_t parent)
+{
+	size_t n = child->only.value ? strlen(child->only.value) : 0;
+	struct str value;
+
+	if (!child->only.name)
+		return true;
+	value = parent_value(p, parent, str_of(child->only.name));
+	return value.n >= n && value.n > 0 && memcmp(value.s, child->only.value, n) == 0;
+}
+
+static bool parent_is_whole(const struct parents *p, size_t parent, const struct names *used)
+{
+	size_t i;
+
+	for (i = 0; i < used->count; i++)
+		if (!parent_value(p, parent, used->name[i]).n)
+			return false;
+	return true;
+}
+
+static bool same_tuple(const struct parents *p, size_t a, size_t b, const struct names *used)
+{
+	size_t i;
+
+	for (i = 0; i < used->count; i++)
+		if (!str_equal(parent_value(p, a, used->name[i]), parent_value(p, b, used->name[i])))
+			return false;
+	return true;
+}
+
+/* FNV-1a over the values and their lengths, begun with a number of this run's own, which a server cannot know. */
+static uint64_t tuple_hash(const struct parents *p, size_t parent, const struct names *used, uint64_t seed)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ seed;
+	size_t i, c;
+
+	for (i = 0; i < used->count; i++) {
+		struct str value = parent_value(p, parent, used->name[i]);
+		for (c = 0; c < value.n; c++)
+			hash = (hash ^ (unsigned char)value.s[c]) * UINT64_C(0x100000001b3);
+		hash = (hash ^ value.n ^ seed) * UINT64_C(0x100000001b3);
+	}
+	return hash ^ hash >> 32;
+}
+
+/* A set of tuples with open addressing: each place holds a target's number plus one. */
+struct tuple_set {
+	uint32_t *places;
+	size_t mask;
+	uint64_t seed;
+};
+
+/* false: the tuple of this parent is in already. */
+static bool tuple_add(struct tuple_set *set, const struct targets *t, const struct parents *p, size_t parent,
+		      const struct names *used)
+{
+	size_t at = (size_t)tuple_hash(p, parent, used, set->seed) & set->mask;
+
+	for (; set->places[at]; at = (at + 1) & set->mask)
+		if (same_tuple(p, t->parent[set->places[at] - 1], parent, used))
+			return false;
+	set->places[at] = (uint32_t)t->count + 1;
+	return true;
+}
+
+static void targets_fill(struct targets *t, struct tuple_set *set, size_t child, const struct parents *p)
+{
+	struct names used = {.count = 0};
+	size_t at;
+
+	names_of(child, &used);
+	for (at = 0; at < p->packed.length; at = parent_after(p, at)) {
+		struct str first = parent_value(p, at, used.name[0]);
+		if (!parent_wanted(&streams[child], p, at))
+			continue;
+		if (parent_is_whole(p, at, &used)) {
+			if (tuple_add(set, t, p, at, &used))
+				t->parent[t->count++] = at;
+		} else if (t->missing++ == 0) {
+			snprintf(t->first_missing, sizeof t->first_missing, "%.*s", str_width(first, 60), first.s);
+		}
+	}
+}
+
+static void targets_free(struct targets *t)
+{
+	static const struct targets none;
+
+	free(t->parent);
+	free(t->state);
+	*t = none;
+}
+
+/* Once the list of parents is whole.  false: no memory. */
+static bool targets_make(struct targets *t, size_t child, const struct parents *p, uint64_t seed)
+{
+	struct tuple_set set = {.mask = 15, .seed = seed};
+	size_t rows = 0, at;
+
+	for (at = 0; at < p->packed.length; at = parent_after(p, at))
+		rows++;
+	while (set.mask < rows * 2)
+		set.mask = set.mask * 2 + 1;
+	set.places = calloc(set.mask + 1, sizeof *set.places);
+	t->parent = malloc((rows + 1) * sizeof *t->parent);
+	t->state = calloc(rows * each_count(child) + 1, 1);
+	if (set.places && t->parent && t->state)
+		targets_fill(t, &set, child, p);
+	free(set.places);
+	return set.places && t->parent && t->state;
+}
+
 /* ---- Plan ---- */
 
 /* Implementation notes.
  *
- * Jobs are yielded in the order in which their rows are to be written: stream by stream, a stream by its windows
- * (months, days, spans; a list is one window), a window by parents.  plan_next computes each from the table, the
- * selection, the state, the options and the parents read so far, and from nothing else: it neither allocates nor
- * waits, and it cannot tell which answer came first.
+ * The jobs of a stream are yielded in the order in which their rows are to be written: window by window (months, days,
+ * spans; a list is one window), in each the targets, for each the {each} values.  The streams stand in the order of
+ * their output.  plan_next computes a stream's next job from the table, the selection, the state, the options and the
+ * parents read so far, and from nothing else: it neither allocates nor waits, and it cannot tell which answer came first.
  *
- * A barrier: a job whose parents are not all read can't be yielded yet.  It never yields a
- * later stream's job first, for that would be another order.  Since a parent stream stands before its children, the
- * job that ends the barrier is always ahead of it and under way.
+ * A stream whose parents are not all read has no job yet (PLAN_WAITS).  Its parent's stream stands before it, so the
+ * first stream that is not over never waits for another.
  *
  * A stream with nothing to ask for (no parents, an empty time) has one empty job all the same: its place in the
  * output, where its SCHEMA and STATE are written. */
@@ -259,6 +493,12 @@ struct entry {
 	size_t stream;
 	bool quiet;   /* not selected: read for the ids of its rows, of which nothing is written */
 	bool dropped; /* failed or forbidden: the rest of it is not planned */
+	/* How far it is planned. */
+	bool opened;         /* the fields below are set */
+	bool planned;        /* to its end */
+	int64_t from, until; /* next window's start, and the end of all windows */
+	size_t unit;         /* next job in the window: target * values of {each} + value */
+	uint64_t jobs;       /* given out so far */
 };
 
 struct since {
@@ -270,32 +510,29 @@ struct plan {
 	const struct sync_options *opt;
 	struct entry order[STREAMS];
 	size_t entries;
-	bool is_parent[STREAMS]; /* some selected stream needs its rows' ids */
+	bool is_parent[STREAMS]; /* some planned stream needs its rows' fields */
 	struct parents parents[STREAMS];
+	struct targets targets[STREAMS];
 	struct since since[STREAMS];
-	/* Where it stands. */
-	size_t at;           /* in order */
-	bool opened;         /* the fields below are that entry's */
-	int64_t from, until; /* next window's start, and the end of all windows */
-	size_t parent;       /* of the next job */
-	uint64_t rank;
 };
+
+enum plan_answer { PLAN_JOB, PLAN_WAITS, PLAN_END };
 
 /* The pages of one list, month, day of a destination, or span.  The plan is elsewhere by the time that the second page is
  * asked for, so whatever its requests need is kept here. */
 struct job {
 	/* What plan_next says of it. */
 	size_t stream;
-	uint64_t rank;    /* its number in the plan, from 1 on */
+	uint64_t rank;    /* grows along the output; never 0 */
 	bool quiet;       /* its rows are not written */
 	bool first, last; /* of its stream */
 	bool closes;      /* the last of its window */
 	bool empty;       /* nothing to ask for */
 	bool open;        /* a span without an end: up to the time of the answer */
 	int64_t from, to; /* its window */
-	size_t parent;    /* if its stream has parents */
+	size_t unit;      /* which target and which value of {each} */
 	/* What the walk makes of it. */
-	struct job *next;                  /* in the plan */
+	struct job *next;                  /* of the same stream */
 	bool begun;                        /* it has been at the front */
 	bool want;                         /* a page is to be asked for */
 	struct http_request *asked;        /* the page under way */
@@ -303,38 +540,38 @@ struct job {
 	struct page *held, **held_end;     /* pages here and not yet consumed, in the chain's order */
 	unsigned page_rows;                /* a chain keeps the page size it began with */
 	bool shrunk;                       /* ... which is not the first one tried */
-	unsigned repeats;                  /* of the page under way, for its shape */
-	uint64_t pages;                    /* how many came, of the right shape */
+	unsigned repeats;                  /* of the page under way */
+	uint64_t pages, rows;              /* how many came, of the right shape */
 	struct json_out cursor, milestone; /* of the next page; an old one, see chain_follow */
 	bool circle;
 };
-
-static const struct parents *plan_parents(const struct plan *p, size_t stream)
-{
-	size_t parent = parent_of(stream);
-
-	return parent < STREAMS ? &p->parents[parent] : NULL;
-}
 
 /* Is since after now, or not before end_date?  Then there is nothing to ask for, not even parents. */
 static bool plan_ahead(const struct plan *p, size_t stream)
 {
 	int64_t since = p->since[stream].us;
 
-	return streams[stream].singer.replication_key && (since > p->opt->now_us || since >= p->opt->end_us);
+	return streams[stream].window && !p->opt->sample && (since > p->opt->now_us || since >= p->opt->end_us);
 }
 
+/* A stream that would come after a child, or isn't selected, stands just before its first child. */
 static void plan_place(struct plan *p, const struct selection sel[], bool placed[], size_t stream)
 {
+	size_t parent = parent_of(stream);
+
 	if (placed[stream])
 		return;
 	placed[stream] = true;
+	if (parent < STREAMS && !plan_ahead(p, stream)) {
+		p->is_parent[parent] = true;
+		names_of(stream, &p->parents[parent].handed);
+		plan_place(p, sel, placed, parent);
+	}
 	p->order[p->entries].stream = stream;
 	p->order[p->entries++].quiet = !sel[stream].selected;
 }
 
-/* The table's order, rotated to begin where the last run was interrupted.  A parent that would come after a child, or
- * isn't selected, stands just before its first child. */
+/* The table's order, rotated to begin where the last run was interrupted. */
 static void plan_order(struct plan *p, const struct selection sel[], struct str syncing)
 {
 	bool placed[STREAMS] = {false};
@@ -342,119 +579,160 @@ static void plan_order(struct plan *p, const struct selection sel[], struct str 
 
 	if (start == STREAMS || !sel[start].selected)
 		start = 0;
-	for (i = 0; i < STREAMS; i++) {
-		size_t stream = (start + i) % STREAMS, parent = parent_of(stream);
-		if (!sel[stream].selected)
-			continue;
-		if (parent < STREAMS && !plan_ahead(p, stream)) {
-			p->is_parent[parent] = true;
-			plan_place(p, sel, placed, parent);
-		}
-		plan_place(p, sel, placed, stream);
-	}
+	for (i = 0; i < STREAMS; i++)
+		if (sel[(start + i) % STREAMS].selected)
+			plan_place(p, sel, placed, (start + i) % STREAMS);
 }
 
-/* The oldest day that the API still has whole. */
-static int64_t plan_oldest_day(const struct plan *p)
+/* The oldest day that the API still has whole; of a stream without such an end, one before all others. */
+static int64_t oldest_day(const struct plan *p, size_t stream)
 {
-	return day_start(p->opt->now_us) - DELIVERY_REACH_US + DAY_US;
+	unsigned days = streams[stream].reach_days;
+
+	return days ? day_start(p->opt->now_us) - (days - 1) * DAY_US : INT64_MIN;
 }
 
-static int64_t window_end(enum walk walk, int64_t from)
+/* The end of the days that are whole: what an answer says of the minute just past may be incomplete. */
+static int64_t whole_days_end(const struct sync_options *opt)
 {
-	switch (walk) {
-	case WALK_LIST:
-	case WALK_PARENTS: return from + 1;
-	case WALK_MONTHS: return month_next(from);
-	case WALK_DAYS: return from + DAY_US;
-	case WALK_SPANS: return from + SPAN_US;
+	return earlier(opt->end_us == INT64_MAX ? INT64_MAX : day_start(opt->end_us),
+		       day_start(opt->now_us - 60 * SECOND_US));
+}
+
+static int64_t window_end(enum window window, int64_t from)
+{
+	switch (window) {
+	case WINDOW_NONE: return from + 1;
+	case WINDOW_MONTH: return month_next(from);
+	case WINDOW_DAY: return from + DAY_US;
+	case WINDOW_SPAN:
+	case WINDOW_DAYS: return from + SPAN_US;
 	}
 	return from + 1;
 }
 
-static size_t plan_first_parent(const struct plan *p, size_t stream)
-{
-	const struct parents *parents = plan_parents(p, stream);
-
-	return parents ? parent_usable(parents, 0, stream) : 0;
-}
-
-static void plan_open(struct plan *p, size_t stream)
+static int64_t first_window(const struct plan *p, size_t stream)
 {
 	int64_t since = p->since[stream].us;
 
-	p->opened = true;
-	p->parent = plan_first_parent(p, stream);
-	p->until = earlier(p->opt->end_us, p->opt->now_us);
-	switch (streams[stream].walk) {
-	case WALK_LIST:
-	case WALK_PARENTS:
-		p->from = 0;
-		p->until = 1;
-		break;
-	case WALK_MONTHS: /* a billing period may run on into the month of since */
-		p->from = month_before(month_start(since));
-		break;
-	case WALK_DAYS: p->from = later(day_start(since), plan_oldest_day(p)); break;
-	case WALK_SPANS: p->from = since; break;
+	switch (streams[stream].window) {
+	case WINDOW_NONE: return 0;
+	case WINDOW_MONTH:
+		return month_before(month_start(since)); /* its billing period may run on into since's month */
+	case WINDOW_DAY:
+	case WINDOW_DAYS: return later(day_start(since), oldest_day(p, stream));
+	case WINDOW_SPAN: return since;
 	}
-	if (plan_ahead(p, stream))
-		p->from = p->until;
+	return since;
 }
 
-static void plan_job(struct plan *p, const struct entry *e, struct job *j)
+/* One window of recent time is enough to see whether a stream may be read. */
+static int64_t sample_window(const struct sync_options *opt, enum window window)
 {
-	const struct parents *parents = plan_parents(p, e->stream);
-	enum walk walk = streams[e->stream].walk;
-	int64_t end = window_end(walk, p->from);
+	switch (window) {
+	case WINDOW_NONE: return 0;
+	case WINDOW_MONTH: return month_start(opt->now_us - DAY_US);
+	case WINDOW_DAY: return day_start(opt->now_us - DAY_US);
+	case WINDOW_DAYS: return day_start(opt->now_us - 60 * SECOND_US) - DAY_US;
+	case WINDOW_SPAN: return opt->now_us - SPAN_US;
+	}
+	return 0;
+}
+
+static void plan_open(const struct plan *p, struct entry *e)
+{
+	enum window window = streams[e->stream].window;
+
+	e->opened = true;
+	if (p->opt->sample) {
+		e->from = sample_window(p->opt, window);
+		e->until = e->from + 1;
+		return;
+	}
+	e->from = first_window(p, e->stream);
+	e->until = earlier(p->opt->end_us, p->opt->now_us);
+	if (window == WINDOW_NONE)
+		e->until = 1;
+	if (window == WINDOW_DAYS)
+		e->until = whole_days_end(p->opt);
+	if (plan_ahead(p, e->stream))
+		e->from = e->until;
+}
+
+/* How many jobs a window has. */
+static size_t plan_units(const struct plan *p, size_t stream)
+{
+	size_t targets = parent_of(stream) < STREAMS ? p->targets[stream].count : 1;
+
+	return (p->opt->sample && targets ? 1 : targets * each_count(stream));
+}
+
+static int64_t job_until(const struct plan *p, const struct entry *e)
+{
+	enum window window = streams[e->stream].window;
+	int64_t end = window_end(window, e->from);
+
+	if (window == WINDOW_DAYS && p->opt->sample)
+		return e->from + DAY_US;
+	/* Days are whole, but today. */
+	return window == WINDOW_DAY || p->opt->sample ? earlier(end, p->opt->now_us) : earlier(end, e->until);
+}
+
+static void plan_job(const struct plan *p, struct entry *e, struct job *j)
+{
+	size_t units = plan_units(p, e->stream), place = (size_t)(e - p->order);
+	int64_t end = window_end(streams[e->stream].window, e->from);
 
 	j->stream = e->stream;
 	j->quiet = e->quiet;
-	j->rank = ++p->rank;
-	j->from = p->from;
-	j->to = earlier(end, walk == WALK_DAYS ? p->opt->now_us : p->until); /* days are whole, but today */
-	j->open = walk == WALK_SPANS && end >= p->until && p->opt->end_us == INT64_MAX;
-	j->parent = p->parent;
-	j->empty = p->from >= p->until || (parents && p->parent == parents->packed.length);
-	if (parents && !j->empty)
-		p->parent = parent_usable(parents, parent_after(parents, p->parent), e->stream);
-	j->closes = j->empty || !parents || p->parent == parents->packed.length;
-	j->last = j->empty || (j->closes && end >= p->until);
+	j->rank = (uint64_t)(place + 1) << 40 | ++e->jobs;
+	j->from = e->from;
+	j->to = job_until(p, e);
+	j->open = streams[e->stream].window == WINDOW_SPAN && end >= e->until && p->opt->end_us == INT64_MAX;
+	j->unit = e->unit;
+	j->empty = e->from >= e->until || !units;
+	j->closes = j->empty || ++e->unit == units;
+	j->last = j->empty || (j->closes && end >= e->until);
 	if (j->closes) {
-		p->from = end;
-		p->parent = plan_first_parent(p, e->stream);
+		e->from = end;
+		e->unit = 0;
 	}
-	if (j->last) {
-		p->at++;
-		p->opened = false;
-	}
+	e->planned = j->last;
 }
 
-/* false: there is no further job, or (see the barrier) none yet. */
-static bool plan_next(struct plan *p, struct job *j)
+/* The next job of one stream.  PLAN_WAITS: its parents are not all read.  PLAN_END: there is none. */
+static enum plan_answer plan_next(const struct plan *p, struct entry *e, struct job *j)
 {
-	for (; p->at < p->entries; p->at++, p->opened = false) {
-		const struct entry *e = &p->order[p->at];
-		const struct parents *parents = plan_parents(p, e->stream);
-		if (e->dropped)
-			continue;
-		if (parents && !parents->whole && !parents->lost && !plan_ahead(p, e->stream))
-			return false;
-		memset(j, 0, sizeof *j);
-		j->first = !p->opened;
-		if (!p->opened)
-			plan_open(p, e->stream);
-		plan_job(p, e, j);
-		return true;
-	}
-	return false;
+	size_t parent = parent_of(e->stream);
+
+	if (e->planned || e->dropped)
+		return PLAN_END;
+	if (parent < STREAMS && !p->parents[parent].whole && !p->parents[parent].lost && !plan_ahead(p, e->stream))
+		return PLAN_WAITS;
+	memset(j, 0, sizeof *j);
+	j->first = !e->opened;
+	if (!e->opened)
+		plan_open(p, e);
+	plan_job(p, e, j);
+	return PLAN_JOB;
+}
+
+/* The parent of a job, as an offset. */
+static size_t job_parent(const struct plan *p, const struct job *j)
+{
+	return p->targets[j->stream].parent[j->unit / each_count(j->stream)];
+}
+
+static const char *job_each(const struct job *j)
+{
+	return streams[j->stream].each[j->unit % each_count(j->stream)];
 }
 
 /* ---- Paths ---- */
 
 static bool is_unreserved(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-._~", c));
+	return is_alpha(c) || is_digit(c) || (c && strchr("-._~", c));
 }
 
 /* RFC 3986: all but unreserved characters as %XX.  "." and ".." would be taken for path segments of their own meaning
@@ -475,79 +753,77 @@ static void put_encoded(struct json_out *out, struct str s)
 	}
 }
 
-/* An audit span is asked for with a second more at both ends: whether the API's ends are inclusive isn't said, and the
- * rows are compared anyway.  A delivery day's last millisecond is its end, for the API's window may hold its end. */
+/* What is asked for begins and ends a little outside of the window where it is not said whether the API's ends are
+ * inclusive: the rows are compared anyway.  A day's last millisecond is its end, for the API's window may hold its end. */
 static int64_t asked_from(const struct job *j)
 {
-	return streams[j->stream].walk == WALK_SPANS ? j->from - SECOND_US : j->from;
+	return j->from - streams[j->stream].overlap_s * SECOND_US;
 }
 
 static int64_t asked_to(const struct job *j)
 {
-	if (streams[j->stream].walk == WALK_DAYS)
+	if (streams[j->stream].window == WINDOW_DAY)
 		return earlier(j->to, j->from + DAY_US - 1000);
-	return j->to + SECOND_US;
+	return j->to + streams[j->stream].overlap_s * SECOND_US;
 }
 
-/* The field of a parent that {name} stands for, PARENT_FIELDS if it stands for something else. */
-static int parent_field_named(struct str name)
+/* The time that {from}, {to} or {month} stands for.  Instants have milliseconds, as in the API's examples. */
+static void put_time(struct json_out *out, const struct job *j, struct str name)
 {
-	int field = 0;
+	char text[TIME_SIZE];
 
-	while (field < PARENT_FIELDS && !str_is(name, parent_fields[field]))
-		field++;
-	return field;
-}
-
-/* What {name} stands for: a slice of the parents, or of text.  Instants have milliseconds, as in the API's examples. */
-static struct str placeholder(const struct job *j, const struct parents *parents, struct str name, char text[TIME_SIZE])
-{
-	int field = parent_field_named(name);
-
-	if (field < PARENT_FIELDS)
-		return parent_field(parents, j->parent, field);
 	time_format(str_is(name, "to") ? asked_to(j) : asked_from(j), text);
 	if (str_is(name, "month"))
 		text[DATE_LENGTH] = '\0';
 	else
 		memcpy(text + 23, "Z", 2);
-	return str_of(text);
+	json_put_text(out, text);
 }
 
-/* The path's template filled in.  An open span has no endTime, the last parameter. */
-static void put_path(struct json_out *out, const struct job *j, const struct parents *parents)
+/* A template of the path or the query, filled in. */
+static void put_template(struct json_out *out, const struct plan *p, const struct job *j, const char *text)
 {
-	const char *p = streams[j->stream].path, *end = p + strlen(p);
-	char text[TIME_SIZE];
+	struct str plain, name;
 
-	if (j->open)
-		end = strstr(p, "&endTime=");
-	while (p < end) {
-		struct str plain = {p, strcspn(p, "{")}, name = {p + plain.n + 1, 0};
+	while (template_next(&text, &plain, &name)) {
 		json_put(out, plain);
-		p += plain.n;
-		if (*p != '{')
-			break;
-		name.n = strcspn(name.s, "}");
-		p = name.s + name.n + 1;
-		if (parent_field_named(name) < PARENT_FIELDS)
-			put_encoded(out, placeholder(j, parents, name, text));
-		else
-			json_put(out, placeholder(j, parents, name, text));
+		if (str_is(name, "each"))
+			put_encoded(out, str_of(job_each(j)));
+		else if (is_of_request(name))
+			put_time(out, j, name);
+		else if (name.n)
+			put_encoded(out, parent_value(&p->parents[parent_of(j->stream)], job_parent(p, j), name));
 	}
+}
+
+static void put_parameter(struct json_out *out, char *before, const char *name)
+{
+	json_put(out, (struct str){before, 1});
+	json_put_text(out, name);
+	json_put_text(out, "=");
+	*before = '&';
 }
 
 /* The whole path and query of the page that a job wants, ending in a NUL. */
-static void job_path(struct json_out *out, const struct job *j, const struct parents *parents)
+static void job_path(struct json_out *out, const struct plan *p, const struct job *j)
 {
-	put_path(out, j, parents);
+	const struct stream *s = &streams[j->stream];
+	char before = '?';
+	size_t i;
+
+	put_template(out, p, j, s->path);
+	for (i = 0; i < STREAM_QUERY && s->query[i].name; i++) {
+		if (j->open && strcmp(s->query[i].value, "{to}") == 0)
+			continue;
+		put_parameter(out, &before, s->query[i].name);
+		put_template(out, p, j, s->query[i].value);
+	}
 	if (j->page_rows) {
-		json_put_text(out, strchr(streams[j->stream].path, '?') ? "&" : "?");
-		json_put_text(out, "pagination.count=");
+		put_parameter(out, &before, s->count_name ? s->count_name : "pagination.count");
 		json_put_int64(out, j->page_rows);
 	}
 	if (j->cursor.length) {
-		json_put_text(out, "&pagination.cursor=");
+		put_parameter(out, &before, s->cursor_name ? s->cursor_name : "pagination.cursor");
 		put_encoded(out, (struct str){j->cursor.bytes, j->cursor.length});
 	}
 	json_put(out, (struct str){"", 1});
@@ -556,7 +832,7 @@ static void job_path(struct json_out *out, const struct job *j, const struct par
 /* Does a path come from this template? */
 static bool path_matches(const char *from, const char *path)
 {
-	while (*from && *from != '?') {
+	while (*from) {
 		if (*from == '{') {
 			from += strcspn(from, "}") + 1;
 			path += strcspn(path, "/?");
@@ -588,7 +864,7 @@ void streams_notice(void *ctx, const struct http_notice *n)
 			 n->path, n->reason, n->attempt, (long long)n->wait_ms);
 }
 
-/* ---- Texts ---- */
+/* ---- Texts: what an answer says of itself ---- */
 
 enum { API_ERROR_LIMIT = 1 << 20 }; /* bytes of tape: an error is short, or of no interest */
 
@@ -605,8 +881,30 @@ static struct json api_error(struct arena *arena, const char *body, size_t lengt
 	return errors.value;
 }
 
-/* What the API itself says of an error, where it does: " (message; type; field F)". */
-static void text_add_api_error(struct error *t, const struct http_response *a)
+/* A page of HTML, as proxies and firewalls put in an answer's place: its title, empty where it has none. */
+static bool html_title(struct str body, struct str *title)
+{
+	static const char opening[] = "<title>";
+	struct str text = str_trim(body);
+	size_t i;
+
+	*title = str_of("");
+	if (!text.n || *text.s != '<')
+		return false;
+	for (; text.n >= sizeof opening - 1; str_skip(&text, 1)) {
+		if (!str_is_word((struct str){text.s, sizeof opening - 1}, opening))
+			continue;
+		str_skip(&text, sizeof opening - 1);
+		for (i = 0; i < text.n && text.s[i] != '<'; i++)
+			;
+		*title = str_trim((struct str){text.s, i});
+		break;
+	}
+	return true;
+}
+
+/* What the answer itself says of an error, where it does: " (message; type; field F)", or that it is a page of HTML. */
+static void error_add_answer(struct error *t, const struct http_response *a)
 {
 	static const struct {
 		const char *member, *label;
@@ -622,12 +920,16 @@ static void text_add_api_error(struct error *t, const struct http_response *a)
 			error_add(t, "%s%s%.*s", before, parts[i].label, str_width(said, 200), said.s);
 			before = "; ";
 		}
+	if (html_title((struct str){a->body, a->length}, &said)) {
+		error_add(t, "%sa page of HTML%s%.*s", before, said.n ? ": " : "", str_width(said, 100), said.s);
+		before = "; ";
+	}
 	if (*before == ';')
 		error_add(t, ")");
 	arena_free(&arena);
 }
 
-/* ---- Page ---- */
+/* ---- Pages ---- */
 
 enum {
 	PAGE_TAPE_LIMIT = 2 * HTTP_BODY_LIMIT, /* far more than a body's nodes take, unless it is made to hurt */
@@ -641,16 +943,22 @@ struct page {
 	const struct http_response *answer; /* lives as long as the request */
 	struct json_out path;
 	struct arena tape;
-	struct json rows, cursor; /* of a 200 */
-	bool first;               /* of its chain */
+	struct json rows, pagination, cursor; /* of a 200 */
+	uint64_t count;                       /* of its rows */
+	bool first;                           /* of its chain */
 	bool no_memory;
-	char wrong[160]; /* what is wrong with the shape of a 200; empty: nothing */
-	size_t cost;     /* bytes, while it is held */
+	struct error wrong; /* with the shape of a 200; empty: nothing */
+	size_t cost;        /* bytes, while it is held */
 };
 
 static bool page_is(const struct page *p, int status)
 {
 	return p->answer->outcome == HTTP_DONE && p->answer->status == status;
+}
+
+static bool page_is_good(const struct page *p)
+{
+	return page_is(p, 200) && !p->wrong.text[0] && !p->no_memory;
 }
 
 static void page_free(struct http *http, struct page *p)
@@ -668,48 +976,76 @@ static bool is_if_any(struct json v, enum json_type expected)
 	return type == expected || type == JSON_NULL || type == JSON_ABSENT;
 }
 
-/* Finds the rows and the next cursor.  What is wrong with the rows, or NULL. */
-static const char *page_misshape(const struct stream *s, struct page *p, struct json root)
+/* What is wrong with one row, or NULL. */
+static const char *row_misshape(const struct stream *s, const struct names *handed, struct json row)
 {
-	struct json data = json_get(root, "data"), pagination = json_get(data, "pagination");
 	struct json_each it;
+	size_t i;
 
-	p->rows = json_get(data, s->rows);
-	p->cursor = json_get(pagination, "next");
-	if (!s->page_rows)
-		return json_type(p->rows) == JSON_OBJECT ? NULL : "is not one object";
-	if (json_type(p->rows) != JSON_ARRAY)
-		return "is not a list";
-	for (it = json_each(p->rows); json_next(&it);)
-		if (json_type(it.value) != JSON_OBJECT)
-			return "holds a row that is no object";
-	if (!is_if_any(pagination, JSON_OBJECT) || !is_if_any(p->cursor, JSON_STRING))
-		return "has no readable pagination beside it";
+	if (s->shape == ROWS_TEXTS)
+		return json_type(row) == JSON_STRING ? NULL : "holds a row that is no text";
+	if (json_type(row) != JSON_OBJECT)
+		return "holds a row that is no object";
+	for (i = 0; i < handed->count; i++)
+		if (json_token(json_member(row, handed->name[i])).n > VALUE_LIMIT)
+			return "holds an id of more than 64 KiB";
+	if (s->shape != ROWS_SERIES)
+		return NULL;
+	if (!is_if_any(json_get(row, s->series), JSON_ARRAY))
+		return "holds a row whose series is no list";
+	for (it = json_each(json_get(row, s->series)); json_next(&it);)
+		if (json_type(it.value) != JSON_OBJECT && json_type(it.value) != JSON_STRING)
+			return "holds a series with an element that is no object";
 	return NULL;
 }
 
+/* Finds the rows and the next cursor.  What is wrong with them, or NULL. */
+static const char *page_misshape(const struct stream *s, const struct names *handed, struct page *p, struct json root)
+{
+	struct json data = json_get(root, "data");
+	const char *wrong = NULL;
+	struct json_each it;
+
+	p->rows = json_get(data, s->rows);
+	p->pagination = json_get(data, "pagination");
+	p->cursor = json_get(p->pagination, "next");
+	if (s->shape == ROWS_OBJECT)
+		return json_type(p->rows) == JSON_OBJECT ? NULL : "is not one object";
+	if (json_type(p->rows) != JSON_ARRAY)
+		return "is not a list";
+	for (it = json_each(p->rows); !wrong && json_next(&it); p->count++)
+		wrong = row_misshape(s, handed, it.value);
+	if (!wrong && (!is_if_any(p->pagination, JSON_OBJECT) || !is_if_any(p->cursor, JSON_STRING)))
+		return "has no readable pagination beside it";
+	if (!wrong && json_token(p->cursor).n > VALUE_LIMIT)
+		return "has a cursor of more than 64 KiB beside it";
+	return wrong;
+}
+
 /* Parses a 200's body and looks it over. */
-static void page_read(struct page *p, const struct stream *s)
+static void page_read(struct page *p, const struct stream *s, const struct names *handed)
 {
 	struct json_error bad = {.what = ""};
 	const char *wrong;
 	struct json root;
+	struct str title;
 
 	p->tape.limit = PAGE_TAPE_LIMIT;
 	if (!json_parse(&p->tape, p->answer->body, p->answer->length, &root, &bad)) {
-		/* No memory is no fault of the answer's, but a tape beyond its limit is. */
-		p->no_memory = bad.no_memory && p->tape.held < PAGE_TAPE_LIMIT / 4;
-		snprintf(p->wrong, sizeof p->wrong, "no JSON, line %zu, column %zu: %s", bad.line, bad.column,
-			 bad.what);
+		p->no_memory = bad.no_memory;
+		fail(&p->wrong, "no JSON, line %zu, column %zu: %s", bad.line, bad.column, bad.what);
+		if (html_title((struct str){p->answer->body, p->answer->length}, &title))
+			fail(&p->wrong, "a page of HTML in place of JSON%s%.*s", title.n ? ": " : "",
+			     str_width(title, 100), title.s);
 		return;
 	}
-	wrong = page_misshape(s, p, root);
+	wrong = page_misshape(s, handed, p, root);
 	if (wrong)
-		snprintf(p->wrong, sizeof p->wrong, "not of the expected shape: data.%s %s", s->rows, wrong);
+		fail(&p->wrong, "not of the expected shape: data.%s %s", s->rows, wrong);
 }
 
 /* "GET /path: status 422 (message; type)", or what else became of the request. */
-static void text_add_page(struct error *t, const struct page *p)
+static void error_add_page(struct error *t, const struct page *p)
 {
 	const struct http_response *a = p->answer;
 
@@ -719,20 +1055,28 @@ static void text_add_page(struct error *t, const struct page *p)
 	}
 	error_add(t, "GET %.400s: status %d", p->path.bytes, a->status);
 	if (a->status == 200)
-		error_add(t, ", %s", p->wrong);
+		error_add(t, ", %s", p->wrong.text);
 	else
-		text_add_api_error(t, a);
+		error_add_answer(t, a);
 }
 
-/* ---- Run ---- */
+/* ---- The run ---- */
+
+/* What is known of whether the token is good, where a stream was refused with 401. */
+enum token_state { TOKEN_UNASKED, TOKEN_WORKS, TOKEN_UNTOLD };
 
 /* What is known of a stream so far, in plan order. */
 struct tally {
-	bool begun;               /* its turn came, and its end is not reported yet */
-	bool answered;            /* some request was answered well */
-	uint64_t asked;           /* jobs whose turn came */
-	uint64_t forbidden, gone; /* parents left out: 403, and 404 or without sourceId */
-	char first_left_out[64];  /* id of the first of them */
+	bool begun;    /* its turn came, and its end is not reported yet */
+	bool answered; /* some request was answered well */
+	enum token_state token;
+	uint64_t asked;                     /* jobs whose turn came */
+	uint64_t forbidden, gone;           /* jobs left out: 403, and 404 or without a field that they need */
+	char first_left_out[LEFT_OUT_SIZE]; /* id of the first of them */
+	uint64_t failed;                    /* jobs that failed while the others went on */
+	unsigned failed_in_a_row;
+	uint64_t misfits;         /* rows left out because they do not fit the schema */
+	bool hole;                /* something of a window is missing: the bookmark stays where it is */
 	uint64_t in_window;       /* rows written since the last bookmark was due */
 	int64_t highest;          /* ... and the latest of them */
 	bool gap;                 /* months or days, from since on, that the API doesn't have: */
@@ -740,6 +1084,13 @@ struct tally {
 	struct error gap_reason;  /* and its words for it */
 	uint64_t counted;         /* records, at the last metric line */
 	int64_t counted_us;       /* ... and when that was; 0: no answer yet */
+};
+
+/* The jobs of one stream that are planned and not closed, in plan order. */
+struct queue {
+	struct job *front, **end;
+	size_t length;
+	unsigned asked; /* pages asked for and not yet here */
 };
 
 struct run {
@@ -750,15 +1101,19 @@ struct run {
 	const struct sync_options *opt;
 	struct plan plan;
 	struct tally tally[STREAMS];
+	struct queue queue[STREAMS]; /* of each place in the plan's order */
+	size_t at;                   /* the place whose turn it is */
 	struct sync_totals totals;
-	struct job *front, **queue_end; /* jobs planned and not closed, in plan order */
-	unsigned asked;                 /* pages asked for and not yet here */
-	size_t held;                    /* bytes of pages here and not yet consumed */
+	enum sync_result result; /* why it ends early */
+	unsigned asked;          /* pages asked for and not yet here, of all streams */
+	size_t held;             /* bytes of pages here and not yet consumed */
 	struct http_request *token_probe;
-	bool token_works;
+	size_t token_stream;      /* for which it is asked */
 	unsigned page_rows_limit; /* found out by a refusal; 0: none met */
 	bool shrink_told, partly, no_memory;
 	struct arena scratch; /* of one row */
+	struct arena arena;   /* of the run */
+	struct json empty;    /* {}: what a record made of a bare string begins with */
 };
 
 /* What becomes of the job at the front. */
@@ -766,19 +1121,41 @@ enum step {
 	STEP_ON,   /* it goes on */
 	STEP_SKIP, /* it is over, its stream goes on */
 	STEP_DROP, /* its stream is over; the reason is logged */
-	STEP_END,  /* the run is over; the reason is logged, unless it is standard output */
+	STEP_END,  /* the run is over; r->result and the log say why, unless it is standard output */
 	STEP_STOP  /* the run is over: a signal */
 };
 
-static enum step run_ends(const char *subject, const char *why)
+/* The first failure, or what ended the run, is told once more in the run's last line. */
+static void run_reason(struct run *r, enum log_level level, const char *text)
 {
-	log_line(LOG_CRITICAL, "%s: %s", subject, why);
+	if (level == LOG_CRITICAL || !r->totals.reason.text[0])
+		fail(&r->totals.reason, "%.300s", text);
+}
+
+static void run_says(struct run *r, enum log_level level, size_t stream, const char *text)
+{
+	struct error line = {""};
+
+	error_add(&line, "%s: %s", stream_name(stream), text);
+	if (level >= LOG_ERROR)
+		run_reason(r, level, line.text);
+	log_line(level, "%s", line.text);
+}
+
+static enum step run_ends(struct run *r, enum sync_result result, const char *subject, const char *why)
+{
+	struct error line = {""};
+
+	error_add(&line, "%s: %s", subject, why);
+	r->result = result;
+	run_reason(r, LOG_CRITICAL, line.text);
+	log_line(LOG_CRITICAL, "%s", line.text);
 	return STEP_END;
 }
 
-static enum step run_no_memory(void)
+static enum step run_no_memory(struct run *r)
 {
-	return run_ends("no memory", "a smaller page_size or max_connections needs less");
+	return run_ends(r, SYNC_ENDED, "no memory", "a smaller page_size or max_connections needs less");
 }
 
 static bool run_stopped(const struct run *r)
@@ -786,15 +1163,47 @@ static bool run_stopped(const struct run *r)
 	return r->opt->stop && *r->opt->stop;
 }
 
+/* A sample keeps no state. */
 static bool put_state(struct run *r)
 {
-	singer_state(r->singer, r->state);
+	if (!r->opt->sample)
+		singer_state(r->singer, r->state);
 	return singer_flush(r->singer);
 }
 
 /* ---- Failures ---- */
 
-enum { FORBIDDEN_PARENTS = 3 }; /* so many at a stream's start, and it is forbidden as a whole */
+enum {
+	LEFT_OUT_JOBS = 3, /* so many at a stream's start, and it is left out as a whole */
+	FAILED_JOBS = 3,   /* so many in a row, and the stream has failed as a whole */
+	ERRORS_TOLD = 3    /* lines about single jobs of a stream */
+};
+
+/* What to look at, by the parameter that the API names. */
+static const char *advice_of_field(const struct http_response *a)
+{
+	static const struct {
+		const char *field, *text;
+	} table[] = {{"period", "check start_date"},
+		     {"startTime", "check start_date"},
+		     {"endTime", "check end_date"},
+		     {"pagination.count", "check page_size"},
+		     {"pagination", "check page_size"}};
+	struct arena arena = {.limit = API_ERROR_LIMIT};
+	struct json error = api_error(&arena, a->body, a->length), field = json_get(error, "field");
+	const char *text = "check start_date, end_date and page_size";
+	size_t i;
+
+	if (json_type(error) != JSON_OBJECT)
+		text = "run again later";
+	else if (json_token(field).n)
+		text = "run again later, and report it if it stays";
+	for (i = 0; i < countof(table); i++)
+		if (json_equals(field, str_of(table[i].field)))
+			text = table[i].text;
+	arena_free(&arena);
+	return text;
+}
 
 static const char *advice(const struct http_response *a)
 {
@@ -805,15 +1214,13 @@ static const char *advice(const struct http_response *a)
 		{200, 200, "it was asked three times; run again later"},
 		{300, 399, "check region as well"},
 		{404, 404, "check base_url and region"},
-		{400, 400, "check start_date, end_date and page_size"},
-		{422, 422, "check start_date, end_date and page_size"},
 	};
 	size_t i;
 
 	for (i = 0; i < countof(table); i++)
 		if (a->outcome == HTTP_DONE && a->status >= table[i].from && a->status <= table[i].to)
 			return table[i].text;
-	return "run again later";
+	return a->status == 400 || a->status == 422 ? advice_of_field(a) : "run again later";
 }
 
 /* Before its last row.  A child of the stream is lost with it. */
@@ -829,28 +1236,51 @@ static enum step stream_ends(struct run *r, const struct job *j, enum loss loss)
 	return STEP_DROP;
 }
 
-static enum step stream_fails(struct run *r, const struct job *j, const struct page *p, const char *why)
+static enum step stream_fails(struct run *r, const struct job *j, const char *why)
 {
-	log_line(LOG_ERROR, "%s: failed: GET %.400s: %s", stream_name(j->stream), p->path.bytes, why);
+	struct error line = {""};
+
+	error_add(&line, "failed: %s", why);
+	run_says(r, LOG_ERROR, j->stream, line.text);
 	return stream_ends(r, j, LOSS_FAILED);
+}
+
+static void answer_text(struct error *t, const struct page *p)
+{
+	error_add_page(t, p);
+	error_add(t, "; %s", advice(p->answer));
+}
+
+/* The third failure in a row speaks for the stream as a whole; where a stream is one job, the first does. */
+static enum step job_fails(struct run *r, const struct job *j, const char *why)
+{
+	struct tally *t = &r->tally[j->stream];
+	struct error line = {""};
+
+	if (!has_peers(j->stream) || ++t->failed_in_a_row == FAILED_JOBS)
+		return stream_fails(r, j, why);
+	t->hole = true;
+	error_add(&line, "%s; the others go on", why);
+	if (t->failed++ < ERRORS_TOLD)
+		run_says(r, LOG_ERROR, j->stream, line.text);
+	return STEP_SKIP;
 }
 
 static enum step answer_fails(struct run *r, const struct job *j, const struct page *p)
 {
 	struct error what = {""};
 
-	text_add_page(&what, p);
-	log_line(LOG_ERROR, "%s: failed: %s; %s", stream_name(j->stream), what.text, advice(p->answer));
-	return stream_ends(r, j, LOSS_FAILED);
+	answer_text(&what, p);
+	return job_fails(r, j, what.text);
 }
 
 static enum step stream_forbidden(struct run *r, const struct job *j, const struct page *p)
 {
-	struct error what = {""};
+	struct error what = {"skipped: "};
 
-	text_add_page(&what, p);
-	log_line(LOG_WARNING, "%s: skipped: %s; it needs %s; or leave the stream out", stream_name(j->stream),
-		 what.text, streams[j->stream].needs);
+	error_add_page(&what, p);
+	error_add(&what, "; it needs %s; or leave the stream out", streams[j->stream].needs);
+	run_says(r, LOG_WARNING, j->stream, what.text);
 	return stream_ends(r, j, LOSS_FORBIDDEN);
 }
 
@@ -863,31 +1293,71 @@ static enum step child_lost(struct run *r, const struct job *j, size_t parent)
 	return stream_ends(r, j, loss);
 }
 
-static void parent_left_out(struct run *r, size_t stream, size_t parent)
+/* What a job is about, where its stream has several: the parent's id, else the value of {each}. */
+static struct str job_subject(const struct run *r, const struct job *j)
 {
-	struct tally *t = &r->tally[stream];
-	struct str id = parent_field(plan_parents(&r->plan, stream), parent, PARENT_ID);
+	struct names used = {.count = 0};
+
+	names_of(j->stream, &used);
+	if (!used.count)
+		return str_of(job_each(j));
+	return parent_value(&r->plan.parents[parent_of(j->stream)], job_parent(&r->plan, j), used.name[0]);
+}
+
+static void note_left_out(struct run *r, const struct job *j)
+{
+	struct tally *t = &r->tally[j->stream];
+	struct str id = job_subject(r, j);
 
 	if (!t->first_left_out[0])
 		snprintf(t->first_left_out, sizeof t->first_left_out, "%.*s", str_width(id, 60), id.s);
 }
 
-/* 403, or a 401 of a token that works elsewhere. */
-static enum step answer_forbidden(struct run *r, const struct job *j, const struct page *p)
+static unsigned char *target_state(struct run *r, const struct job *j)
+{
+	return parent_of(j->stream) < STREAMS ? &r->plan.targets[j->stream].state[j->unit] : NULL;
+}
+
+/* One of several jobs is refused for lack of permission.  In a window it is left out of the whole run where its first
+ * request was refused: its windows are passed over, and a warning names it.  Refused later, or with fail_on_forbidden, it
+ * leaves a hole, before which the bookmark stays. */
+static enum step job_forbidden(struct run *r, const struct job *j, const struct page *p)
 {
 	struct tally *t = &r->tally[j->stream];
+	unsigned char *state = target_state(r, j);
+	bool windowed = streams[j->stream].window != WINDOW_NONE;
 
-	if (parent_of(j->stream) == STREAMS)
-		return stream_forbidden(r, j, p);
+	if (windowed && state && *state == TARGET_ANSWERED)
+		return answer_fails(r, j, p);
 	t->forbidden++;
-	if (!t->answered && (t->forbidden == FORBIDDEN_PARENTS || (j->last && t->forbidden == t->asked))) {
+	if (!t->answered && (t->forbidden == LEFT_OUT_JOBS || t->forbidden == plan_units(&r->plan, j->stream))) {
 		t->forbidden = t->gone = 0; /* all are named by what follows */
 		return stream_forbidden(r, j, p);
 	}
-	parent_left_out(r, j->stream, j->parent);
+	note_left_out(r, j);
+	if (windowed && state)
+		*state = TARGET_LEFT_OUT;
 	if (r->opt->fail_on_forbidden)
-		r->partly = true;
+		t->hole = r->partly = true;
 	return STEP_SKIP;
+}
+
+/* 403, or a 401 of a token that works elsewhere.  After a good answer to the same list it is no matter of permission. */
+static enum step answer_forbidden(struct run *r, const struct job *j, const struct page *p)
+{
+	struct error what = {""};
+
+	if (p->answer->status == 401 && r->tally[j->stream].token == TOKEN_UNTOLD) {
+		error_add_page(&what, p);
+		error_add(&what, "; whether the token is good can't be told, for GET / gives no answer either; "
+				 "run again later");
+		return stream_fails(r, j, what.text);
+	}
+	if (has_peers(j->stream) && p->first)
+		return job_forbidden(r, j, p);
+	if (has_peers(j->stream) || r->tally[j->stream].answered)
+		return answer_fails(r, j, p);
+	return stream_forbidden(r, j, p);
 }
 
 static void gap_add(struct tally *t, int64_t from, int64_t to)
@@ -914,7 +1384,7 @@ static enum step month_refused(struct run *r, const struct job *j, const struct 
 		return answer_fails(r, j, p);
 	}
 	if (!t->gap)
-		text_add_page(&t->gap_reason, p);
+		error_add_page(&t->gap_reason, p);
 	gap_add(t, j->from, j->from);
 	return STEP_SKIP;
 }
@@ -922,8 +1392,10 @@ static enum step month_refused(struct run *r, const struct job *j, const struct 
 /* The day has grown too old while the run went on. */
 static bool is_day_too_old(const struct job *j, const struct page *p)
 {
-	return streams[j->stream].walk == WALK_DAYS && (p->answer->status == 400 || p->answer->status == 422) &&
-	       p->answer->received_us - j->from > DELIVERY_REACH_US;
+	const struct stream *s = &streams[j->stream];
+
+	return s->window == WINDOW_DAY && s->reach_days && (p->answer->status == 400 || p->answer->status == 422) &&
+	       p->answer->received_us - j->from > s->reach_days * DAY_US;
 }
 
 /* Any final status that is neither 200 nor a matter of permission. */
@@ -934,10 +1406,10 @@ static enum step answer_refused(struct run *r, const struct job *j, const struct
 
 	if (status == 404 && parent_of(j->stream) < STREAMS) {
 		t->gone++;
-		parent_left_out(r, j->stream, j->parent);
+		note_left_out(r, j);
 		return STEP_SKIP;
 	}
-	if (streams[j->stream].walk == WALK_MONTHS && (status == 400 || status == 404 || status == 422))
+	if (streams[j->stream].window == WINDOW_MONTH && (status == 400 || status == 404 || status == 422))
 		return month_refused(r, j, p);
 	if (is_day_too_old(j, p)) {
 		gap_add(t, j->from, j->from);
@@ -946,59 +1418,93 @@ static enum step answer_refused(struct run *r, const struct job *j, const struct
 	return answer_fails(r, j, p);
 }
 
-/* STEP_ON: the page's rows can be used. */
-static enum step answer_judge(struct run *r, const struct job *j, const struct page *p)
+/* What ends the run, whatever else the answer says.  STEP_ON: nothing does. */
+static enum step answer_ends_run(struct run *r, const struct job *j, const struct page *p)
 {
 	const struct http_response *a = p->answer;
 
 	switch (a->outcome) {
-	case HTTP_DONE: break;
-	case HTTP_BROKEN: return answer_fails(r, j, p);
-	case HTTP_UNREACHABLE:
-	case HTTP_UNTRUSTED: return run_ends(stream_name(j->stream), a->error);
-	case HTTP_NO_MEMORY: return run_no_memory();
+	case HTTP_DONE:
+	case HTTP_BROKEN: break;
+	case HTTP_UNREACHABLE: return run_ends(r, SYNC_LATER, stream_name(j->stream), a->error);
+	case HTTP_UNTRUSTED: return run_ends(r, SYNC_REFUSED, stream_name(j->stream), a->error);
+	case HTTP_NO_MEMORY: return run_no_memory(r);
 	}
-	if (a->status == 401 || a->status == 403)
+	return p->no_memory ? run_no_memory(r) : STEP_ON;
+}
+
+/* A chain that brings as many rows as the API gives at most is taken to be cut off. */
+static bool page_is_cut(const struct job *j, const struct page *p)
+{
+	unsigned most = streams[j->stream].rows_most;
+	int64_t total = 0;
+
+	return most && (j->rows >= most ||
+			(json_int64(json_get(p->pagination, "totalEntries"), &total) && total >= (int64_t)most));
+}
+
+/* STEP_ON: the page's rows can be used. */
+static enum step answer_judge(struct run *r, const struct job *j, const struct page *p)
+{
+	enum step step = answer_ends_run(r, j, p);
+	struct tally *t = &r->tally[j->stream];
+	unsigned char *state = target_state(r, j);
+	struct error what = {""};
+
+	if (step != STEP_ON)
+		return step;
+	if (p->answer->outcome == HTTP_DONE && (p->answer->status == 401 || p->answer->status == 403))
 		return answer_forbidden(r, j, p);
-	if (a->status != 200)
-		return answer_refused(r, j, p);
-	if (p->no_memory)
-		return run_no_memory();
-	if (p->wrong[0])
+	if (state)
+		*state = TARGET_ANSWERED;
+	if (p->answer->outcome == HTTP_BROKEN || (p->answer->status == 200 && !page_is_good(p)))
 		return answer_fails(r, j, p);
-	r->tally[j->stream].answered = true;
-	return STEP_ON;
+	if (p->answer->status != 200)
+		return answer_refused(r, j, p);
+	t->answered = true;
+	t->failed_in_a_row = 0;
+	if (!page_is_cut(j, p))
+		return STEP_ON;
+	error_add(&what, "GET %.400s: %u groups and more, beyond which the API gives none", p->path.bytes,
+		  streams[j->stream].rows_most);
+	return job_fails(r, j, what.text);
 }
 
 /* ---- A token's probe: is a 401 about the token, or about one resource? ---- */
 
-static bool token_in_doubt(const struct run *r, const struct page *p)
+/* Once for each stream that is refused: a token may be revoked while the run goes on. */
+static bool token_in_doubt(const struct run *r, const struct job *j, const struct page *p)
 {
-	return page_is(p, 401) && !r->token_works;
+	return page_is(p, 401) && r->tally[j->stream].token == TOKEN_UNASKED;
 }
 
-static enum step token_ask(struct run *r)
+static enum step token_ask(struct run *r, size_t stream)
 {
 	r->token_probe = http_start(r->http, "/", V1, 0);
-	return r->token_probe ? STEP_ON : run_no_memory();
+	r->token_stream = stream;
+	return r->token_probe ? STEP_ON : run_no_memory(r);
 }
 
 /* Of GET /, which every token may ask for. */
 static enum step token_judge(struct run *r)
 {
 	const struct http_response *a = http_response(r->token_probe);
+	bool refused = a->outcome == HTTP_DONE && (a->status == 401 || a->status == 403);
 	struct error what = {"GET /: "};
 	enum step step = STEP_ON;
 
-	if (a->outcome != HTTP_DONE) {
-		step = run_ends("the token can't be checked", a->error);
-	} else if (a->status != 200) {
+	if (refused) {
 		error_add(&what, "status %d", a->status);
-		text_add_api_error(&what, a);
+		error_add_answer(&what, a);
 		error_add(&what, "; check api_token, and that region is the workspace's");
-		step = run_ends("the API refuses the token", what.text);
+		step = run_ends(r, SYNC_REFUSED, "the API refuses the token", what.text);
+	} else if (a->outcome == HTTP_NO_MEMORY) {
+		step = run_no_memory(r);
+	} else if (a->outcome == HTTP_UNREACHABLE || a->outcome == HTTP_UNTRUSTED) {
+		step = run_ends(r, a->outcome == HTTP_UNTRUSTED ? SYNC_REFUSED : SYNC_LATER,
+				"the token can't be checked", a->error);
 	}
-	r->token_works = step == STEP_ON;
+	r->tally[r->token_stream].token = a->outcome == HTTP_DONE && a->status == 200 ? TOKEN_WORKS : TOKEN_UNTOLD;
 	http_release(r->http, r->token_probe);
 	r->token_probe = NULL;
 	return step;
@@ -1006,142 +1512,355 @@ static enum step token_judge(struct run *r)
 
 /* ---- Rows ---- */
 
+/* A page's rows, one after the other: the elements of its list, bare strings too; its one object; or the elements of a
+ * list inside each of its rows, around which the row stands. */
+struct rows {
+	const struct stream *stream;
+	struct json_each outer, inner;
+	struct json row, around; /* the row at hand; what stands around it, or the row itself */
+	bool done;
+};
+
+static void rows_begin(struct rows *it, const struct stream *s, struct json rows)
+{
+	memset(it, 0, sizeof *it);
+	it->stream = s;
+	it->outer = json_each(rows);
+	it->row = it->around = rows;
+}
+
+static bool rows_next(struct rows *it)
+{
+	if (it->stream->shape == ROWS_OBJECT) {
+		bool first = !it->done;
+		it->done = true;
+		return first;
+	}
+	if (it->stream->shape == ROWS_SERIES) {
+		while (!json_next(&it->inner)) {
+			if (!json_next(&it->outer))
+				return false;
+			it->around = it->outer.value;
+			it->inner = json_each(json_get(it->around, it->stream->series));
+		}
+		it->row = it->inner.value;
+		return true;
+	}
+	if (!json_next(&it->outer))
+		return false;
+	it->row = it->around = it->outer.value;
+	return true;
+}
+
 /* What the table adds to the rows of a job. */
 struct extras {
-	struct singer_extra extra[STREAM_EXTRAS];
+	struct singer_extra extra[STREAM_ADD];
 	size_t n;
 	char from[TIME_SIZE];
 };
 
-static void extras_make(struct extras *x, const struct job *j, const struct parents *parents)
+/* The member at a path such as ".source.id", of the row or of what stands around it; "." is the row itself. */
+static struct json row_member(const struct rows *it, struct str path)
+{
+	struct json v = it->row;
+	struct str rest = {path.s + 1, path.n - 1}, part = str_cut(&rest, '.');
+
+	if (!part.n)
+		return v;
+	v = json_member(it->row, part);
+	if (!v.node)
+		v = json_member(it->around, part);
+	while (rest.n)
+		v = json_member(v, str_cut(&rest, '.'));
+	return v;
+}
+
+/* A scalar's text: a string's meaning, a number's digits; none of null, of what is absent and of what holds others.
+ * false: no memory. */
+static bool scalar_text(struct json v, struct arena *arena, struct str *text)
+{
+	*text = str_of("");
+	if (json_type(v) == JSON_STRING)
+		return json_string(v, arena, text);
+	if (json_type(v) == JSON_NUMBER || json_type(v) == JSON_BOOL)
+		*text = json_token(v);
+	return true;
+}
+
+static bool in_unique_key(const struct stream *s, const char *field)
+{
+	size_t i;
+
+	for (i = 0; i < SINGER_KEYS && s->singer.unique_key[i]; i++)
+		if (strcmp(s->singer.unique_key[i], field) == 0)
+			return true;
+	return false;
+}
+
+/* The text that a field of `add` gets.  *absent: the row has nothing to give, and the key does without.
+ * false: no memory. */
+static bool extra_text(struct run *r, const struct job *j, const struct rows *it, size_t i, struct extras *x,
+		       struct str *text, bool *absent)
 {
 	const struct stream *s = &streams[j->stream];
+	const char *template = s->add[i].value;
+	struct str plain, name;
 
-	time_format(j->from, x->from);
-	for (x->n = 0; x->n < STREAM_EXTRAS && s->add[x->n].field; x->n++) {
-		const char *value = s->add[x->n].value;
-		int field = parent_field_named((struct str){value + 1, strlen(value) - 2});
-		x->extra[x->n].field = s->add[x->n].field;
-		x->extra[x->n].value =
-			field < PARENT_FIELDS ? parent_field(parents, j->parent, field) : str_of(x->from);
-	}
-}
-
-/* The documented key of a row: "sourceId=a, ...". */
-static void text_add_key(struct error *t, const struct job *j, struct json row, const struct extras *x,
-			 struct arena *arena)
-{
-	const char *const *key = streams[j->stream].singer.key;
-	size_t i, k;
-
-	for (i = 0; i < SINGER_KEYS && key[i]; i++) {
-		struct json field = json_get(row, key[i]);
-		struct str value = json_token(field);
-		if (json_type(field) == JSON_STRING && !json_string(field, arena, &value))
-			value = str_of("?");
-		for (k = 0; k < x->n; k++)
-			if (strcmp(x->extra[k].field, key[i]) == 0)
-				value = x->extra[k].value;
-		error_add(t, "%s%s=%.*s", i ? ", " : "", key[i], str_width(value, 100), value.s);
-	}
-}
-
-/* The row's replication timestamp.  A delivery row is dated by its request alone. */
-static bool row_time(struct run *r, const struct job *j, struct json row, int64_t *us)
-{
-	const struct stream *s = &streams[j->stream];
-	struct str text;
-
-	if (s->walk == WALK_DAYS) {
-		*us = j->from;
-		return true;
-	}
-	return json_string(json_get(row, s->singer.replication_key), &r->scratch, &text) && time_parse(text, us);
-}
-
-/* Months aren't compared: rows of a billing period may lie outside of the month that was asked for. */
-static bool row_wanted(const struct run *r, const struct job *j, int64_t us)
-{
-	switch (streams[j->stream].walk) {
-	case WALK_LIST:
-	case WALK_PARENTS:
-	case WALK_DAYS: return true;
-	case WALK_MONTHS: return us >= r->plan.since[j->stream].us && us < r->opt->end_us;
-	case WALK_SPANS: return us >= j->from && (j->open || us < j->to);
+	*absent = false;
+	template_next(&template, &plain, &name);
+	if (is_of_row(name)) {
+		if (!scalar_text(row_member(it, name), &r->scratch, text))
+			return false;
+		*absent = !text->n && !in_unique_key(s, s->add[i].name);
+	} else if (str_is(name, "from")) {
+		time_format(j->from, x->from);
+		*text = str_of(x->from);
+	} else if (str_is(name, "each")) {
+		*text = str_of(job_each(j));
+	} else {
+		*text = parent_value(&r->plan.parents[parent_of(j->stream)], job_parent(&r->plan, j), name);
 	}
 	return true;
 }
 
-static enum step parent_take(struct run *r, const struct job *j, const struct page *p, struct json row)
+static bool extras_make(struct run *r, const struct job *j, const struct rows *it, struct extras *x)
 {
-	struct str value[PARENT_FIELDS];
-	int i;
+	const struct stream *s = &streams[j->stream];
+	struct str text;
+	bool absent;
+	size_t i;
 
-	for (i = 0; i < PARENT_FIELDS; i++) {
-		struct json field = json_get(row, parent_fields[i]);
-		value[i] = str_of("");
-		if (json_type(field) == JSON_STRING && !json_string(field, &r->scratch, &value[i]))
-			return run_no_memory();
+	x->n = 0;
+	for (i = 0; i < STREAM_ADD && s->add[i].name; i++) {
+		if (!extra_text(r, j, it, i, x, &text, &absent))
+			return false;
+		if (absent)
+			continue;
+		x->extra[x->n].field = s->add[i].name;
+		x->extra[x->n++].value = text;
 	}
-	if (!value[PARENT_ID].n)
-		return stream_fails(r, j, p, "a row has no id, by which other lists are asked for");
-	return parent_add(&r->plan.parents[j->stream], value) ? STEP_ON : run_no_memory();
+	return true;
 }
 
-static enum step row_undated(struct run *r, const struct job *j, const struct page *p, struct json row,
+/* The value that a row will have under this name: added, else its own. */
+static bool row_text(struct run *r, const struct rows *it, const struct extras *x, struct str name, struct str *text)
+{
+	size_t i;
+
+	for (i = 0; i < x->n; i++)
+		if (str_is(name, x->extra[i].field)) {
+			*text = x->extra[i].value;
+			return true;
+		}
+	return scalar_text(json_member(it->row, name), &r->scratch, text);
+}
+
+/* The documented key of a row: "sourceId=a, ...". */
+static void error_add_key(struct run *r, struct error *t, const struct job *j, const struct rows *it,
+			  const struct extras *x)
+{
+	const char *const *key = streams[j->stream].singer.key;
+	size_t i;
+
+	for (i = 0; i < SINGER_KEYS && key[i]; i++) {
+		struct str value;
+		if (!row_text(r, it, x, str_of(key[i]), &value))
+			value = str_of("?");
+		error_add(t, "%s%s=%.*s", i ? ", " : "", key[i], str_width(value, 100), value.s);
+	}
+}
+
+/* ---- Sample: what --test says of a stream ---- */
+
+static void sample_note(struct run *r, const struct job *j, enum access access, int status, const char *text)
+{
+	struct probe *probe = &r->opt->sample[j->stream];
+
+	if (j->quiet)
+		return;
+	probe->access = access;
+	probe->status = status;
+	snprintf(probe->text, sizeof probe->text, "%.*s", str_width(str_of(text), sizeof probe->text - 1), text);
+}
+
+static void sample_add(struct run *r, const struct job *j, const char *more)
+{
+	struct probe *probe = &r->opt->sample[j->stream];
+	struct error text = {""};
+
+	error_add(&text, "%s; %s", probe->text, more);
+	sample_note(r, j, probe->access, probe->status, text.text);
+}
+
+static void sample_row(struct run *r, const struct job *j, const struct rows *it, const struct extras *x)
+{
+	struct error key = {""};
+
+	error_add_key(r, &key, j, it, x);
+	sample_note(r, j, ACCESS_YES, 200, key.text);
+}
+
+static void sample_refused(struct error *t, const struct job *j, const struct page *p)
+{
+	int status = p->answer->status;
+
+	if (*p->answer->error) {
+		error_add(t, "%s", p->answer->error);
+	} else if (status == 200) {
+		error_add(t, "%s", p->wrong.text);
+	} else {
+		if (status == 401 || status == 403)
+			error_add(t, "needs %s", streams[j->stream].needs);
+		else
+			error_add(t, "refused");
+		error_add_answer(t, p->answer);
+	}
+}
+
+/* In place of answer_judge: nothing is logged, for the table says it. */
+static enum step sample_judge(struct run *r, const struct job *j, const struct page *p)
+{
+	enum step step = answer_ends_run(r, j, p);
+	bool forbidden = page_is(p, 401) || page_is(p, 403);
+	struct error text = {""};
+
+	if (step != STEP_ON)
+		return step;
+	if (page_is_good(p)) {
+		sample_note(r, j, ACCESS_YES, 200, "no rows");
+		return STEP_ON;
+	}
+	sample_refused(&text, j, p);
+	sample_note(r, j, forbidden ? ACCESS_NO : ACCESS_ERROR, p->answer->status, text.text);
+	r->partly = r->partly || !j->quiet;
+	return stream_ends(r, j, forbidden ? LOSS_FORBIDDEN : LOSS_FAILED);
+}
+
+static void sample_untried(struct run *r, const struct job *j)
+{
+	struct error text = {""};
+
+	error_add(&text, "not tried: no row of %s to ask for", streams[j->stream].singer.parent);
+	sample_note(r, j, ACCESS_UNTRIED, 0, text.text);
+}
+
+/* ---- Rows: written ---- */
+
+/* Months aren't compared: rows of a billing period may lie outside of the month that was asked for. */
+static bool row_wanted(const struct run *r, const struct job *j, int64_t us)
+{
+	if (r->opt->sample)
+		return true;
+	switch (streams[j->stream].window) {
+	case WINDOW_NONE:
+	case WINDOW_DAY: return true;
+	case WINDOW_MONTH: return us >= r->plan.since[j->stream].us && us < r->opt->end_us;
+	case WINDOW_SPAN:
+	case WINDOW_DAYS: return us >= j->from && (j->open || us < j->to);
+	}
+	return true;
+}
+
+/* Keeps what the row hands down to the children of its stream. */
+static enum step parent_take(struct run *r, const struct job *j, const struct rows *it, const struct extras *x)
+{
+	struct parents *p = &r->plan.parents[j->stream];
+	struct str values[HANDED_NAMES];
+	struct error what = {""};
+	size_t i;
+
+	for (i = 0; i < p->handed.count; i++)
+		if (!row_text(r, it, x, p->handed.name[i], &values[i]))
+			return run_no_memory(r);
+	if (!parent_add(p, values))
+		return run_no_memory(r);
+	if (p->packed.length <= PARENTS_LIMIT)
+		return STEP_ON;
+	error_add(&what, "the ids of its rows, by which other lists are asked for, take more than %d MiB",
+		  PARENTS_LIMIT >> 20);
+	return stream_fails(r, j, what.text);
+}
+
+/* A row that does not fit is left out, and the stream goes on; but what it lacks is a hole. */
+static enum step row_misfits(struct run *r, const struct job *j, const struct page *p, const char *why)
+{
+	struct tally *t = &r->tally[j->stream];
+	struct error line = {""};
+
+	t->hole = true;
+	error_add(&line, "%s; the row is left out (GET %.400s)", why, p->path.bytes);
+	if (r->opt->sample) {
+		sample_add(r, j, why);
+		t->misfits++;
+	} else if (t->misfits++ == 0) {
+		run_reason(r, LOG_ERROR, line.text);
+		log_line(LOG_ERROR, "%s", line.text);
+	}
+	return STEP_ON;
+}
+
+static enum step row_undated(struct run *r, const struct job *j, const struct page *p, const struct rows *it,
 			     const struct extras *x)
 {
-	struct error what = {"a row with "};
+	struct error what = {""};
 
-	text_add_key(&what, j, row, x, &r->scratch);
+	error_add(&what, "stream %s: a row with ", stream_name(j->stream));
+	error_add_key(r, &what, j, it, x);
 	error_add(&what, " has no readable %s, which dates it", streams[j->stream].singer.replication_key);
-	return stream_fails(r, j, p, what.text);
+	return row_misfits(r, j, p, what.text);
 }
 
-static enum step row_take(struct run *r, const struct job *j, const struct page *p, struct json row,
+static enum step row_take(struct run *r, const struct job *j, const struct page *p, const struct rows *it,
 			  const struct extras *x)
 {
 	struct selection *sel = &r->sel[j->stream];
 	struct tally *t = &r->tally[j->stream];
 	struct error why = {""};
+	struct str text;
 	int64_t us = 0;
 
-	if (sel->stream->replication_key) {
-		if (!row_time(r, j, row, &us))
-			return row_undated(r, j, p, row, x);
+	if (streams[j->stream].window) {
+		if (!row_text(r, it, x, str_of(sel->stream->replication_key), &text))
+			return run_no_memory(r);
+		if (!time_parse(text, &us))
+			return row_undated(r, j, p, it, x);
 		if (!row_wanted(r, j, us))
 			return STEP_ON;
 	}
-	if (!singer_record(r->singer, sel, row, x->extra, x->n, p->answer->received_us, &why)) {
-		log_line(LOG_ERROR, "%s; the stream ends there (GET %.400s)", why.text, p->path.bytes);
-		return stream_ends(r, j, LOSS_FAILED);
-	}
+	if (!singer_record(r->singer, sel, json_type(it->row) == JSON_OBJECT ? it->row : r->empty, x->extra, x->n,
+			   p->answer->received_us, &why))
+		return row_misfits(r, j, p, why.text);
 	t->highest = t->in_window++ ? later(t->highest, us) : us;
 	return STEP_ON;
 }
 
+/* What a target of standard output takes long for, a stop need not wait for: the flag is looked at between rows. */
 static enum step rows_take(struct run *r, const struct job *j, const struct page *p)
 {
-	bool is_parent = r->plan.is_parent[j->stream], one = json_type(p->rows) == JSON_OBJECT;
-	struct json_each it = json_each(p->rows);
+	struct rows it;
 	enum step step = STEP_ON;
 	struct extras x;
 
-	extras_make(&x, j, plan_parents(&r->plan, j->stream));
-	while (step == STEP_ON && (one || json_next(&it))) {
-		struct json row = one ? p->rows : it.value;
-		if (is_parent)
-			step = parent_take(r, j, p, row);
+	rows_begin(&it, &streams[j->stream], p->rows);
+	while (step == STEP_ON && rows_next(&it)) {
+		if (run_stopped(r))
+			return STEP_STOP;
+		if (!extras_make(r, j, &it, &x))
+			return run_no_memory(r);
+		if (r->plan.is_parent[j->stream])
+			step = parent_take(r, j, &it, &x);
+		if (r->opt->sample && !j->quiet)
+			sample_row(r, j, &it, &x);
 		if (step == STEP_ON && !j->quiet)
-			step = row_take(r, j, p, row, &x);
+			step = row_take(r, j, p, &it, &x);
 		arena_reset(&r->scratch);
-		if (one)
+		if (r->opt->sample)
 			break;
 	}
 	return step;
 }
 
-/* ---- A stream's begin, windows and end ---- */
+/* ---- Windows and bookmarks ---- */
 
 /* No bookmark may enter time in which rows can still change or turn up, nor leave the month that it comes from: the
  * next run begins in the month before the bookmark's, and so reads this month again. */
@@ -1150,28 +1869,30 @@ static int64_t bookmark_limit(const struct run *r, const struct job *j)
 	const struct stream *s = &streams[j->stream];
 	int64_t settled = r->opt->now_us - s->settle_s * SECOND_US;
 
-	if (s->walk == WALK_SPANS)
+	if (s->window == WINDOW_SPAN)
 		return settled;
-	if (s->walk == WALK_MONTHS)
+	if (s->window == WINDOW_MONTH)
 		return earlier(day_start(settled), month_next(j->from) - DAY_US);
 	return day_start(settled);
 }
 
-/* The last job of a window is over, and with it all rows of the window. */
+/* The last job of a window is over, and with it all rows of the window.  Behind a hole no bookmark is raised: the next
+ * run reads from before it. */
 static enum step window_close(struct run *r, const struct job *j)
 {
-	const struct singer_stream *s = &streams[j->stream].singer;
+	const struct stream *s = &streams[j->stream];
 	struct tally *t = &r->tally[j->stream];
 	int64_t since = r->plan.since[j->stream].us, mark;
 
-	if (!s->replication_key || !t->in_window)
+	if (!s->window || !t->in_window)
 		return STEP_ON;
 	t->in_window = 0;
 	mark = earlier(t->highest, bookmark_limit(r, j));
-	if (streams[j->stream].walk == WALK_DAYS)
+	if (s->window == WINDOW_DAY || s->window == WINDOW_DAYS)
 		since = day_start(since);
-	if (mark >= since && !r->sel[j->stream].full_table && !state_raise(r->state, s, mark))
-		return run_no_memory();
+	if (mark >= since && !t->hole && !r->sel[j->stream].full_table && !r->opt->sample &&
+	    !state_raise(r->state, &s->singer, mark))
+		return run_no_memory(r);
 	return put_state(r) ? STEP_ON : STEP_END;
 }
 
@@ -1179,7 +1900,7 @@ static void warn_of_time(struct run *r, const struct job *j)
 {
 	const char *name = stream_name(j->stream);
 	const struct since *since = &r->plan.since[j->stream];
-	int64_t oldest = plan_oldest_day(&r->plan), until = earlier(oldest, r->plan.opt->end_us);
+	int64_t until = earlier(oldest_day(&r->plan, j->stream), r->plan.opt->end_us);
 	char text[TIME_SIZE];
 
 	if (plan_ahead(&r->plan, j->stream)) {
@@ -1187,10 +1908,12 @@ static void warn_of_time(struct run *r, const struct job *j)
 		log_line(LOG_WARNING, "%s: nothing to ask for: %s %s is %s", name,
 			 since->bookmarked ? "the bookmark" : "start_date", text,
 			 since->us > r->opt->now_us ? "in the future" : "not before end_date");
-	} else if (streams[j->stream].walk == WALK_DAYS && day_start(since->us) < until) {
+	} else if (streams[j->stream].reach_days && day_start(since->us) < until) {
 		gap_add(&r->tally[j->stream], day_start(since->us), day_start(until - 1));
 	}
 }
+
+/* ---- A stream's begin and end ---- */
 
 /* A list that isn't selected is read for the stream before which it stands, and that is what the run is busy with. */
 static enum step quiet_begin(struct run *r, const struct job *j)
@@ -1199,8 +1922,10 @@ static enum step quiet_begin(struct run *r, const struct job *j)
 
 	while (e->stream != j->stream)
 		e++;
-	while (parent_of(e->stream) != j->stream)
+	while (e->quiet)
 		e++;
+	if (r->opt->sample)
+		return STEP_ON;
 	state_syncing(r->state, stream_name(e->stream));
 	log_line(LOG_INFO, "Reading the ids of %s for %s", stream_name(j->stream), stream_name(e->stream));
 	return STEP_ON;
@@ -1208,22 +1933,26 @@ static enum step quiet_begin(struct run *r, const struct job *j)
 
 static enum step stream_begin(struct run *r, const struct job *j)
 {
-	const struct parents *parents = plan_parents(&r->plan, j->stream);
+	size_t parent = parent_of(j->stream);
 	struct tally *t = &r->tally[j->stream];
 
+	if (r->opt->sample && j->empty)
+		sample_untried(r, j);
+	if (parent < STREAMS && r->plan.parents[parent].lost)
+		return r->opt->sample ? stream_ends(r, j, r->plan.parents[parent].lost) : child_lost(r, j, parent);
 	if (j->quiet)
 		return quiet_begin(r, j);
-	if (parents && parents->lost)
-		return child_lost(r, j, parent_of(j->stream));
 	t->begun = true;
+	if (r->opt->sample)
+		return STEP_ON;
 	log_line(LOG_INFO, "START Syncing: %s", stream_name(j->stream));
 	state_syncing(r->state, stream_name(j->stream));
 	if (!put_state(r))
 		return STEP_END;
 	warn_of_time(r, j);
-	if (streams[j->stream].walk == WALK_DAYS && parents->sourceless && !plan_ahead(&r->plan, j->stream)) {
-		t->gone = parents->sourceless;
-		parent_left_out(r, j->stream, parents->first_sourceless);
+	if (parent < STREAMS && r->plan.targets[j->stream].missing) {
+		t->gone = r->plan.targets[j->stream].missing;
+		memcpy(t->first_left_out, r->plan.targets[j->stream].first_missing, LEFT_OUT_SIZE);
 	}
 	return STEP_ON;
 }
@@ -1236,27 +1965,36 @@ static void count_records(struct run *r, size_t stream)
 	t->counted = r->sel[stream].records;
 }
 
-static void warn_of_parents(const struct tally *t, size_t stream)
+static void warn_of_left_out(const struct tally *t, size_t stream)
 {
+	const char *parent = streams[stream].singer.parent;
+	struct names used = {.count = 0};
+	struct error fields = {""};
+	size_t i;
+
+	names_of(stream, &used);
+	for (i = 0; i < used.count; i++)
+		error_add(&fields, "%s%.*s", i ? " or " : " or without ", str_width(used.name[i], 60), used.name[i].s);
 	if (t->forbidden + t->gone)
 		log_line(LOG_WARNING,
-			 "%s: left out for single %s: %llu forbidden (403), %llu not found (404) or without sourceId, "
-			 "first %s",
-			 stream_name(stream), streams[stream].singer.parent, (unsigned long long)t->forbidden,
-			 (unsigned long long)t->gone, t->first_left_out);
+			 "%s: left out for single %s: %llu forbidden (403), %llu not found (404)%s, first %s",
+			 stream_name(stream), parent ? parent : "values", (unsigned long long)t->forbidden,
+			 (unsigned long long)t->gone, fields.text, t->first_left_out);
 }
 
-static void warn_of_gap(const struct tally *t, size_t stream)
+static void warn_of_gap(const struct run *r, const struct tally *t, size_t stream)
 {
-	bool days = streams[stream].walk == WALK_DAYS;
+	bool days = streams[stream].reach_days != 0;
 	int length = days ? DATE_LENGTH : MONTH_LENGTH;
-	char from[TIME_SIZE], to[TIME_SIZE];
+	char from[TIME_SIZE], to[TIME_SIZE], keeps[64];
 
-	if (t->gap)
-		log_line(LOG_WARNING, "%s: the API has nothing for the %s %s to %s: %s", stream_name(stream),
-			 days ? "days" : "months", date_text(t->gap_from, length, from),
-			 date_text(t->gap_to, length, to),
-			 days ? "it keeps 14 days; run more often" : t->gap_reason.text);
+	if (!t->gap)
+		return;
+	snprintf(keeps, sizeof keeps, "it keeps %u days%s", streams[stream].reach_days,
+		 r->plan.since[stream].bookmarked ? "; run more often" : "");
+	log_line(LOG_WARNING, "%s: the API has nothing for the %s %s to %s: %s", stream_name(stream),
+		 days ? "days" : "months", date_text(t->gap_from, length, from), date_text(t->gap_to, length, to),
+		 days ? keeps : t->gap_reason.text);
 }
 
 /* Once a stream is over, in whatever way: what the user should know of it. */
@@ -1264,53 +2002,95 @@ static void stream_report(struct run *r, size_t stream)
 {
 	struct tally *t = &r->tally[stream];
 
-	if (!t->begun)
+	if (!t->begun || r->opt->sample)
 		return;
 	t->begun = false;
-	warn_of_parents(t, stream);
-	warn_of_gap(t, stream);
+	warn_of_left_out(t, stream);
+	warn_of_gap(r, t, stream);
 	selection_report(&r->sel[stream]);
 	count_records(r, stream);
 }
 
+/* The children of a list that is now whole learn what they will ask for. */
+static bool children_begin(struct run *r, size_t parent)
+{
+	size_t i;
+
+	r->plan.parents[parent].whole = true;
+	for (i = 0; i < r->plan.entries; i++) {
+		size_t child = r->plan.order[i].stream;
+		if (parent_of(child) == parent && !plan_ahead(&r->plan, child) &&
+		    !targets_make(&r->plan.targets[child], child, &r->plan.parents[parent], (uint64_t)r->opt->now_us))
+			return false;
+	}
+	return true;
+}
+
+static void log_finished(const struct run *r, size_t stream)
+{
+	const struct tally *t = &r->tally[stream];
+	struct error line = {""};
+
+	error_add(&line, "FINISHED Syncing: %s, total_records: %llu", stream_name(stream),
+		  (unsigned long long)r->sel[stream].records);
+	if (t->misfits)
+		error_add(&line, ", rows that do not fit left out: %llu", (unsigned long long)t->misfits);
+	if (t->failed)
+		error_add(&line, ", failed requests: %llu", (unsigned long long)t->failed);
+	log_line(LOG_INFO, "%s", line.text);
+}
+
 static enum step stream_end(struct run *r, const struct job *j)
 {
-	struct selection *sel = &r->sel[j->stream];
+	const struct tally *t = &r->tally[j->stream];
+	bool whole = !t->misfits && !t->failed;
 
-	r->plan.parents[j->stream].whole = true;
+	if (!children_begin(r, j->stream))
+		return run_no_memory(r);
+	if (!whole)
+		r->partly = true;
 	if (j->quiet)
 		return STEP_ON;
-	singer_schema(r->singer, sel);
+	singer_schema(r->singer, &r->sel[j->stream]);
 	stream_report(r, j->stream);
-	log_line(LOG_INFO, "FINISHED Syncing: %s, total_records: %llu", stream_name(j->stream),
-		 (unsigned long long)sel->records);
-	r->totals.synced++;
+	if (!r->opt->sample)
+		log_finished(r, j->stream);
+	r->totals.synced += whole;
+	r->totals.failed += !whole;
 	return STEP_ON;
 }
 
 /* ---- Chain: the pages of a job ---- */
 
 enum {
-	SHAPE_REPEATS = 2, /* a 200 of the wrong shape is asked for so often again */
-	SMALL_PAGE = 200   /* the API's cap of a page is 1000; it was 200 once, and may be somewhere */
+	REPEATS = 2,      /* a 200 of the wrong shape, or a passing refusal in a window, is asked for so often again */
+	SMALL_PAGE = 200, /* the API's cap of a page is 1000; it was 200 once, and may be somewhere */
+	LARGEST_PAGE = 1000
 };
 
 static unsigned page_rows(const struct run *r, size_t stream)
 {
-	unsigned rows = streams[stream].page_rows;
+	const struct stream *s = &streams[stream];
+	unsigned rows = s->page_rows, most = s->page_most ? s->page_most : LARGEST_PAGE;
 
-	if (rows && r->opt->page_rows)
+	if (!rows)
+		return 0;
+	if (r->opt->sample)
+		return 1;
+	if (r->opt->page_rows)
 		rows = r->opt->page_rows;
-	return r->page_rows_limit && rows > r->page_rows_limit ? r->page_rows_limit : rows;
+	if (r->page_rows_limit && most > r->page_rows_limit)
+		most = r->page_rows_limit;
+	return rows < most ? rows : most;
 }
 
 /* false: no memory. */
-static bool page_ask(struct run *r, struct job *j)
+static bool page_ask(struct run *r, size_t place, struct job *j)
 {
 	if (!j->pages && !j->shrunk)
 		j->page_rows = page_rows(r, j->stream);
 	j->path.length = 0;
-	job_path(&j->path, j, plan_parents(&r->plan, j->stream));
+	job_path(&j->path, &r->plan, j);
 	if (j->path.failed)
 		return false;
 	log_line(LOG_DEBUG, "%s: GET %s", stream_name(j->stream), j->path.bytes);
@@ -1318,13 +2098,14 @@ static bool page_ask(struct run *r, struct job *j)
 	if (!j->asked)
 		return false;
 	j->want = false;
+	r->queue[place].asked++;
 	r->asked++;
 	return true;
 }
 
 static bool same_bytes(const struct json_out *a, struct str b)
 {
-	return a->length == b.n && memcmp(a->bytes, b.s, b.n) == 0;
+	return str_equal((struct str){a->bytes, a->length}, b);
 }
 
 static bool keep_bytes(struct json_out *to, struct str s)
@@ -1334,18 +2115,19 @@ static bool keep_bytes(struct json_out *to, struct str s)
 	return !to->failed;
 }
 
-/* Notes what comes after a page.  Cursors that run in a circle are found with one old cursor, the milestone, replaced
- * at pages 1, 2, 4, 8, ...: once it stands inside the circle and the distance to the next replacement is the circle's
- * length at least, it is met again.  An empty cursor is none.  false: no memory. */
-static bool chain_follow(struct job *j, struct page *p)
+/* Notes what comes after a page.  Brent's way finds cursors that run in a circle with one old cursor, the milestone,
+ * replaced at pages 1, 2, 4, 8, ...: once it stands inside the circle and the next replacement is a whole round away, it
+ * is met again.  An empty cursor is none.  false: no memory. */
+static bool chain_follow(struct run *r, struct job *j, struct page *p)
 {
 	struct str cursor = {"", 0};
 
 	j->repeats = 0;
 	j->pages++;
+	j->rows += p->count;
 	if (json_type(p->cursor) == JSON_STRING && !json_string(p->cursor, &p->tape, &cursor))
 		return false;
-	if (!cursor.n)
+	if (!cursor.n || r->opt->sample)
 		return true;
 	if (j->pages > 1 && same_bytes(&j->milestone, cursor)) {
 		j->circle = true;
@@ -1357,12 +2139,33 @@ static bool chain_follow(struct job *j, struct page *p)
 	return keep_bytes(&j->cursor, cursor);
 }
 
-/* Is the same page to be asked for again?  That is decided as soon as it comes; its place in the chain is kept. */
-static bool page_again(struct job *j, const struct page *p)
+static bool target_is_left_out(struct run *r, const struct job *j)
 {
-	if (p->wrong[0] && !p->no_memory && j->repeats < SHAPE_REPEATS) {
+	unsigned char *state = j->empty ? NULL : target_state(r, j);
+
+	return state && *state == TARGET_LEFT_OUT;
+}
+
+/* What is wrong with a page that may go better if it is asked for again; NULL: nothing. */
+static const char *page_fault(const struct run *r, const struct job *j, const struct page *p)
+{
+	bool in_window = streams[j->stream].window && parent_of(j->stream) < STREAMS;
+
+	if (p->wrong.text[0] && !p->no_memory)
+		return p->wrong.text;
+	if (in_window && p->first && !r->opt->sample && (page_is(p, 401) || page_is(p, 403)))
+		return "refused, perhaps in passing";
+	return NULL;
+}
+
+/* Is the same page to be asked for again?  That is decided as soon as it comes; its place in the chain is kept. */
+static bool page_again(const struct run *r, struct job *j, const struct page *p)
+{
+	const char *fault = page_fault(r, j, p);
+
+	if (fault && j->repeats < REPEATS) {
 		j->repeats++;
-		log_line(LOG_INFO, "%s: GET %s: %s; asking again", stream_name(j->stream), p->path.bytes, p->wrong);
+		log_line(LOG_INFO, "%s: GET %s: %s; asking again", stream_name(j->stream), p->path.bytes, fault);
 		return true;
 	}
 	if (p->first && (page_is(p, 400) || page_is(p, 422)) && j->page_rows > SMALL_PAGE) {
@@ -1373,25 +2176,36 @@ static bool page_again(struct job *j, const struct page *p)
 	return false;
 }
 
-/* A page has come.  false: no memory. */
-static bool page_come(struct run *r, struct job *j)
+/* The answer to what a job asked for. */
+static struct page *page_make(struct run *r, size_t place, struct job *j)
 {
 	struct page *p = calloc(1, sizeof *p);
 
 	if (!p)
-		return false;
+		return NULL;
 	p->request = j->asked;
 	p->answer = http_response(p->request);
 	p->path = j->path;
 	p->first = !j->pages;
 	memset(&j->path, 0, sizeof j->path);
 	j->asked = NULL;
+	r->queue[place].asked--;
 	r->asked--;
 	log_request(stream_name(j->stream), p->answer->elapsed_ms,
 		    p->answer->outcome == HTTP_DONE ? p->answer->status : 0);
 	if (page_is(p, 200))
-		page_read(p, &streams[j->stream]);
-	if (page_again(j, p)) {
+		page_read(p, &streams[j->stream], &r->plan.parents[j->stream].handed);
+	return p;
+}
+
+/* A page has come.  false: no memory. */
+static bool page_come(struct run *r, size_t place, struct job *j)
+{
+	struct page *p = page_make(r, place, j);
+
+	if (!p)
+		return false;
+	if (page_again(r, j, p)) {
 		j->want = true;
 		page_free(r->http, p);
 		return true;
@@ -1400,11 +2214,11 @@ static bool page_come(struct run *r, struct job *j)
 	j->held_end = &p->next;
 	p->cost = PAGE_COST + p->answer->length + p->tape.held;
 	r->held += p->cost;
-	if (!page_is(p, 200) || p->wrong[0])
+	if (!page_is_good(p))
 		return true;
 	if (j->shrunk)
 		r->page_rows_limit = SMALL_PAGE;
-	return chain_follow(j, p);
+	return chain_follow(r, j, p);
 }
 
 /* The first page that a job holds leaves it. */
@@ -1415,16 +2229,18 @@ static void page_leave(struct run *r, struct job *j)
 	j->held = p->next;
 	if (!j->held)
 		j->held_end = &j->held;
+	assert(r->held >= p->cost);
 	r->held -= p->cost;
 	page_free(r->http, p);
 }
 
-static void job_release(struct run *r, struct job *j)
+static void job_release(struct run *r, size_t place, struct job *j)
 {
 	while (j->held)
 		page_leave(r, j);
 	if (j->asked) {
 		http_release(r->http, j->asked);
+		r->queue[place].asked--;
 		r->asked--;
 	}
 	json_out_free(&j->path);
@@ -1437,19 +2253,28 @@ static void job_release(struct run *r, struct job *j)
 
 /* Implementation notes.
  *
- * The jobs that are planned and not closed form the window, in plan order.  Its front is the job whose turn it is: its
- * pages are consumed (judged, their rows written), and when it is over the next one's are.  So the output follows the
- * plan, whatever comes first.  Behind the front any job may have pages under way, and here: each chain goes on by
- * itself as its pages come, as long as there is room.
+ * Each stream has a queue of the jobs that are planned and not closed.  The front of the first stream that is not over is
+ * the job whose turn it is: its pages are consumed (judged, their rows written), and when it is over the next one's are.
+ * So the output follows the plan, whatever comes first.  Behind the front any job of any stream may have pages under way,
+ * and here: each chain goes on by itself as its pages come, as long as there is room.
  *
- * Room: at most opt->connections pages are asked for and not yet here, and no further ones while more than opt->hold
- * bytes are held.  The front job may always ask, so that the walk goes on; it asks first, for the others wait for it. */
+ * Room: of one stream at most opt->connections pages are asked for and not yet here, of all ROOM_OF_ALL times as many,
+ * for a stream whose requests wait for the rate limit must not hold the others back; and no further ones while more than
+ * opt->hold bytes are held.  The front job may always ask, so that the walk goes on; it asks first, for the others wait
+ * for it. */
 
-static struct job *queue_append(struct run *r)
+enum {
+	ROOM_OF_ALL = 4,
+	QUEUE_LIMIT = 1024 /* jobs of one stream planned ahead */
+};
+
+/* Plans the next job of a stream.  NULL: there is none yet, none any more, or no memory (r->no_memory). */
+static struct job *queue_append(struct run *r, size_t place)
 {
+	struct queue *q = &r->queue[place];
 	struct job planned, *j;
 
-	if (!plan_next(&r->plan, &planned))
+	if (q->length >= QUEUE_LIMIT || plan_next(&r->plan, &r->plan.order[place], &planned) != PLAN_JOB)
 		return NULL;
 	j = malloc(sizeof *j);
 	if (!j) {
@@ -1457,47 +2282,69 @@ static struct job *queue_append(struct run *r)
 		return NULL;
 	}
 	*j = planned;
-	j->want = !j->empty;
+	j->want = !j->empty && !target_is_left_out(r, j);
 	j->held_end = &j->held;
-	*r->queue_end = j;
-	r->queue_end = &j->next;
+	*q->end = j;
+	q->end = &j->next;
+	q->length++;
 	return j;
 }
 
-/* Unlinks and frees the job that *link points to. */
-static void queue_remove(struct run *r, struct job **link)
+static void queue_remove_front(struct run *r, size_t place)
 {
-	struct job *j = *link;
+	struct queue *q = &r->queue[place];
+	struct job *j = q->front;
 
-	*link = j->next;
-	if (!*link)
-		r->queue_end = link;
-	job_release(r, j);
+	q->front = j->next;
+	if (!q->front)
+		q->end = &q->front;
+	q->length--;
+	job_release(r, place, j);
 }
 
-static struct job *next_to_ask(struct run *r)
+static struct job *next_to_ask(struct run *r, size_t place)
 {
 	struct job *j;
 
-	for (j = r->front; j; j = j->next)
+	for (j = r->queue[place].front; j; j = j->next)
 		if (j->want)
 			return j;
-	while ((j = queue_append(r)))
+	while ((j = queue_append(r, place)))
 		if (j->want)
 			return j;
 	return NULL;
 }
 
+static bool has_room(const struct run *r)
+{
+	return r->asked < ROOM_OF_ALL * r->opt->connections && r->held <= r->opt->hold;
+}
+
+/* The front job asks for what it wants, then the others, as long as there is room. */
 static enum step refill(struct run *r)
+{
+	struct job *j = r->queue[r->at].front;
+	size_t place;
+
+	if (j->want && !page_ask(r, r->at, j))
+		return run_no_memory(r);
+	for (place = r->at; place < r->plan.entries && has_room(r); place++)
+		while (r->queue[place].asked < r->opt->connections && has_room(r) && (j = next_to_ask(r, place)))
+			if (!page_ask(r, place, j))
+				return run_no_memory(r);
+	return r->no_memory ? run_no_memory(r) : STEP_ON;
+}
+
+/* The job that asked for this page, and the place of its stream. */
+static struct job *job_of(const struct run *r, const struct http_request *came, size_t *place)
 {
 	struct job *j;
 
-	if (r->front->want && !page_ask(r, r->front))
-		return run_no_memory();
-	while (r->asked < r->opt->connections && r->held <= r->opt->hold && (j = next_to_ask(r)))
-		if (!page_ask(r, j))
-			return run_no_memory();
-	return r->no_memory ? run_no_memory() : STEP_ON;
+	for (*place = r->at; *place < r->plan.entries; ++*place)
+		for (j = r->queue[*place].front; j; j = j->next)
+			if (j->asked == came)
+				return j;
+	return NULL;
 }
 
 /* Some page comes, and is given to its job. */
@@ -1505,18 +2352,18 @@ static enum step page_wait(struct run *r)
 {
 	struct http_request *came = http_next(r->http);
 	struct job *j;
+	size_t place;
 
 	if (!came)
-		return run_stopped(r) ? STEP_STOP : run_ends("internal error", "nothing is under way");
+		return run_stopped(r) ? STEP_STOP : run_ends(r, SYNC_ENDED, "internal error", "nothing is under way");
 	if (came == r->token_probe)
 		return token_judge(r);
-	j = r->front;
-	while (j->asked != came)
-		j = j->next;
-	return page_come(r, j) ? STEP_ON : run_no_memory();
+	j = job_of(r, came, &place);
+	assert(j);
+	return page_come(r, place, j) ? STEP_ON : run_no_memory(r);
 }
 
-/* There is nothing to do but to wait: what is ready for the target leaves before, and all that may be asked for is. */
+/* Flushes what the target can have and asks for all that there is room for; then blocks. */
 static enum step receive(struct run *r)
 {
 	enum step step = singer_flush(r->singer) ? STEP_ON : STEP_END;
@@ -1526,19 +2373,12 @@ static enum step receive(struct run *r)
 	return step == STEP_ON ? page_wait(r) : step;
 }
 
-static enum step page_write(struct run *r, const struct job *j, const struct page *p)
+static void tell_progress(struct run *r, const struct job *j, const struct page *p)
 {
 	struct tally *t = &r->tally[j->stream];
-	enum step step;
 
-	if (j->shrunk && p->first && !r->shrink_told) {
-		r->shrink_told = true;
-		log_line(LOG_INFO, "%s: larger pages are refused: from here on they have %d rows",
-			 stream_name(j->stream), SMALL_PAGE);
-	}
-	step = rows_take(r, j, p);
-	if (j->quiet)
-		return step;
+	if (j->quiet || r->opt->sample)
+		return;
 	if (!t->counted_us)
 		t->counted_us = p->answer->received_us;
 	if (p->answer->received_us - t->counted_us >= METRIC_US) {
@@ -1547,12 +2387,25 @@ static enum step page_write(struct run *r, const struct job *j, const struct pag
 	}
 	if (r->opt->progress)
 		r->opt->progress(r->opt->ctx, stream_name(j->stream), r->sel[j->stream].records);
+}
+
+static enum step page_write(struct run *r, const struct job *j, const struct page *p)
+{
+	enum step step;
+
+	if (j->shrunk && p->first && !r->shrink_told) {
+		r->shrink_told = true;
+		log_line(LOG_INFO, "%s: larger pages are refused: from here on they have %d rows",
+			 stream_name(j->stream), SMALL_PAGE);
+	}
+	step = rows_take(r, j, p);
+	tell_progress(r, j, p);
 	return step;
 }
 
 static enum step page_consume(struct run *r, struct job *j)
 {
-	enum step step = answer_judge(r, j, j->held);
+	enum step step = r->opt->sample ? sample_judge(r, j, j->held) : answer_judge(r, j, j->held);
 
 	if (step == STEP_ON)
 		step = page_write(r, j, j->held);
@@ -1560,24 +2413,33 @@ static enum step page_consume(struct run *r, struct job *j)
 	return step;
 }
 
+/* Of a target that is left out, whatever came meanwhile is not looked at: the output must not depend on it. */
 static enum step job_begin(struct run *r, struct job *j)
 {
 	enum step step = j->first ? stream_begin(r, j) : STEP_ON;
 
 	j->begun = true;
 	r->tally[j->stream].asked++;
-	return step;
+	return step == STEP_ON && target_is_left_out(r, j) ? STEP_SKIP : step;
 }
 
-static enum step job_end(struct run *r, struct job *j)
+static enum step job_end(struct run *r, const struct job *j)
 {
 	enum step step = j->closes ? window_close(r, j) : STEP_ON;
 
 	if (step == STEP_ON && j->last)
 		step = stream_end(r, j);
 	if (step == STEP_ON)
-		queue_remove(r, &r->front);
+		queue_remove_front(r, r->at);
 	return step;
+}
+
+static enum step chain_in_circle(struct run *r, const struct job *j)
+{
+	struct error what = {""};
+
+	error_add(&what, "the cursors of %s run in a circle; run again later", streams[j->stream].path);
+	return job_fails(r, j, what.text);
 }
 
 /* The front job begins, uses a page, or ends. */
@@ -1586,35 +2448,28 @@ static enum step advance(struct run *r, struct job *j)
 	enum step step = j->begun ? STEP_ON : job_begin(r, j);
 
 	if (step == STEP_ON && j->held) {
-		if (token_in_doubt(r, j->held))
-			return token_ask(r);
+		if (token_in_doubt(r, j, j->held))
+			return token_ask(r, j->stream);
 		step = page_consume(r, j);
 	}
 	if (step == STEP_ON && (j->held || j->asked || j->want))
 		return STEP_ON;
-	if (step == STEP_ON && j->circle) {
-		log_line(LOG_ERROR, "%s: failed: the cursors of %s run in a circle; run again later",
-			 stream_name(j->stream), streams[j->stream].path);
-		step = stream_ends(r, j, LOSS_FAILED);
-	}
+	if (step == STEP_ON && j->circle)
+		step = chain_in_circle(r, j);
 	return step == STEP_ON || step == STEP_SKIP ? job_end(r, j) : step;
 }
 
-/* Everything of a stream that is still to come is given up. */
-static void stream_drop(struct run *r, size_t stream)
+/* Everything of the stream at the front that is still to come is given up. */
+static void stream_drop(struct run *r)
 {
-	struct job **link = &r->front;
-	size_t i;
+	size_t stream = r->plan.order[r->at].stream;
 
-	while (*link)
-		if ((*link)->stream == stream)
-			queue_remove(r, link);
-		else
-			link = &(*link)->next;
-	for (i = 0; i < r->plan.entries; i++)
-		if (r->plan.order[i].stream == stream)
-			r->plan.order[i].dropped = true;
+	while (r->queue[r->at].front)
+		queue_remove_front(r, r->at);
+	r->plan.order[r->at].dropped = true;
 	stream_report(r, stream);
+	if (r->opt->sample && !r->plan.order[r->at].quiet)
+		singer_schema(r->singer, &r->sel[stream]);
 }
 
 /* Nothing can be done with the front job before a page comes. */
@@ -1623,51 +2478,105 @@ static bool job_waits(const struct run *r, const struct job *j)
 	return r->token_probe || (j->begun && !j->held && (j->asked || j->want));
 }
 
-static enum sync_result walk_plan(struct run *r)
+static bool place_is_over(const struct run *r, size_t place)
 {
-	for (;;) {
-		enum step step;
-		size_t stream;
-		if (run_stopped(r))
-			return SYNC_STOPPED;
-		if (!r->front && !queue_append(r))
-			break;
-		stream = r->front->stream;
-		step = job_waits(r, r->front) ? receive(r) : advance(r, r->front);
-		if (step == STEP_STOP)
-			return SYNC_STOPPED;
-		if (step == STEP_END)
-			return SYNC_ENDED;
-		if (step == STEP_DROP)
-			stream_drop(r, stream);
-	}
-	if (r->no_memory) {
-		run_no_memory();
-		return SYNC_ENDED;
-	}
+	const struct entry *e = &r->plan.order[place];
+
+	return e->dropped || (e->planned && !r->queue[place].front);
+}
+
+/* The job whose turn it is; NULL at the end of the plan, or without memory. */
+static struct job *front_job(struct run *r)
+{
+	while (r->at < r->plan.entries && place_is_over(r, r->at))
+		r->at++;
+	if (r->at == r->plan.entries)
+		return NULL;
+	return r->queue[r->at].front ? r->queue[r->at].front : queue_append(r, r->at);
+}
+
+/* Every selected stream was refused: GET / tells a token that is good for nothing from one that is refused as such. */
+static enum step all_forbidden(struct run *r)
+{
+	size_t first = r->plan.order[0].stream;
+	enum step step = r->tally[first].token == TOKEN_UNASKED ? token_ask(r, first) : STEP_ON;
+
+	while (step == STEP_ON && r->token_probe)
+		step = page_wait(r);
+	if (step == STEP_ON)
+		step = run_ends(r, SYNC_REFUSED, "every selected stream is forbidden to this token",
+				"it needs a role that may read them, or the plan lacks them; see the lines above");
+	return step;
+}
+
+/* END means everything: each stream of the plan is over. */
+static enum sync_result walk_end(struct run *r)
+{
+	enum step step = STEP_ON;
+
+	if (r->no_memory)
+		step = run_no_memory(r);
+	else if (r->at < r->plan.entries)
+		step = run_ends(r, SYNC_ENDED, "internal error", "a stream waits for one that comes later");
+	else if (r->totals.selected && r->totals.skipped == r->totals.selected)
+		step = all_forbidden(r);
+	assert(step != STEP_ON || r->at == r->plan.entries);
+	if (step == STEP_STOP)
+		return SYNC_STOPPED;
+	if (step == STEP_END)
+		return r->result;
 	return r->partly ? SYNC_PARTLY : SYNC_DONE;
 }
 
-static void run_init(struct run *r, const struct sync_options *opt)
+static enum sync_result walk_plan(struct run *r)
 {
+	struct job *j;
+
+	while (!run_stopped(r) && (j = front_job(r))) {
+		enum step step = job_waits(r, j) ? receive(r) : advance(r, j);
+		if (step == STEP_STOP)
+			return SYNC_STOPPED;
+		if (step == STEP_END)
+			return r->result;
+		if (step == STEP_DROP)
+			stream_drop(r);
+	}
+	return run_stopped(r) ? SYNC_STOPPED : walk_end(r);
+}
+
+static bool run_init(struct run *r, struct http *http, struct singer *singer, struct state *state,
+		     struct selection sel[], const struct sync_options *opt)
+{
+	struct json_error unused;
 	size_t i;
 
+	r->http = http;
+	r->singer = singer;
+	r->state = state;
+	r->sel = sel;
 	r->opt = r->plan.opt = opt;
-	r->queue_end = &r->front;
-	for (i = 0; i < STREAMS; i++)
+	r->result = SYNC_ENDED;
+	for (i = 0; i < STREAMS; i++) {
+		r->queue[i].end = &r->queue[i].front;
 		r->plan.since[i].us = opt->start_us;
+		r->totals.selected += sel[i].selected;
+	}
+	return json_parse(&r->arena, "{}", 2, &r->empty, &unused);
 }
 
 static void run_free(struct run *r)
 {
 	size_t i;
 
-	while (r->front)
-		queue_remove(r, &r->front);
-	for (i = 0; i < STREAMS; i++)
+	for (i = 0; i < STREAMS; i++) {
+		while (r->queue[i].front)
+			queue_remove_front(r, i);
 		json_out_free(&r->plan.parents[i].packed);
+		targets_free(&r->plan.targets[i]);
+	}
 	http_release(r->http, r->token_probe);
 	arena_free(&r->scratch);
+	arena_free(&r->arena);
 }
 
 /* Reads the bookmarks, each stream's since. */
@@ -1678,7 +2587,6 @@ static bool read_bookmarks(struct run *r, struct error *error)
 	for (i = 0; i < STREAMS; i++) {
 		struct since *since = &r->plan.since[i];
 		int64_t us = INT64_MIN; /* no instant */
-		r->totals.selected += r->sel[i].selected;
 		if (!r->sel[i].selected || r->sel[i].full_table || !streams[i].singer.replication_key)
 			continue;
 		if (!state_get(r->state, &streams[i].singer, &us, error))
@@ -1690,240 +2598,56 @@ static bool read_bookmarks(struct run *r, struct error *error)
 	return true;
 }
 
+static void sample_init(struct run *r)
+{
+	size_t i;
+
+	for (i = 0; i < STREAMS; i++) {
+		struct probe *probe = &r->opt->sample[i];
+		probe->access = ACCESS_UNTRIED;
+		probe->status = 0;
+		snprintf(probe->text, sizeof probe->text, "%s", r->sel[i].selected ? "not tried" : "not selected");
+	}
+}
+
+/* From the first STATE to the last one. */
+static enum sync_result run_walk(struct run *r)
+{
+	enum sync_result result = SYNC_ENDED;
+
+	plan_order(&r->plan, r->sel, r->opt->sample ? str_of("") : r->state->syncing);
+	if (put_state(r))
+		result = walk_plan(r);
+	if (r->at < r->plan.entries)
+		stream_report(r, r->plan.order[r->at].stream);
+	if ((result == SYNC_DONE || result == SYNC_PARTLY || r->at == r->plan.entries) && !r->opt->sample)
+		state_syncing(r->state, NULL);
+	return put_state(r) ? result : SYNC_ENDED;
+}
+
 enum sync_result streams_sync(struct http *http, struct singer *singer, struct state *state,
 			      struct selection sel[STREAMS], const struct sync_options *opt)
 {
-	struct run r = {.http = http, .singer = singer, .state = state, .sel = sel};
+	static struct run r; /* too large for a small stack */
 	enum sync_result result = SYNC_ENDED;
 	struct error error = {""};
 
-	run_init(&r, opt);
-	if (!read_bookmarks(&r, &error)) {
-		run_ends("state", error.text);
-		return SYNC_ENDED;
+	memset(&r, 0, sizeof r);
+	if (!run_init(&r, http, singer, state, sel, opt)) {
+		run_no_memory(&r);
+	} else if (opt->sample) {
+		sample_init(&r);
+		result = run_walk(&r);
+	} else if (!read_bookmarks(&r, &error)) {
+		run_ends(&r, SYNC_ENDED, "state", error.text);
+	} else {
+		selection_warn_keys(sel, STREAMS);
+		result = run_walk(&r);
 	}
-	plan_order(&r.plan, sel, state->syncing);
-	selection_warn_keys(sel, STREAMS);
-	if (put_state(&r))
-		result = walk_plan(&r);
-	if (r.front)
-		stream_report(&r, r.front->stream);
-	if (result == SYNC_DONE || result == SYNC_PARTLY)
-		state_syncing(state, NULL);
-	if (!put_state(&r))
-		result = SYNC_ENDED;
 	if (opt->totals)
 		*opt->totals = r.totals;
 	run_free(&r);
 	return result;
-}
-
-/* ---- Probe ---- */
-
-/* One row of recent time is enough to see whether a stream may be read. */
-static void probe_job(const struct run *r, struct job *j, size_t stream)
-{
-	int64_t now = r->opt->now_us;
-
-	memset(j, 0, sizeof *j);
-	j->stream = stream;
-	j->rank = stream + 1;
-	j->open = streams[stream].walk == WALK_SPANS;
-	switch (streams[stream].walk) {
-	case WALK_LIST:
-	case WALK_PARENTS: break;
-	case WALK_MONTHS: j->from = month_start(now - DAY_US); break;
-	case WALK_DAYS: j->from = day_start(now - DAY_US); break;
-	case WALK_SPANS: j->from = now - SPAN_US; break;
-	}
-	j->to = window_end(streams[stream].walk, j->from);
-}
-
-/* Asks for one page of a stream; a child's parents are known.  false: no memory. */
-static bool probe_ask(struct run *r, const struct entry *e)
-{
-	const struct parents *parents = plan_parents(&r->plan, e->stream);
-	struct job *j = malloc(sizeof *j);
-
-	if (!j)
-		return false;
-	probe_job(r, j, e->stream);
-	j->quiet = e->quiet;
-	j->held_end = &j->held;
-	j->parent = plan_first_parent(&r->plan, e->stream);
-	j->empty = parents && j->parent == parents->packed.length;
-	*r->queue_end = j;
-	r->queue_end = &j->next;
-	return j->empty || page_ask(r, j);
-}
-
-/* Asks for all streams with this parent; STREAMS: for all that have none. */
-static enum step probe_ask_children(struct run *r, size_t parent)
-{
-	size_t i;
-
-	for (i = 0; i < r->plan.entries; i++)
-		if (parent_of(r->plan.order[i].stream) == parent && !probe_ask(r, &r->plan.order[i]))
-			return run_no_memory();
-	return STEP_ON;
-}
-
-/* The first row; absent where there is none, or no good answer. */
-static struct json first_row(const struct page *p)
-{
-	struct json none = {NULL, NULL};
-	struct json_each it;
-
-	if (!page_is(p, 200) || p->wrong[0])
-		return none;
-	if (json_type(p->rows) == JSON_OBJECT)
-		return p->rows;
-	it = json_each(p->rows);
-	return json_next(&it) ? it.value : none;
-}
-
-/* What follows from a page that has just come. */
-static enum step probe_next(struct run *r, struct job *j)
-{
-	const struct page *p = j->held;
-	struct json row = first_row(p);
-
-	j->begun = true;
-	if (p->answer->outcome == HTTP_UNREACHABLE || p->answer->outcome == HTTP_UNTRUSTED)
-		return run_ends("no answer", p->answer->error);
-	if (p->no_memory || p->answer->outcome == HTTP_NO_MEMORY)
-		return run_no_memory();
-	if (!r->plan.is_parent[j->stream])
-		return STEP_ON;
-	if (json_type(row) == JSON_OBJECT && parent_take(r, j, p, row) == STEP_END)
-		return STEP_END;
-	return probe_ask_children(r, j->stream);
-}
-
-static enum step probe_token(struct run *r)
-{
-	const struct job *j;
-	enum step step = STEP_ON;
-
-	for (j = r->front; j && !r->token_probe; j = j->next)
-		if (j->held && token_in_doubt(r, j->held))
-			step = token_ask(r);
-	while (step == STEP_ON && r->token_probe)
-		step = page_wait(r);
-	return step;
-}
-
-/* Every request that there is to make; the answers stay with their jobs. */
-static enum step probe_all(struct run *r)
-{
-	enum step step = probe_ask_children(r, STREAMS);
-
-	while (step == STEP_ON && r->asked) {
-		struct job *j;
-		step = page_wait(r);
-		for (j = r->front; step == STEP_ON && j; j = j->next) {
-			if (j->held && !j->begun)
-				step = probe_next(r, j);
-			else if (j->want && !j->held && !page_ask(r, j))
-				step = run_no_memory();
-		}
-	}
-	return step == STEP_ON ? probe_token(r) : step;
-}
-
-static void probe_row(struct run *r, const struct job *j, struct json row, struct error *what)
-{
-	struct extras x;
-	struct error why = {""};
-
-	if (json_type(row) != JSON_OBJECT) {
-		error_add(what, "no rows");
-		return;
-	}
-	extras_make(&x, j, plan_parents(&r->plan, j->stream));
-	text_add_key(what, j, row, &x, &r->scratch);
-	if (r->singer &&
-	    !singer_record(r->singer, &r->sel[j->stream], row, x.extra, x.n, j->held->answer->received_us, &why))
-		error_add(what, "; %s", why.text);
-}
-
-static void probe_answer(struct run *r, const struct job *j, const struct page *p, struct error *what)
-{
-	int status = p->answer->status;
-
-	if (p->answer->outcome != HTTP_DONE) {
-		error_add(what, "%s", p->answer->error);
-	} else if (p->wrong[0]) {
-		error_add(what, "%s", p->wrong);
-	} else if (status == 200) {
-		probe_row(r, j, first_row(p), what);
-	} else if (*p->answer->error) {
-		error_add(what, "%s", p->answer->error);
-	} else {
-		if (status == 401 || status == 403)
-			error_add(what, "needs %s", streams[j->stream].needs);
-		else
-			error_add(what, "refused");
-		text_add_api_error(what, p->answer);
-	}
-}
-
-static enum access probe_access(const struct page *p)
-{
-	if (!p)
-		return ACCESS_UNTRIED;
-	if (page_is(p, 401) || page_is(p, 403))
-		return ACCESS_NO;
-	return page_is(p, 200) && !p->wrong[0] ? ACCESS_YES : ACCESS_ERROR;
-}
-
-static void probe_tell(struct run *r, const struct job *j, struct probe *probe)
-{
-	const struct page *p = j->held;
-	struct error what = {""};
-
-	if (r->singer)
-		singer_schema(r->singer, &r->sel[j->stream]);
-	if (p)
-		probe_answer(r, j, p, &what);
-	else
-		error_add(&what, "not tried: no row of %s to ask for", stream_name(parent_of(j->stream)));
-	probe->status = p && p->answer->outcome == HTTP_DONE ? p->answer->status : 0;
-	probe->access = probe_access(p);
-	snprintf(probe->text, sizeof probe->text, "%.*s", (int)sizeof probe->text - 1, what.text);
-}
-
-static const struct job *probe_of(const struct run *r, size_t stream)
-{
-	const struct job *j = r->front;
-
-	while (j && j->stream != stream)
-		j = j->next;
-	return j;
-}
-
-enum sync_result streams_probe(struct http *http, struct singer *singer, struct selection sel[STREAMS],
-			       struct probe probes[STREAMS], const struct sync_options *opt)
-{
-	struct run r = {.http = http, .singer = singer, .sel = sel, .page_rows_limit = 1 /* a row tells enough */};
-	enum step step;
-	size_t i;
-
-	run_init(&r, opt);
-	for (i = 0; i < STREAMS; i++)
-		r.plan.since[i].us = INT64_MIN; /* whatever the dates in the config: nothing is ahead */
-	plan_order(&r.plan, sel, str_of(""));
-	step = probe_all(&r);
-	for (i = 0; i < STREAMS; i++) {
-		const struct job *j = probe_of(&r, i);
-		probes[i].status = 0;
-		probes[i].access = ACCESS_UNTRIED;
-		snprintf(probes[i].text, sizeof probes[i].text, "%s", sel[i].selected ? "not tried" : "not selected");
-		if (step == STEP_ON && j && !j->quiet)
-			probe_tell(&r, j, &probes[i]);
-	}
-	run_free(&r);
-	return step == STEP_ON ? SYNC_DONE : step == STEP_STOP ? SYNC_STOPPED : SYNC_ENDED;
 }
 
 /* ---- The rate limit's own words ---- */

@@ -13,7 +13,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2 }; /* wrong usage, configuration, catalog or state */
+/* Beside 0, 1 and 128 + a signal's number. */
+enum {
+	EXIT_USAGE = 2,  /* wrong usage, configuration, catalog or state */
+	EXIT_LATER = 3,  /* nothing could be done now: try later */
+	EXIT_REFUSED = 4 /* nothing can be done until somebody acts */
+};
 
 /* ---- Option table ---- */
 
@@ -575,7 +580,7 @@ struct tap {
 	struct error error;
 };
 
-static volatile sig_atomic_t stop_signal; /* the first SIGINT or SIGTERM; 0: none */
+static volatile sig_atomic_t stop_signal; /* the first SIGINT, SIGTERM or SIGHUP; 0: none */
 
 /* An error stands alone: what was noticed before it is not said. */
 static int usage_error(const struct tap *tap)
@@ -643,8 +648,9 @@ static int mode_help(struct tap *tap)
 		const char *note = k->required ? "; required" : k->fallback ? "; default " : "";
 		printf("  %-31s %s%s%s\n", k->name, k->help, note, k->fallback ? k->fallback : "");
 	}
-	puts("\nexit status: 0 all done; 1 something failed; 2 wrong usage, configuration, catalog or state;\n"
-	     "128 + signal number after SIGINT or SIGTERM");
+	puts("\nexit status: 0 all done; 1 something failed, the rest is written; 2 wrong usage, configuration,\n"
+	     "catalog or state; 3 nothing could be done now, try later; 4 nothing can be done until somebody acts;\n"
+	     "128 + signal number after SIGINT, SIGTERM or SIGHUP");
 	return print_status();
 }
 
@@ -1004,40 +1010,49 @@ static void on_progress(void *ctx, const char *stream, uint64_t records)
 
 static const struct {
 	enum log_level level;
+	int status; /* of the process; of a signal 128 + its number */
 	const char *text;
 } results[] = {
-	[SYNC_DONE] = {LOG_INFO, "Sync done"},
-	[SYNC_PARTLY] = {LOG_ERROR, "Sync done, but not all of it"},
-	[SYNC_ENDED] = {LOG_CRITICAL, "Sync ended early"},
-	[SYNC_STOPPED] = {LOG_WARNING, "Sync stopped by a signal"},
+	[SYNC_DONE] = {LOG_INFO, EXIT_SUCCESS, "Sync done"},
+	[SYNC_PARTLY] = {LOG_ERROR, EXIT_FAILURE, "Sync done, but not all of it"},
+	[SYNC_ENDED] = {LOG_CRITICAL, EXIT_FAILURE, "Sync ended early"},
+	[SYNC_LATER] = {LOG_CRITICAL, EXIT_LATER, "Sync ended early"},
+	[SYNC_REFUSED] = {LOG_CRITICAL, EXIT_REFUSED, "Sync ended early"},
+	[SYNC_STOPPED] = {LOG_WARNING, 0, "Sync stopped by a signal"},
 };
 
-/* The last line of a run. */
+static int exit_status(enum sync_result result)
+{
+	return result == SYNC_STOPPED ? 128 + (int)stop_signal : results[result].status;
+}
+
+/* What became of standard output, in words; empty: nothing bad. */
+static const char *output_fault(const struct singer *singer)
+{
+	if (!singer->write_errno)
+		return "";
+	return singer->write_errno == EPIPE ? "whoever read standard output has gone" : strerror(singer->write_errno);
+}
+
+/* The last line of a run: what happened, and why not more. */
 static void log_summary(const struct tap *tap, const struct http *http, enum sync_result result,
 			const struct sync_totals *totals, int64_t elapsed_us)
 {
+	const char *fault = output_fault(&tap->singer), *reason = *fault ? fault : totals->reason.text;
 	struct http_stats stats;
 
 	http_stats(http, &stats);
 	log_bytes(stats.bytes, stats.decoded);
-	log_line(tap->singer.write_errno == EPIPE ? LOG_INFO : results[result].level, /* whoever left knows why */
+	if (result == SYNC_STOPPED && !*fault)
+		reason = "";
+	log_line(results[result].level,
 		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes "
-		 "(%llu decoded), %lld.%lld s",
+		 "(%llu decoded), %lld.%lld s%s%s%s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
 		 (unsigned long long)tap->singer.records, (unsigned long long)stats.requests,
 		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (unsigned long long)stats.decoded,
-		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10));
-}
-
-static int exit_status(enum sync_result result)
-{
-	switch (result) {
-	case SYNC_DONE: return EXIT_SUCCESS;
-	case SYNC_STOPPED: return 128 + (int)stop_signal;
-	case SYNC_PARTLY:
-	case SYNC_ENDED: break;
-	}
-	return EXIT_FAILURE;
+		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "",
+		 *fault ? "standard output: " : "", reason);
 }
 
 /* Puts the name of the file in front of what is wrong with its content; an option's error stands by itself. */
@@ -1118,6 +1133,7 @@ static int test_schemas(struct tap *tap)
 static int mode_test(struct tap *tap)
 {
 	static struct probe probes[STREAMS];
+	struct sync_totals totals = {0};
 	struct sync_options options;
 	struct http *http;
 	enum sync_result result;
@@ -1128,9 +1144,11 @@ static int mode_test(struct tap *tap)
 	if (!prepare(tap, &http))
 		return usage_error(tap);
 	options = sync_options(&tap->config);
-	result = streams_probe(http, &tap->singer, tap->selection, probes, &options);
+	options.sample = probes;
+	options.totals = &totals;
+	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
 	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
-	if (result == SYNC_DONE)
+	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped == totals.selected)
 		log_access(tap, probes);
 	http_close(http);
 	return status;
@@ -1160,8 +1178,17 @@ static int mode_sync(struct tap *tap)
 
 /* ---- Signals ---- */
 
+enum { OUTPUT_PATIENCE = 8 }; /* seconds for a target to take the last line and STATE: containers get 10 to stop */
+
+/* A target that loads a batch does not read for seconds; cut off in a line, it would lose what it holds. */
 static void on_alarm(int signal)
 {
+	static volatile sig_atomic_t rings;
+
+	if (stop_signal && singer_writing && ++rings < OUTPUT_PATIENCE) {
+		alarm(1);
+		return;
+	}
 	_exit(128 +
 	      (stop_signal ? (int)stop_signal : signal)); /* none: an alarm that was set before this program began */
 }
@@ -1181,7 +1208,7 @@ static void signals_set(void)
 	static const struct {
 		int signal;
 		void (*handler)(int);
-	} table[] = {{SIGALRM, on_alarm}, {SIGINT, on_stop}, {SIGTERM, on_stop}, {SIGPIPE, SIG_IGN}};
+	} table[] = {{SIGALRM, on_alarm}, {SIGINT, on_stop}, {SIGTERM, on_stop}, {SIGHUP, on_stop}, {SIGPIPE, SIG_IGN}};
 	sigset_t ours;
 	size_t i;
 
@@ -1191,8 +1218,9 @@ static void signals_set(void)
 		memset(&action, 0, sizeof action);
 		action.sa_handler = table[i].handler;
 		sigemptyset(&action.sa_mask);
-		/* A shell's background job ignores SIGINT, and goes on doing so. */
-		if (table[i].signal == SIGINT && sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+		/* A shell's background job ignores SIGINT, one under nohup SIGHUP, and goes on doing so. */
+		if ((table[i].signal == SIGINT || table[i].signal == SIGHUP) &&
+		    sigaction(table[i].signal, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
 			continue;
 		sigaction(table[i].signal, &action, NULL);
 		sigaddset(&ours, table[i].signal);

@@ -66,7 +66,7 @@ class Report:
     def skip(self, name, tool):
         """A check that could not be made here."""
         self.run += 1
-        print("ok", self.run, "-", name, f"# SKIP {tool} is not installed", flush=True)
+        print("ok", self.run, "-", name, f"# SKIP {tool} is not installed: contrib/deps lint", flush=True)
 
     def checker(self, name, *command, silent=True, **options):
         """Does a checker find nothing to complain about?  Skipped where there is none."""

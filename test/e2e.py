@@ -32,11 +32,28 @@ import jsonschema
 
 import segment
 import singer
-from segment import DAY, STREAM, STREAMS, TOKEN, Client, Model, Options, Server, difference, instant, midnight, stamp
+from segment import (
+    ALL,
+    DAY,
+    MORE,
+    STREAM,
+    STREAMS,
+    TOKEN,
+    Client,
+    Model,
+    Options,
+    Server,
+    difference,
+    instant,
+    midnight,
+    stamp,
+)
 from singer import NAMES, Tap, plain_catalog
 
 START = stamp(segment.month(segment.now(), -3))
 INCREMENTAL = [stream.name for stream in STREAMS if stream.incremental]
+ALL_NAMES = [stream.name for stream in ALL]
+EVENTS = [stream.name for stream in MORE if stream.incremental]
 
 
 # --- cases and their checks
@@ -450,9 +467,9 @@ def discovery(t):
     t.equal(tap.sync("--discover", state={}).stdout, run.stdout, "wins over config and state")
     catalog = json.loads(run.stdout)
     entries = catalog["streams"]
-    t.equal([entry["tap_stream_id"] for entry in entries], NAMES, "all streams in order")
+    t.equal([entry["tap_stream_id"] for entry in entries], ALL_NAMES, "all streams in order")
     t.ok(max(map(len, run.lines)) < 65536 and len(run.lines) > 1000, "is broken into lines")
-    for stream, entry in zip(STREAMS, entries):
+    for stream, entry in zip(ALL, entries):
         check_entry(t, stream, entry)
 
 
@@ -715,7 +732,11 @@ def progress(t):
             shown += piece
     os.close(main)
     t.equal(process.wait(), 0, "exit status", shown[-500:])
-    t.ok(re.search(rb"\naudit_events: \d+ rows, \d+ requests, 0 s waited\r\x1b\[KINFO ", shown), "one on a terminal", shown)
+    t.ok(
+        re.search(rb"\naudit_events: \d+ rows, \d+ requests, 0 s waited\r\x1b\[KINFO ", shown),
+        "one on a terminal",
+        shown,
+    )
     t.ok(b"INFO Sync done" in shown.splitlines()[-1], "the summary is the last line", shown[-500:])
 
 
@@ -784,7 +805,7 @@ def wildcard(t):
 def tinyproxy(t):
     """A proxy that others wrote."""
     if not shutil.which("tinyproxy"):
-        t.skip("CONNECT", "tinyproxy is not installed")
+        t.skip("CONNECT", "tinyproxy is not installed: contrib/deps test")
         return
     server = HAMLET.open()
     with segment.TinyProxy() as relay:
@@ -1601,7 +1622,7 @@ def ignored_interrupt(t):
     with Server(*DEMO, "--latency", "20") as server:
         tap = t.tap(server, start_date=START)
         words = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *singer.COMMAND, *tap.arguments("--select", "iam_*")]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(words, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         head = process.stdout.readline()
         process.send_signal(signal.SIGINT)
         run = tap.finish(process, head)
@@ -1666,6 +1687,234 @@ def closed_pipe(t):
         run = tap.finish(process)
     t.equal(run.exit, 1, "exit status", run.stderr)
     t.equal(run.log("ERROR", "CRITICAL")[:-1], [], "no error for it but the summary", run.stderr)
+
+
+# --- the streams that are read by name
+
+
+ALONE = [
+    # page_size, max_connections; in turn
+    (1, 32),
+    (7, 4),
+    (200, 1),
+    (1000, 8),
+    (None, 2),
+]
+
+
+@case("each of the others alone")
+def each_alone(t):
+    """Its parents are read quietly, whatever they are children of."""
+    server = HAMLET.open()
+    for number, stream in enumerate(MORE):
+        for page_size, connections in (ALONE[number % 5], ALONE[(number + 2) % 5]):
+            tap = t.tap(server, start_date=START, page_size=page_size, max_connections=connections)
+            run = tap.sync(catalog=plain_catalog(stream.name))
+            label = f"page_size {page_size}, {connections} connections: "
+            check_sync(t, run, [stream.name], Options(instant(START)), label)
+
+
+ALL_SYNCS = [
+    # workspace, page_size, max_connections
+    (HAMLET, None, (4, 1, 2, 32)),
+    (HAMLET, 1, (8,)),
+    (HAMLET, 7, (1,)),
+    (TOWN, 200, (3, 16)),
+    (TOWN, 1000, (1,)),
+]
+
+
+@case("all streams")
+def all_streams(t):
+    """The whole API: the output equals the source, whatever the page size and the number of connections."""
+    catalog = plain_catalog(*ALL_NAMES)
+    for world, page_size, numbers in ALL_SYNCS:
+        tap = t.tap(world.open(), start_date=START, page_size=page_size)
+        first, *others = [tap.sync(catalog=catalog, config={"max_connections": number}) for number in numbers]
+        label = f"{world.options[-1]}, page_size {page_size}, {numbers[0]} connections: "
+        check_sync(t, first, ALL_NAMES, Options(instant(START)), label, world=world)
+        for number, run in zip(numbers[1:], others):
+            got = run.exit, run.timeless == first.timeless
+            t.equal(got, (0, True), f"{label}byte for byte the same with {number}", run.stderr[-600:])
+
+
+@case("requests of all streams")
+def all_requests(t):
+    """Each parent list is read once, no page is asked for twice, and nothing that the API would refuse."""
+    with Server(*DEMO, "--twice") as server:
+        tap = t.tap(server, start_date=START, unique_keys=True, page_size=1000)
+        run = tap.sync(catalog=plain_catalog(*ALL_NAMES))
+        lines = [line.split(maxsplit=6) for line in server.requests()]
+        model = Model(Client(server))
+        for stream in ALL:
+            check_stream(t, run, stream.name, model.expect(stream.name, Options(instant(START))))
+            t.equal(
+                len(singer.upsert(run, stream.name)), len(run.records(stream.name)), f"{stream.name}: unique keys"
+            )
+    t.equal(run.exit, 0, "exit status", run.stderr[-1500:])
+    targets = [words[2] for words in lines]
+    t.equal(len(targets), len(set(targets)), "no page is asked for twice")
+    refused = [words for words in lines if words[3] != "200"]
+    t.none((f"{words[3]} {words[2]}" for words in refused), "none is refused")
+
+
+@case("plain run")
+def plain_run(t):
+    """Without catalog and --select: the documented streams, and a word on the others."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    run = tap.sync()
+    t.equal((run.exit, run.order), (0, NAMES), "the documented streams", run.stderr[-600:])
+    told = [line for line in run.log("INFO") if re.search(rf"\b{len(MORE)}\b", line) and "--select" in line]
+    t.equal(len(told), 1, "one info line says how many more there are, and how to choose them", run.stderr[:1500])
+    run = tap.sync("--select", "*")
+    t.equal((run.exit, run.order), (0, ALL_NAMES), "--select '*': all", run.stderr[-600:])
+    run = tap.sync("--select", "!catalog_*")
+    names = [name for name in NAMES if not name.startswith("catalog_")]
+    t.equal((run.exit, run.order), (0, names), "a first rule that excludes: from the documented ones", run.stderr)
+
+
+@case("secrets")
+def secrets(t):
+    """Fields that are secrets by nature are only read where they are named."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    for stream in (stream for stream in MORE if stream.secret):
+        name, fields = stream.name, set(stream.schema["properties"])
+        for rules, expected in (
+            (name, fields - set(stream.secret)),
+            ("*", fields - set(stream.secret)),
+            (f"{name},{name}.{stream.secret[0]}", fields - set(stream.secret[1:])),
+        ):
+            run = tap.sync("--select", rules)
+            check_selected(t, run, name, pruned(stream.schema, fields - expected), f"{rules}: ")
+    rows = tap.sync("--select", "credentials").records("credentials")
+    t.ok(rows and all(row.get("settings").names() == ["type"] for row in rows), "of credentials their type alone")
+
+
+@case("events by day: round trip")
+def events_round_trip(t):
+    """Bookmarks of windows of days: repeated only from the bookmark on, whole days at an end_date."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    catalog = plain_catalog(*EVENTS)
+    first = tap.sync(catalog=catalog)
+    check_sync(t, first, EVENTS, Options(instant(START)), "first run: ")
+    marks = {name: instant(first.states[-1]["bookmarks"][name]["timestamp"]) for name in EVENTS}
+    second = tap.sync(catalog=catalog, state=first.lines[-1])
+    check_sync(t, second, EVENTS, Options(instant(START)), "second run: ", bookmarks=marks)
+    for name, mark in marks.items():
+        again = sorted(singer.text(row) for row in first.records(name) if instant(row.get("timestamp")) >= mark)
+        t.equal(sorted(map(singer.text, second.records(name))), again, f"{name}: just the days from the bookmark on")
+    for end in (midnight(segment.now()) - 5 * DAY, midnight(segment.now()) - 8 * DAY + DAY // 2):
+        half = tap.sync(catalog=catalog, config={"end_date": stamp(end)})
+        check_sync(t, half, EVENTS, Options(instant(START), end), f"up to {stamp(end)}: ")
+        rest = tap.sync(catalog=catalog, state=half.lines[-1])
+        for name in EVENTS:
+            both = {singer.text(row) for row in half.records(name) + rest.records(name)}
+            lost = [row for row in map(singer.text, first.records(name)) if row not in both]
+            t.none(lost, f"up to {stamp(end)}, and then the rest: {name}: nothing is lost")
+
+
+EVENT_TIMES = [
+    # name, start_date, bookmark, warnings of each delivery_overview stream
+    ("a start beyond the reach", stamp(midnight(segment.now()) - 60 * DAY), None, 1),
+    ("a bookmark beyond the reach", START, stamp(midnight(segment.now()) - 31 * DAY), 1),
+    ("a bookmark at the reach", START, stamp(midnight(segment.now()) - 29 * DAY), 0),
+    ("a bookmark at noon", START, stamp(midnight(segment.now()) - 3 * DAY + DAY // 2), 0),
+    ("a bookmark today", START, stamp(midnight(segment.now())), 0),
+]
+
+
+@case("events by day: reach")
+def events_reach(t):
+    """What the API no longer has is one warning a stream; event volume reaches back for ever."""
+    for name, start, bookmark, warned in EVENT_TIMES:
+        tap = t.tap(HAMLET.open(), start_date=start)
+        marks = {stream: {"timestamp": bookmark} for stream in EVENTS if bookmark}
+        run = tap.sync(catalog=plain_catalog(*EVENTS), state={"bookmarks": marks})
+        bookmarks = {stream: instant(bookmark) for stream in marks}
+        check_sync(t, run, EVENTS, Options(instant(start)), f"{name}: ", bookmarks=bookmarks)
+        for stream in EVENTS:
+            told = [line for line in run.log("WARNING") if line.split()[1].rstrip(":") == stream]
+            wanted = warned if STREAM[stream].reach else 0
+            t.equal(len(told), wanted, f"{name}: {stream}: warnings", *told)
+
+
+@case("events by day: 5000 groups")
+def many_groups(t):
+    """Where the API may have cut its answer, the window fails aloud and the bookmark stays."""
+    name = "events_volume_daily"
+    day = midnight(segment.now()) - 3 * DAY
+    ids = [row.get("id") for row in HAMLET.expect("sources", Options(0)).records]
+    for groups, whole in ((4999, True), (5000, False), (5200, False)):
+        with Server(*DEMO, "--groups", groups) as server:
+            expected = Model(Client(server)).expect(name, Options(day), bookmark=day)
+            run = t.tap(server, start_date=START).sync(
+                catalog=plain_catalog(name), state={"bookmarks": {name: {"timestamp": stamp(day)}}}
+            )
+        t.equal(run.exit, 0 if whole else 1, f"{groups} groups: exit status", run.stderr[-1500:])
+        if whole:
+            check_stream(t, run, name, expected, f"{groups} groups: ")
+            check_bookmarks(t, run, name, expected, f"{groups} groups: ")
+            continue
+        told = [line for line in run.log("ERROR") if name in line and "5000" in line]
+        t.ok(told, f"{groups} groups: the error names stream and limit", run.stderr[-1500:])
+        others = [row for row in expected.records if row.get("sourceId") != ids[1]]
+        got = [row for row in run.records(name) if row.get("sourceId") != ids[1]]
+        t.equal(len(got), len(others), f"{groups} groups: the other sources' rows are there")
+        t.equal(run.states[-1]["bookmarks"][name], {"timestamp": stamp(day)}, f"{groups} groups: the bookmark stays")
+
+
+@case("no access to the others")
+def others_forbidden(t):
+    """A stream that the token may not read costs one request and one warning, its children none and one."""
+    lists = ["workspace", "labels", "roles", "invites", "tracking_plans", "reverse_etl_models", "spaces"]
+    rules = [word for name in lists for word in ("--fault", f"{STREAM[name].path}:403")]
+    lost = lists + [stream.name for stream in MORE if is_below(stream, lists)]
+    with Server(*DEMO, *rules) as server:
+        run = t.tap(server, start_date=START).sync(catalog=plain_catalog(*ALL_NAMES))
+        paths = [line.split()[2].partition("?")[0] for line in server.requests()]
+    t.equal(run.exit, 0, "exit status", run.stderr[-1500:])
+    t.equal(run.order, [name for name in ALL_NAMES if name not in lost], "the others are read")
+    for name in lost:
+        told = [line for line in run.log("WARNING", "ERROR") if line.split()[1].rstrip(":") == name]
+        t.equal(len(told), 1, f"{name}: one warning", run.stderr[-3000:])
+    for name in lists:
+        path = STREAM[name].path
+        t.equal(paths.count(path), 1, f"{name}: one request")
+    below = [path for path in paths if path.startswith(("/spaces/", "/tracking-plans/"))]
+    t.equal(below, [], "none for their children")
+
+
+def is_below(stream, lists):
+    """Is one of these the stream's parent, or its parent's?"""
+    while stream.parent:
+        if stream.parent in lists:
+            return True
+        stream = STREAM[stream.parent]
+    return False
+
+
+@case("others in an empty workspace")
+def others_empty(t):
+    """SCHEMA and STATE, and nothing to complain of."""
+    with Server("--scale", "0") as server:
+        run = t.tap(server, start_date=START).sync(catalog=plain_catalog(*ALL_NAMES))
+        t.equal((run.exit, run.order), (0, ALL_NAMES), "all streams", run.stderr[-1500:])
+        t.none(singer.protocol_faults(run), "every message as Singer wants it")
+        t.equal(run.log("ERROR", "CRITICAL"), [], "no error")
+
+
+@case("documented rate limits")
+def rate_limits(t):
+    """A limit for each kind of request, with minutes of a second: all rows come, and nobody gives up."""
+    limited = [stream.name for stream in MORE if stream.limit]
+    with Server(*DEMO, "--minute", "1000") as server:
+        run = t.tap(server, start_date=START).sync(catalog=plain_catalog(*limited))
+        lines = [line.split(maxsplit=6) for line in server.requests()]
+    check_sync(t, run, limited, Options(instant(START)))
+    good = [words[2] for words in lines if words[3] == "200"]
+    t.equal(len(good), len(set(good)), "no page is answered twice")
+    too_many = [words[2] for words in lines if words[3] == "429"]
+    t.ok(len(too_many) <= 4 * len(limited), "few requests are one too many", len(too_many))
 
 
 if __name__ == "__main__":

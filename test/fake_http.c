@@ -31,20 +31,29 @@ void fake_reset(struct http *h)
 	while (h->requests)
 		http_release(h, h->requests);
 	h->started = h->given = h->released = h->clock = 0;
-	h->most_unanswered = h->most_bytes = h->unanswered = h->bytes = h->asked_length = 0;
-	h->asked[0] = '\0';
+	h->most_unanswered = h->most_bytes = h->unanswered = h->bytes = 0;
+	h->asked_length = h->started_length = 0;
+	h->last_rank = 0;
+	h->in_order = true;
+	h->asked[0] = h->started_paths[0] = '\0';
 	h->random = h->seed;
+}
+
+static void add_line(char *lines, size_t size, size_t *length, const char *path)
+{
+	if (strlen(path) + 2 < size - *length)
+		*length += (size_t)snprintf(lines + *length, size - *length, "%s\n", path);
 }
 
 /* How often a path stands among the lines of what was asked. */
 static size_t times_asked(const struct http *h, const char *path)
 {
 	size_t times = 0, length = strlen(path);
-	const char *line = h->asked;
+	const char *line = h->started_paths;
 
 	while (*line) {
-		const char *asked = strchr(line, ' ') + 1, *end = strchr(asked, '\n');
-		times += (size_t)(end - asked) == length && memcmp(asked, path, length) == 0;
+		const char *end = strchr(line, '\n');
+		times += (size_t)(end - line) == length && memcmp(line, path, length) == 0;
 		line = end + 1;
 	}
 	return times;
@@ -53,7 +62,6 @@ static size_t times_asked(const struct http *h, const char *path)
 struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank)
 {
 	struct http_request *q, **link = &h->requests;
-	size_t room = sizeof h->asked - h->asked_length;
 
 	(void)accept;
 	if (h->started + 1 == h->fail_start)
@@ -65,9 +73,7 @@ struct http_request *http_start(struct http *h, const char *path, const char *ac
 	q->rank = rank;
 	q->times = times_asked(h, path);
 	q->path = copy_of(path);
-	if (strlen(path) + 24 < room)
-		h->asked_length +=
-			(size_t)snprintf(h->asked + h->asked_length, room, "%llu %s\n", (unsigned long long)rank, path);
+	add_line(h->started_paths, sizeof h->started_paths, &h->started_length, path);
 	while (*link)
 		link = &(*link)->next;
 	*link = q;
@@ -151,6 +157,9 @@ struct http_request *http_next(struct http *h)
 	}
 	while ((sent = count(h, SENT)) < h->connections && (q = next_to_send(h))) {
 		q->stage = SENT;
+		h->in_order = h->in_order && (q->rank >= h->last_rank || q->rank == 0);
+		h->last_rank = q->rank ? q->rank : h->last_rank;
+		add_line(h->asked, sizeof h->asked, &h->asked_length, q->path);
 		q->due = h->clock + 1;
 	}
 	if (sent == 0)

@@ -29,10 +29,13 @@ struct http {
 	size_t clock;           /* passed, if every request takes 1 from being sent */
 	size_t most_unanswered; /* at once, those of rank 0 aside */
 	size_t most_bytes;      /* bodies given and not released, at once */
-	char asked[1 << 16];    /* paths as started, a line each, "rank path"; cut when full */
+	char asked[1 << 16];    /* paths in the order in which they were sent, a line each; cut when full */
+	bool in_order;          /* none was sent after one of a higher rank */
 	/* Its own. */
 	struct http_request *requests; /* not released, oldest first */
-	size_t unanswered, bytes, asked_length;
+	char started_paths[1 << 16];   /* as asked, but as they were started */
+	size_t unanswered, bytes, asked_length, started_length;
+	uint64_t last_rank;
 	unsigned random;
 };
 

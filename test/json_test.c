@@ -44,10 +44,10 @@ static void *fault_realloc(void *old, size_t size)
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 /* A literal as a slice; it may hold NUL bytes. */
-#define TEXT(literal)                        \
-	{                                    \
-		literal, sizeof(literal) - 1 \
-	}
+/* Versions of clang-format disagree on braces here. */
+/* clang-format off */
+#define TEXT(literal) {literal, sizeof(literal) - 1}
+/* clang-format on */
 
 /* ---- Helpers ---- */
 
@@ -244,21 +244,41 @@ static const struct {
 	{"2021-02-01T23:59:61Z", NULL},
 	{"2021-02-01T12:00:60Z", NULL}, /* no leap second there */
 	{"2016-12-31T23:59:60+01:00", NULL},
-	{"2021-02-01T12:34:56", NULL},
-	{"2021-02-01T12:34Z", NULL},
+	{"2021-02-01T12:34:56", "2021-02-01T12:34:56.000000Z"}, /* no zone: UTC */
+	{"2026-11-26T03:31:44.299964", "2026-11-26T03:31:44.299964Z"},
+	{"2021-02-01 12:34:56", "2021-02-01T12:34:56.000000Z"},
+	{"2021-02-01T12:34Z", "2021-02-01T12:34:00.000000Z"}, /* no second */
+	{"2021-02-01T12:34", "2021-02-01T12:34:00.000000Z"},
+	{"2021-02-01T12:34+01:00", "2021-02-01T11:34:00.000000Z"},
+	{"2021-02-01T12:34:56+0000", "2021-02-01T12:34:56.000000Z"}, /* no colon */
+	{"2021-02-01T12:34:56.5-0130", "2021-02-01T14:04:56.500000Z"},
+	{"2021-02-01T12:34:56.5", "2021-02-01T12:34:56.500000Z"},
+	{"2016-12-31T23:59:60", "2017-01-01T00:00:00.000000Z"},
+	{"2021-02-01T12", NULL},
+	{"2021-02-01T12:3", NULL},
+	{"2021-02-01T12:34:", NULL},
+	{"2021-02-01T12:34:5", NULL},
+	{"2021-02-01T12:34.5Z", NULL}, /* a fraction of a minute */
+	{"2021-02-01T24:00", NULL},
+	{"2021-02-01T12:60", NULL},
+	{"2021-02-01T12:34 ", NULL},
+	{"2021-02-01T12:34:56+2400", NULL},
+	{"2021-02-01T12:34:56+0160", NULL},
+	{"2021-02-01T12:34:56*0100", NULL},
+	{"2021-02-01T12:34:56+01000", NULL},
+	{"2021-02-01T12:34:56+010", NULL},
+	{"2021-02-01+00:00", NULL},
 	{"2021-02-01T12-34:56Z", NULL},
 	{"2021-02-01T12:34-56Z", NULL},
 	{"2021-02-01x12:34:56Z", NULL},
 	{"2021-02-01T12:34:56+01-00", NULL},
 	{"2021-02-01T12:34:56.Z", NULL},
 	{"2021-02-01T12:34:56,5Z", NULL},
-	{"2021-02-01T12:34:56+0100", NULL},
 	{"2021-02-01T12:34:56+24:00", NULL},
 	{"2021-02-01T12:34:56+01:60", NULL},
 	{"2021-02-01T12:34:56+01", NULL},
 	{"2021-02-01T12:34:56 Z", NULL},
 	{"2021-02-01T12:34:56ZZ", NULL},
-	{"2021-02-01T12:34:56.5", NULL},
 	{"2021-02-01T", NULL},
 	{"2021-02-01Z", NULL},
 	{"2021-2-1", NULL},
@@ -299,6 +319,69 @@ static void test_time_vectors(void)
 	}
 }
 
+static const struct {
+	const char *text, *wrong;
+} time_faults[] = {
+	{"", "it does not begin with YYYY-MM-DD"},
+	{"yesterday!", "it does not begin with YYYY-MM-DD"},
+	{"2O26-01-01", "it does not begin with YYYY-MM-DD"},
+	{"01/02/2026", "it does not begin with YYYY-MM-DD"},
+	{"0000-01-01", "there is no such year"},
+	{"2026-13-01", "there is no such month"},
+	{"2026-02-29", "this month has no such day"},
+	{"2026-01-01T", "what follows the date is no time such as T00:00:00Z"},
+	{"2026-01-01x00:00:00Z", "what follows the date is no time such as T00:00:00Z"},
+	{"2026-01-01T00:00:0xZ", "its second is not two digits"},
+	{"2026-01-01T00:00:00.Z", "no digit follows the point"},
+	{"2026-01-01T24:00:00Z", "there is no such time of day"},
+	{"2026-01-01T00:00:60Z", "there is no leap second at this time"},
+	{"2026-01-01T00:00:00 CET", "what follows the time is no zone such as Z or +01:00"},
+	{"2026-01-01T00:00:00+24:00", "there is no such zone"},
+	{"0001-01-01T00:00:00+01:00", "it is not within the years 1 to 9999"},
+};
+
+static void test_time_faults(void)
+{
+	size_t i;
+	int64_t us = 0;
+
+	for (i = 0; i < countof(time_faults); i++)
+		check_text(time_read(str_of(time_faults[i].text), &us), time_faults[i].wrong, time_faults[i].text);
+	check(!time_read(str_of("2026-01-01"), &us) && us == INT64_C(1767225600000000), "nothing is wrong with a date");
+}
+
+static const char *const words[] = {"sources", "destinations", "iam_users", "iam_groups", "audit_events"};
+
+static const struct {
+	const char *wanted, *nearest;
+	size_t distance;
+	bool likely;
+} nearest_words[] = {
+	{"sources", "sources", 0, true},    {"sourcs", "sources", 1, true},           {"SOURCES", "sources", 0, true},
+	{"suorces", "sources", 1, true},    {"ssourcse", "sources", 2, true},         {"users", "iam_users", 4, true},
+	{"groups", "iam_groups", 4, true},  {"auditevents", "audit_events", 1, true}, {"", "sources", 7, false},
+	{"xyzxyzxyz", "sources", 9, false},
+};
+
+static void test_nearest(void)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+	struct nearest longest = {{NULL, 0}, 0, false};
+	size_t i, w;
+
+	for (i = 0; i < countof(nearest_words); i++) {
+		struct nearest near = {{NULL, 0}, 0, false};
+		for (w = 0; w < countof(words); w++)
+			nearest_try(&near, str_of(nearest_words[i].wanted), str_of(words[w]));
+		check(str_is(near.name, nearest_words[i].nearest) && near.distance == nearest_words[i].distance &&
+			      near.likely == nearest_words[i].likely,
+		      "nearest to \"%s\": %.*s, %zu", nearest_words[i].wanted, (int)near.name.n, near.name.s,
+		      near.distance);
+	}
+	nearest_try(&longest, str_of(letters), str_of(letters + 1));
+	check(longest.distance == 2, "of long words the beginnings are compared");
+}
+
 static void test_time_prefixes(void)
 {
 	static const char whole[] = "2021-02-01T12:34:56.789+01:00";
@@ -309,7 +392,8 @@ static void test_time_prefixes(void)
 		int64_t us;
 		accepted += time_parse(text, &us);
 	}
-	check(accepted == 2, "of a time's beginnings the date and the whole are times");
+	check(accepted == 7,
+	      "of a time's beginnings the date, the minute, the second, three fractions and the whole are times");
 }
 
 /* Against a calendar that counts day by day. */
@@ -478,10 +562,9 @@ struct accepted {
 	struct str text, compact; /* compact: as written back; no address: the text itself */
 };
 
-#define SAME            \
-	{               \
-		NULL, 0 \
-	}
+/* clang-format off */
+#define SAME {NULL, 0}
+/* clang-format on */
 
 static const struct accepted accepted[] = {
 	{"null", TEXT("null"), SAME},
@@ -1488,6 +1571,104 @@ static void test_put_quoted(void)
 	}
 }
 
+/* Text that is none, in each way of writing, with and without the wish for it. */
+static void test_put_mended(void)
+{
+	static const struct {
+		const char *text, *value, *quoted;
+	} cases[] = {
+		{"[ \"\\u0000\" ]", "[\"\\ufffd\"]", "\"[\\\"\\\\ufffd\\\"]\""},
+		{"{\"a\\u0000b\":\"\\uD800\\u0001\"}", "{\"a\\ufffdb\":\"\\ufffd\\u0001\"}",
+		 "\"{\\\"a\\\\ufffdb\\\":\\\"\\\\ufffd\\\\u0001\\\"}\""},
+		{"\"\\udc00\\ud83d\\ude00\\ud83d\"", "\"\\ufffd\\ud83d\\ude00\\ufffd\"",
+		 "\"\\\"\\\\ufffd\\\\ud83d\\\\ude00\\\\ufffd\\\"\""},
+		{"\"\\\\u0000\\\\\\u0000\"", "\"\\\\u0000\\\\\\ufffd\"", "\"\\\"\\\\\\\\u0000\\\\\\\\\\\\ufffd\\\"\""},
+		{"\"\\uFFFD\\\\ud800\"", NULL, NULL},
+		{"[1,\"plain\",{}]", NULL, NULL},
+	};
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		struct parsed p = parse(str_of(cases[i].text));
+		struct json_out as_is = {0}, value = {.mend = true}, quoted = {.mend = true}, plain = {0};
+		struct json_out indented = {.mend = true};
+		struct parsed again;
+
+		json_put_value(&as_is, p.root, 0);
+		json_put_value(&value, p.root, 0);
+		json_put_value(&indented, p.root, 2);
+		json_put_quoted(&quoted, p.root);
+		json_put_quoted(&plain, p.root);
+		again = parse(put(&indented));
+		check(!as_is.mended && !plain.mended, "not mended unasked: %s", cases[i].text);
+		check(value.mended == (cases[i].value != NULL) && quoted.mended == value.mended &&
+			      indented.mended == value.mended,
+		      "mended is told: %s", cases[i].text);
+		check_same(put(&value), cases[i].value ? str_of(cases[i].value) : put(&as_is), cases[i].text);
+		check_same(put(&quoted), cases[i].quoted ? str_of(cases[i].quoted) : put(&plain), cases[i].text);
+		as_is.length = 0;
+		json_put_value(&as_is, again.root, 0);
+		check_same(put(&as_is), put(&value), "mended and indented");
+		parsed_free(&p);
+		parsed_free(&again);
+		json_out_free(&as_is);
+		json_out_free(&value);
+		json_out_free(&indented);
+		json_out_free(&quoted);
+		json_out_free(&plain);
+	}
+}
+
+/* U+0000 in a string that is written. */
+static void test_put_string_mended(void)
+{
+	struct json_out out = {.mend = true};
+
+	json_put_string(&out, slice("a\x01", 2));
+	check(!out.mended, "json_put_string: a control character is no matter");
+	json_put_string(&out, slice("b\0", 2));
+	check(out.mended, "json_put_string: U+0000 is");
+	check_same(put(&out), str_of("\"a\\u0001\"\"b\\ufffd\""), "json_put_string: mended");
+	json_out_free(&out);
+}
+
+/* What can be copied as it stands. */
+static void test_plain(void)
+{
+	static const struct {
+		const char *text, *plain;
+		enum json_type type;
+	} cases[] = {
+		{" null ", "null", JSON_NULL},  {" true", "true", JSON_BOOL},
+		{"false ", "false", JSON_BOOL}, {"-1.5e3 ", "-1.5e3", JSON_NUMBER},
+		{"0", "0", JSON_NUMBER},        {" \"a b\" ", "\"a b\"", JSON_STRING},
+		{"\"\"", "\"\"", JSON_STRING},  {"\"a\\n\"", "", JSON_STRING},
+		{" [1,2]", "[", JSON_ARRAY},    {"{\"a\":1} ", "{", JSON_OBJECT},
+	};
+	struct json absent = {NULL, NULL};
+	struct json_each it;
+	struct parsed p;
+	size_t i;
+
+	for (i = 0; i < COUNT(cases); i++) {
+		struct json_plain plain;
+
+		p = parse(str_of(cases[i].text));
+		plain = json_plain(p.root);
+		check(plain.type == cases[i].type, "json_plain: type of %s", cases[i].text);
+		check_same(slice(plain.s, plain.n), str_of(cases[i].plain), cases[i].text);
+		parsed_free(&p);
+	}
+	check(json_plain(absent).type == JSON_ABSENT && json_plain(absent).n == 0, "json_plain: absent");
+	p = parse(str_of("{ \"name\" : 1 , \"\\u006e\" : 2 }"));
+	it = json_each(p.root);
+	json_next(&it);
+	check_same(it.name, str_of("\"name\""), "json_each: a name as it stands in the text");
+	json_next(&it);
+	check(it.name.n == 0, "json_each: none where it has an escape");
+	parsed_free(&p);
+}
+
 static void test_put_after_failure(void)
 {
 	struct json_out out = {0};
@@ -1700,6 +1881,8 @@ int main(void)
 	test_days();
 	test_time_vectors();
 	test_time_prefixes();
+	test_time_faults();
+	test_nearest();
 	test_time_calendar();
 	test_time_bounds();
 	test_arena_memory();
@@ -1732,6 +1915,9 @@ int main(void)
 	test_put_indented();
 	test_put_inner();
 	test_put_quoted();
+	test_put_mended();
+	test_put_string_mended();
+	test_plain();
 	test_put_after_failure();
 	test_allocations_fail();
 	test_limits();

@@ -31,7 +31,7 @@ build()
 		*)
 			if ! command -v "$tool" >/dev/null 2>&1; then
 				number=$((number + 1))
-				echo "ok $number - $name # SKIP no $tool here"
+				echo "ok $number - $name # SKIP $tool is not installed: contrib/deps test"
 				return
 			fi
 			;;
@@ -39,7 +39,7 @@ build()
 	done
 	mkdir -p "$dir/$name/test"
 	cp -R Makefile ./*.c ./*.h schemas contrib "$dir/$name"
-	cp test/json_test.c test/check.h "$dir/$name/test"
+	cp test/json_test.c test/check.h test/test.mk "$dir/$name/test"
 	rm -f "$dir/$name/contrib/roots.h" "$dir/$name/schemas/schemas.h"
 	(cd "$dir/$name" && env -u MAKEFLAGS -u MAKELEVEL "$make" "$@" all test/json_test) >"$dir/log" 2>&1
 	result $? "$name: builds"

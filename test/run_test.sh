@@ -25,6 +25,17 @@ expect() {
 	echo "$verdict $number - $name"
 }
 
+# expect_line NAME LINE PROGRAM...: among what is printed
+expect_line() {
+	name=$1 line=$2
+	shift 2
+	number=$((number + 1)) verdict=ok
+	if ! (cd "$dir" && TMPDIR=$dir "$run" "$@" 2>&1) | grep -Fqx "$line"; then
+		verdict='not ok' failed=1
+	fi
+	echo "$verdict $number - $name"
+}
+
 case $run in /*) ;; *) run=$PWD/$run ;; esac
 program passes <<-'END'
 	printf '%s\n' 'ok 1 - a' 'ok 2 - b' '1..2'
@@ -33,7 +44,7 @@ program plan-first.py <<-'END'
 	printf '%s\n' '1..1' '# a comment' 'ok 1 - a'
 END
 program skips <<-'END'
-	printf '%s\n' 'ok 1 - a' 'ok 2 # SKIP no such tool' '1..2'
+	printf '%s\n' 'ok 1 - a' 'ok 2 - b # SKIP no such tool' '1..2'
 END
 program fails <<-'END'
 	printf '%s\n' 'ok 1 - a' 'not ok 2 - b' '# why' 'ok 3 - c' '1..3'
@@ -81,6 +92,7 @@ expect 'a failed check with exit status 0' 1 '0 passed, 1 failed' ./hides
 expect 'checks out of order' 1 '2 passed, 1 failed' ./misnumbers
 expect 'no output' 1 '0 passed, 1 failed' ./silent
 expect 'a missing program' 1 '2 passed, 1 failed' ./passes ./missing
+expect_line 'a skipped check is named' 'skipped: b: no such tool' ./skips
 WRAP="$dir/wrapper" && export WRAP
 expect 'WRAP stands before programs, not before .py' 1 '1 passed, 2 failed' ./passes ./plan-first.py
 unset WRAP

@@ -72,12 +72,12 @@ def _refuse(name):
     raise ValueError(f"{name} is not JSON")
 
 
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+REFUSED = re.compile("[\0\ud800-\udfff]")
 
 
 def well_formed(text):
-    """Half a surrogate pair can't be written as UTF-8; the tap puts U+FFFD in its place."""
-    return LONE_SURROGATE.sub("\ufffd", text)
+    """Half a surrogate pair can't be written as UTF-8, PostgreSQL takes no U+0000; the tap puts U+FFFD in their place."""
+    return REFUSED.sub("\ufffd", text)
 
 
 def is_compact(text):
@@ -134,7 +134,8 @@ def instant(text):
 
 def stamp(us):
     """The form in which the tap writes every instant."""
-    return (EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    at = EPOCH + timedelta(microseconds=us)
+    return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"  # strftime writes the year 1 as "1"
 
 
 def now():
@@ -162,7 +163,12 @@ def month(us, plus=0):
 
 @dataclass(frozen=True)
 class Stream:
-    """One endpoint: where its rows are, what identifies them, how far a bookmark stays behind the clock."""
+    """One endpoint: where its rows are, what identifies them, how far a bookmark stays behind the clock.
+
+    In path, query and added fields, {x} is field x of the parent's row, {each} the fixed value of the request, {from}
+    and {to} its window.  Added fields also know {.x.y}, field y of field x of the row whose array `inner` holds the
+    records, {time}, a member of such a record, and {.}, the record itself where it is a bare string.
+    """
 
     name: str
     path: str
@@ -174,11 +180,24 @@ class Stream:
     stage: str = "v1"
     count: int = 200
     settle: int = 0
+    query: tuple = ()  # names and values
+    each: tuple = ("",)  # a request for each of these values
+    only: tuple = None  # a field of the parent's row, and how it begins where there is something to ask for
+    shape: str = "list"  # or object, texts
+    inner: str = None  # the array in a row whose elements are the records
+    cap: int = 1000  # rows of a page
+    names: tuple = ("pagination.count", "pagination.cursor")  # none: not paginated
+    reach: int = None  # days before today
+    groups: int = None  # rows of one list beyond which the API shows none
+    add: dict = field(default_factory=dict)
+    blank: tuple = ()  # fields of the key that are "" where the API leaves them out
+    secret: tuple = ()  # fields that are only read where they are named
+    limit: int = None  # documented: requests a minute
 
     @property
     def incremental(self):
         """Streams that are walked by time keep a bookmark."""
-        return self.walk in ("months", "days", "spans")
+        return self.walk in ("months", "days", "spans", "windows")
 
     def keys(self, unique_keys=False):
         """The key_properties in force."""
@@ -188,6 +207,14 @@ class Stream:
     def schema(self):
         """The committed schema, members in order."""
         return json.loads((SCHEMAS / f"{self.name}.json").read_text("utf-8"))
+
+    @functools.cached_property
+    def handed_down(self):
+        """The fields of the parent's row that requests and added fields name, in order."""
+        texts = [self.path, *(value for _, value in self.query), *self.add.values()]
+        named = [name for text in texts for name in re.findall(r"\{(\w+)\}", text)]
+        named += [self.only[0]] if self.only else []
+        return tuple(dict.fromkeys(name for name in named if name not in ("each", "from", "to", "month", "time")))
 
 
 def _child(name, path, rows, *unique, walk="parents", **more):
@@ -203,12 +230,21 @@ def _usage(name, path, rows, *unique):
     return Stream(name, f"/usage/{path}/daily", rows, "months", None, (key,), unique, count=1000, settle=24 * HOUR)
 
 
+OF_SOURCE = {"sourceId": "{id}"}
+WHOLE_DAYS = (("startTime", "{from}"), ("endTime", "{to}"), ("granularity", "DAY"))
 STREAMS = (
     Stream("sources", "/sources", "sources"),
     Stream("destinations", "/destinations", "destinations", unique=("id", "sourceId"), count=100),
     Stream("warehouses", "/warehouses", "warehouses"),
-    _child("source_connected_destinations", "/sources/{id}/connected-destinations", "destinations", "id", count=100),
-    _child("source_connected_warehouses", "/sources/{id}/connected-warehouses", "warehouses", "id"),
+    _child(
+        "source_connected_destinations",
+        "/sources/{id}/connected-destinations",
+        "destinations",
+        "id",
+        count=100,
+        add=OF_SOURCE,
+    ),
+    _child("source_connected_warehouses", "/sources/{id}/connected-warehouses", "warehouses", "id", add=OF_SOURCE),
     _child("destination_subscriptions", "/destinations/{id}/subscriptions", "subscriptions", "id", stage="v1alpha"),
     Stream("catalog_sources", "/catalog/sources", "sourcesCatalog"),
     Stream("catalog_destinations", "/catalog/destinations", "destinationsCatalog", count=100),
@@ -227,6 +263,10 @@ STREAMS = (
         *("sourceId", "periodStart", "timestamp"),
     ),
     _usage("usage_mtu_workspace_daily", "mtu", "dailyWorkspaceMTUUsage", "periodStart", "timestamp"),
+    Stream("audit_events", "/audit-events", "events", "spans", count=1000, settle=1 * HOUR),
+    Stream("iam_users", "/users", "users"),
+    Stream("iam_groups", "/groups", "userGroups"),
+    Stream("transformations", "/transformations", "transformations"),
     _child(
         "destination_delivery_metrics_summary",
         "/destinations/{id}/delivery-metrics",
@@ -235,13 +275,241 @@ STREAMS = (
         walk="days",
         stage="v1beta",
         settle=6 * HOUR,
+        query=(("sourceId", "{sourceId}"), *WHOLE_DAYS),
+        shape="object",
+        names=(),
+        add={"destinationId": "{id}", "timestamp": "{from}"},
     ),
-    Stream("audit_events", "/audit-events", "events", "spans", count=1000, settle=1 * HOUR),
-    Stream("iam_users", "/users", "users"),
-    Stream("iam_groups", "/groups", "userGroups"),
-    Stream("transformations", "/transformations", "transformations"),
 )
-STREAM = {stream.name: stream for stream in STREAMS}
+
+
+def _more(name, path, rows, key=("id",), **more):
+    """One of the others: its documented key identifies a row."""
+    if "parent" in more and "walk" not in more:
+        more["walk"] = "parents"
+    return Stream(name, path, rows, key=key, **more)
+
+
+def _events(name, path, rows, parent, **more):
+    """Counts of events by day, of one source or one destination in windows of days."""
+    add = more.pop("add")
+    groups = [key for key in add if key in ("eventName", "eventType", "discardReason")]
+    grouped = ["source"] if "{.source.id}" in add.values() else []
+    group_by = tuple((f"groupBy.{i}", dimension) for i, dimension in enumerate(grouped + groups))
+    key = tuple(k for k in ("sourceId", "destinationId") if k in add) + tuple(groups) + ("timestamp",)
+    more |= {"query": more["query"] + WHOLE_DAYS + group_by, "add": {"timestamp": "{time}", **add}, "key": key}
+    more |= {"blank": tuple(groups), "walk": "windows", "inner": "series", "count": 1000, "settle": 6 * HOUR}
+    return Stream(name, path, rows, parent=parent, **more)
+
+
+def _overview(step, parent, *dimensions):
+    """One step of the way of events through Segment."""
+    add = {"sourceId": "{id}"} if parent == "sources" else {"sourceId": "{sourceId}", "destinationId": "{id}"}
+    query = (("sourceId", "{id}"),)
+    if parent == "destinations":
+        query = (("sourceId", "{sourceId}"), ("destinationConfigId", "{id}"))
+    add |= {dimension: f"{{.{dimension}}}" for dimension in ("eventName", "eventType", *dimensions)}
+    name, path = f"delivery_overview_{step}", f"/delivery-overview/{step.replace('_', '-')}"
+    return _events(name, path, "dataset", parent, stage="v1beta", reach=29, query=query, add=add)
+
+
+ALPHA = {"stage": "v1alpha"}
+KINDS_OF_FUNCTIONS = ("DESTINATION", "INSERT_DESTINATION", "INSERT_SOURCE", "INSERT_TRANSFORMATION", "SOURCE")
+VOLUME = {
+    "sourceId": "{.source.id}",
+    "sourceName": "{.source.name}",
+    "sourceSlug": "{.source.slug}",
+    "eventName": "{.eventName}",
+    "eventType": "{.eventType}",
+}
+IN_AUDIENCE = "/spaces/{spaceId}/audiences/{id}/"
+
+# Those that are read by name only: cheap lists first, then what the API limits, what takes half a minute a request last.
+MORE = (
+    _more("workspace", "/", "workspace", shape="object", names=()),
+    _more("labels", "/labels", "labels", ("key", "value"), names=()),
+    _more("roles", "/roles", "roles"),
+    _more("invites", "/invites", "invites", ("email",), shape="texts", add={"email": "{.}"}),
+    _more(
+        "iam_group_members",
+        "/groups/{id}/users",
+        "users",
+        ("userGroupId", "id"),
+        parent="iam_groups",
+        add={"userGroupId": "{id}"},
+    ),
+    _more("tracking_plans", "/tracking-plans", "trackingPlans"),
+    _more(
+        "tracking_plan_sources",
+        "/tracking-plans/{id}/sources",
+        "sources",
+        ("trackingPlanId", "id"),
+        parent="tracking_plans",
+        add={"trackingPlanId": "{id}"},
+    ),
+    _more(
+        "source_schema_settings",
+        "/sources/{id}/settings",
+        "settings",
+        ("sourceId",),
+        parent="sources",
+        shape="object",
+        names=(),
+        add=OF_SOURCE,
+    ),
+    _more("destination_filters", "/destination/{id}/filters", "filters", parent="destinations"),
+    _more("functions", "/functions", "functions", query=(("resourceType", "{each}"),), each=KINDS_OF_FUNCTIONS),
+    _more(
+        "function_versions",
+        "/functions/{id}/versions",
+        "versions",
+        ("functionId", "id"),
+        parent="functions",
+        add={"functionId": "{id}"},
+        **ALPHA,
+    ),
+    _more(
+        "insert_function_instances",
+        "/insert-function-instances",
+        "instances",
+        parent="functions",
+        query=(("functionId", "{id}"),),
+        only=("resourceType", "INSERT_"),
+        secret=("settings", "encryptedSettings"),
+        **ALPHA,
+    ),
+    _more("reverse_etl_models", "/reverse-etl-models", "models", **ALPHA),
+    _more(
+        "reverse_etl_syncs",
+        "/reverse-etl-models/{modelId}/subscriptionId/{id}/syncs",
+        "syncStatuses",
+        ("syncId",),
+        parent="destination_subscriptions",
+        count=100,
+        cap=100,
+        names=("count", "cursor"),
+        add={"subscriptionId": "{id}"},
+        **ALPHA,
+    ),
+    _more(
+        "warehouse_connected_sources",
+        "/warehouses/{id}/connected-sources",
+        "sources",
+        ("warehouseId", "id"),
+        parent="warehouses",
+        add={"warehouseId": "{id}"},
+    ),
+    _more("spaces", "/spaces", "spaces", **ALPHA),
+    _more(
+        "profiles_warehouses",
+        "/spaces/{id}/profiles-warehouses",
+        "profilesWarehouses",
+        ("spaceId", "id"),
+        parent="spaces",
+        **ALPHA,
+    ),
+    _more("regulations", "/regulations", "regulations", count=100),
+    _more(
+        "suppressions",
+        "/suppressions",
+        "suppressed",
+        ("subjectType", "subjectId"),
+        inner="subjectIds",
+        count=1000,
+        add={"subjectType": "{.subjectType}", "subjectId": "{.}"},
+    ),
+    _more("credentials", "/credentials", "credentials"),
+    _overview("successfully_received", "sources"),
+    _overview("failed_on_ingest", "sources", "discardReason"),
+    _overview("filtered_at_source", "sources", "discardReason"),
+    _overview("filtered_at_destination", "destinations", "discardReason"),
+    _overview("failed_delivery", "destinations", "discardReason"),
+    _overview("successful_delivery", "destinations", "discardReason"),
+    _more(
+        "tracking_plan_rules",
+        "/tracking-plans/{id}/rules",
+        "rules",
+        ("trackingPlanId", "type", "key", "version"),
+        parent="tracking_plans",
+        add={"trackingPlanId": "{id}"},
+        blank=("key",),
+        limit=200,
+    ),
+    _events(
+        "events_volume_daily",
+        "/events/volume",
+        "result",
+        "sources",
+        query=(("sourceId.0", "{id}"),),
+        add=VOLUME,
+        groups=5000,
+        limit=60,
+    ),
+    _more(
+        "audiences",
+        "/spaces/{id}/audiences",
+        "audiences",
+        parent="spaces",
+        query=(("include", "schedules"),),
+        cap=200,
+        limit=60,
+    ),
+    _more("activations", IN_AUDIENCE + "activations", "activations", parent="audiences", limit=60, **ALPHA),
+    _more(
+        "audience_destination_connections",
+        IN_AUDIENCE + "destination-connections",
+        "connections",
+        ("audienceId", "id"),
+        parent="audiences",
+        add={"spaceId": "{spaceId}", "audienceId": "{id}"},
+        limit=50,
+        **ALPHA,
+    ),
+    _more("computed_traits", "/spaces/{id}/computed-traits", "computedTraits", parent="spaces", limit=25, **ALPHA),
+    _more(
+        "space_events",
+        "/spaces/{id}/events",
+        "events",
+        ("spaceId", "type", "name"),
+        parent="spaces",
+        query=(("sortBy", "name"), ("sortDir", "asc")),
+        add={"spaceId": "{id}"},
+        limit=25,
+        **ALPHA,
+    ),
+    _more(
+        "space_traits",
+        "/spaces/{id}/traits",
+        "traits",
+        ("spaceId", "collection", "trait", "type"),
+        parent="spaces",
+        query=(("collection", "{each}"), ("sortBy", "trait"), ("sortDir", "asc")),
+        each=("users", "accounts"),
+        add={"spaceId": "{id}", "collection": "{each}"},
+        limit=25,
+        **ALPHA,
+    ),
+    _more(
+        "warehouse_syncs",
+        "/warehouses/{id}/syncs",
+        "reports",
+        ("warehouseId", "sourceId", "start"),
+        parent="warehouses",
+        count=1000,
+        add={"warehouseId": "{id}"},
+        limit=2,
+    ),
+    _more(
+        "warehouse_selective_syncs",
+        "/warehouses/{warehouseId}/connected-sources/{id}/selective-syncs",
+        "items",
+        ("warehouseId", "sourceId", "collection"),
+        parent="warehouse_connected_sources",
+        limit=2,
+    ),
+)
+ALL = STREAMS + MORE
+STREAM = {stream.name: stream for stream in ALL}
 
 
 # --- the server
@@ -267,11 +535,13 @@ class Server:
     def __init__(self, *options, chain="chain.pem", key="key.pem", plain=False):
         self.folder = Path(tempfile.mkdtemp(prefix="tap-segment-server-"))
         self.plain = plain
-        pki = certificates()
-        self.command = [SEGMENTD, "--chain", str(pki / chain), "--key", str(pki / key), "--token", TOKEN]
+        self.command = [SEGMENTD, "--token", TOKEN]
         self.command += ["--port-file", str(self.folder / "port"), "--log", str(self.folder / "log")]
         self.command += ["--now", stamp(STARTED), "--stats", str(self.folder / "stats")]
-        self.command += ["--plain"] if plain else []
+        if plain:
+            self.command += ["--plain"]
+        else:
+            self.command += ["--chain", str(certificates() / chain), "--key", str(certificates() / key)]
         self.command += [str(option) for option in options]
         self.process = None
         self.port = None
@@ -389,7 +659,15 @@ class OpenSSL:
         self.folder = Path(tempfile.mkdtemp(prefix="tap-segment-openssl-"))
         pki = certificates()
         self.command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-HTTP", "-naccept", "16"]
-        self.command += ["-cert", str(pki / chain), "-cert_chain", str(pki / "intermediate.pem"), "-key", str(pki / key), *options]
+        self.command += [
+            "-cert",
+            str(pki / chain),
+            "-cert_chain",
+            str(pki / "intermediate.pem"),
+            "-key",
+            str(pki / key),
+            *options,
+        ]
         for name, body in answers.items():
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             (self.folder / f"{name}?pagination.count=200").write_text(head + body)
@@ -494,18 +772,30 @@ class Client:
 
     def walk(self, stream, path, **query):
         """All rows of one list, page after page."""
-        cursor = None
+        if not stream.names:
+            yield from self.get(path, stream.stage, **query).get(stream.rows)
+            return
+        size, cursor = stream.names
+        query[size] = min(stream.count, stream.cap, 200)
         while True:
-            more = {"pagination.cursor": cursor} if cursor else {}
-            data = self.get(path, stream.stage, **query, **{"pagination.count": min(stream.count, 200)}, **more)
+            data = self.get(path, stream.stage, **query)
             yield from data.get(stream.rows)
-            cursor = (data.get("pagination") or Pairs()).get("next")
-            if not cursor:
+            query[cursor] = (data.get("pagination") or Pairs()).get("next")
+            if not query[cursor]:
                 return
 
-    def list(self, name):
-        """The rows of a stream that depends on neither parent nor time."""
-        return list(self.walk(STREAM[name], STREAM[name].path))
+    def ask(self, stream, **values):
+        """All rows that one request for them brings, with the pages that follow; values are what {x} stand for."""
+        path = fill(stream.path, values, lambda text: urllib.parse.quote(text, safe=""))
+        query = {name: fill(value, values) for name, value in stream.query}
+        if stream.shape == "object":
+            return [self.get(path, stream.stage, **query).get(stream.rows)]
+        return list(self.walk(stream, path, **query))
+
+
+def fill(template, values, quote=str):
+    """The text with what its {x} stand for."""
+    return re.sub(r"\{(\w+)\}", lambda match: quote(values[match[1]]), template)
 
 
 # --- the model: what a sync writes
@@ -572,12 +862,13 @@ class Model:
 
     def __init__(self, client):
         self.client = client
+        self.read = {}  # rows of parents by stream
 
     def expect(self, name, options, bookmark=None, schema=None):
         """The stream's records in order, and each bookmark that it reaches (the old one first, if there was one)."""
         stream = STREAM[name]
         since = options.start if bookmark is None else bookmark
-        since = midnight(since) if stream.walk == "days" else since
+        since = midnight(since) if stream.walk in ("days", "windows") else since
         records, bookmarks = [], [] if bookmark is None else [bookmark]
         for rows, limit in getattr(self, "_" + stream.walk)(stream, since, options, bookmark):
             records += [project(schema or stream.schema, row) for row in rows]
@@ -588,19 +879,47 @@ class Model:
         return Expected(records, bookmarks)
 
     def _list(self, stream, *_):
-        yield self.client.list(stream.name), None
+        for each in stream.each:
+            yield shaped(stream, self.client.ask(stream, each=each), {"each": each}), None
 
     def _parents(self, stream, *_):
-        added = {"sourceId": "id"} if stream.parent == "sources" else {}
-        for parent in self.client.list(stream.parent):
-            path = stream.path.replace("{id}", urllib.parse.quote(parent.get("id"), safe=""))
+        for values in self.parents(stream):
             try:
-                rows = list(self.client.walk(stream, path))
+                rows = self.client.ask(stream, **values)
             except Refused as refused:
                 if refused.status not in (403, 404):
                     raise
                 continue
-            yield [with_fields(row, {k: parent.get(v) for k, v in added.items()}) for row in rows], None
+            yield shaped(stream, rows, values), None
+
+    def parents(self, stream):
+        """What each of a stream's requests takes from its parents: distinct, and nothing of it missing or empty."""
+        if stream.parent not in self.read:
+            parent = STREAM[stream.parent]
+            self.read[stream.parent] = [row for rows, _ in getattr(self, "_" + parent.walk)(parent) for row in rows]
+        found = {}
+        for row in self.read[stream.parent]:
+            values = {name: text_of(row.get(name)) for name in stream.handed_down}
+            unwanted = stream.only and not values[stream.only[0]].startswith(stream.only[1])
+            if all(values.values()) and not unwanted:
+                found[tuple(values.values())] = values
+        return [{**values, "each": each} for values in found.values() for each in stream.each]
+
+    def _windows(self, stream, since, options, _):
+        """Whole days, thirty at most in a window; the whole of a window is one step of the bookmark."""
+        if since >= options.until:
+            return
+        start = since if stream.reach is None else max(since, midnight(options.clock) - stream.reach * DAY)
+        end = midnight(options.clock - 60 * SECOND)
+        end = end if options.end is None else min(end, midnight(options.end))
+        while start < end:
+            to = min(start + 30 * DAY, end)
+            rows = []
+            for values in self.parents(stream):
+                points = self.client.ask(stream, **values, **{"from": stamp(start), "to": stamp(to)})
+                rows += [row for row in shaped(stream, points, values) if in_range(row, start, to)]
+            yield rows, midnight(options.clock - stream.settle)
+            start = to
 
     def _months(self, stream, since, options, bookmark):
         """From the month before since on, for a billing period may run on into the next month."""
@@ -626,19 +945,15 @@ class Model:
             day += DAY
 
     def _day(self, stream, day, options):
-        times = {"startTime": stamp(day), "endTime": stamp(min(day + DAY - 1000, options.clock))}
-        for parent in self.client.list(stream.parent):
-            if not parent.get("sourceId"):
-                continue
-            path = stream.path.replace("{id}", urllib.parse.quote(parent.get("id"), safe=""))
-            query = {"sourceId": parent.get("sourceId"), "granularity": "DAY", **times}
+        times = {"from": stamp(day), "to": stamp(min(day + DAY - 1000, options.clock))}
+        for values in self.parents(stream):
             try:
-                row = self.client.get(path, stream.stage, **query).get(stream.rows)
+                rows = self.client.ask(stream, **values, **times)
             except Refused as refused:
                 if refused.status not in (403, 404):
                     raise
                 continue
-            yield with_fields(row, {"destinationId": parent.get("id"), "timestamp": stamp(day)})
+            yield from shaped(stream, rows, values | times)
 
     def _spans(self, stream, since, options, _):
         """Asked for a little more than is kept, since the API doesn't say whether its ends are inclusive."""
@@ -664,5 +979,42 @@ def in_range(row, since, end):
 
 
 def with_fields(row, fields):
-    """The row with fields of the tap's own, which win over the row's."""
+    """The row with fields of the tap's own, which win over the row's; a bare string has no others."""
+    row = row if isinstance(row, Pairs) else Pairs()
     return Pairs([(k, v) for k, v in row if k not in fields] + list(fields.items()))
+
+
+def text_of(value):
+    """A field of a parent's row as requests have it."""
+    return value.text if isinstance(value, Number) else value or ""
+
+
+def shaped(stream, rows, values):
+    """The records of one answer's rows, with the fields that the tap adds."""
+    elements = [(row, row) for row in rows]
+    if stream.inner:
+        elements = [(row, element) for row in rows for element in row.get(stream.inner) or []]
+    return [with_fields(element, added(stream, row, element, values)) for row, element in elements]
+
+
+def added(stream, row, element, values):
+    """The fields that the tap puts into a record: of the request, of the row around it, or renamed."""
+    fields = {name: value_of(template, row, element, values) for name, template in stream.add.items()}
+    for name in stream.blank:
+        if (fields[name] if name in fields else element.get(name)) is None:
+            fields[name] = ""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def value_of(template, row, element, values):
+    """What a template of Stream.add stands for; None where the API says nothing."""
+    name = template[1:-1]
+    if name == ".":
+        return element
+    if name in values:
+        return values[name]
+    if not name.startswith("."):
+        return element.get(name)
+    for part in name[1:].split("."):
+        row = row.get(part) if row is not None else None
+    return row

@@ -4,9 +4,9 @@
  *
  * "segmentd --help" names every option and every fault; the same texts stand in the two tables of this file.
  *
- * It knows the 18 operations that the tap reads and GET / ("who am I"), and is as strict as the API is, or stricter:
- * method, token, media types, required and unknown parameters, page sizes, cursors, the limits of the windows of
- * delivery metrics.  A client that is careless anywhere gets an error here before it meets a customer.
+ * It knows the 54 operations that the tap reads, and is as strict as the API is, or stricter: method, token, media types,
+ * required and unknown parameters, page sizes, cursors, the limits of the windows of events and deliveries, and with
+ * --minute how many requests of a kind it takes a minute.  A client that is careless anywhere gets an error here before it meets a customer.
  *
  * The workspace is a pure function of --seed, --scale and the time at the start (--now): nothing is stored, each row is
  * made when it is asked for, so ten thousand sources need no more memory than three.  What may differ between two rows
@@ -55,7 +55,7 @@ enum {
 /* What the command line says; the table of options at the end of this file explains each. */
 static struct {
 	const char *chain, *key, *address, *port_file, *scale, *token, *now, *log, *stats, *tls, *suites;
-	int64_t port, seed, page_cap, latency_ms, idle_ms;
+	int64_t port, seed, page_cap, latency_ms, idle_ms, minute_ms, groups;
 	bool plain, twice, inclusive, no_resume, no_gzip, mute;
 } options = {.address = "127.0.0.1", .scale = "demo", .token = "demo-token", .seed = 1, .page_cap = 1000};
 
@@ -499,6 +499,18 @@ enum kind {
 	PICK, /* of: JSON texts, one by chance */
 	MAP,  /* an object with keys of the customer's choice, and any depth */
 	NOTHING,
+	PARENT_ID, /* of the {} in the path */
+	SECOND_ID, /* of the second {} */
+	MODEL_ID,  /* of the Reverse ETL model of a subscription; "" for some */
+	ORDINAL,   /* the row's place in its list, from 1 */
+	OWN_TEXT,  /* a text that no other row of the list has */
+	OWN_EMAIL,
+	SUBJECT,    /* somebody's id, another in each element */
+	EVENT_NAME, /* of a group of events; absent in the first ones */
+	EVENT_TYPE,
+	DISCARD_REASON,
+	TOTAL,  /* of the group's series */
+	SERIES, /* its days: an array of points */
 	OBJECT, /* of: its model */
 	ONE_OF  /* of: models, taken in turn */
 };
@@ -643,7 +655,7 @@ static const struct field *const schedules[] = {
 static const struct field subscription[] = {
 	{"id", OWN_ID, 0, NULL}, {"name", PICK, 0, texts}, {"actionId", SOME_ID, 0, NULL},
 	{"actionSlug", PICK, 0, slugs}, {"destinationId", DESTINATION_ID, 0, NULL}, {"enabled", BOOLEAN, 0, NULL},
-	{"settings", MAP, 0, NULL}, {"trigger", PICK, 0, texts}, {"modelId", PICK, MAYBE, texts},
+	{"settings", MAP, 0, NULL}, {"trigger", PICK, 0, texts}, {"modelId", MODEL_ID, MAYBE, NULL},
 	{"reverseETLSchedule", ONE_OF, MAYBE, schedules}, {0}};
 
 /* The usage of the whole workspace has no sourceId: its models begin at the second field. */
@@ -704,6 +716,196 @@ static const struct field transformation[] = {
 	{"fqlDefinedProperties", OBJECT, MAYBE | LIST, fql}, {"allowProperties", PICK, MAYBE | LIST, slugs},
 	{"hashPropertiesConfiguration", OBJECT, MAYBE, hashing}, {"workspaceId", WORKSPACE_ID, MAYBE, NULL},
 	{"propertyDrops", PICK, MAYBE | LIST, slugs}, {"destinationId", SOME_ID, MAYBE, NULL}, {0}};
+
+static const char *const moments[] = {
+	"\"2023-10-10T16:34:53.000Z\"", "\"2024-02-29T23:59:59Z\"", "\"2025-06-01T09:00:00.123456789+02:00\"",
+	"\"2022-01-01T00:00:00-04:30\"", "\"2026-07-01T00:00:00.5Z\"", NULL};
+/* "Never" as Go writes it, and as others do. */
+static const char *const late_moments[] = {
+	"\"0001-01-01T00:00:00.000Z\"", "\"2026-03-01T10:00:00.000Z\"", "\"\"", NULL};
+static const char *const nested_moments[] = {"\"2024-03-01T11:00:05.000Z\"", "\"soon\"", "\"\"", NULL};
+static const char *const counters[] = {"\"0\"", "\"12\"", "\"\"", "\"18446744073709551616\"", NULL};
+static const char *const code[] = {
+	"\"async function onRequest(request) {\\n\\treturn \\\"\\u003c/script>\\\";\\n}\\n\"", "\"// draft\"", "\"\"",
+	NULL};
+static const char *const queries[] = {
+	"\"event('Order Completed').count() >= 3\"", "\"SELECT user_id, \\\"plan\\\" FROM users -- \\u00e9\"", NULL};
+
+static const struct field own_label[] = {
+	{"key", WORD, 0, "environment|type"}, {"value", OWN_TEXT, 0, NULL}, {"description", PICK, MAYBE, texts}, {0}};
+static const struct field role[] = {
+	{"id", OWN_ID, 0, NULL}, {"name", PICK, 0, texts}, {"description", PICK, 0, texts}, {0}};
+static const struct field member[] = {
+	{"id", OWN_ID, 0, NULL}, {"name", PICK, 0, texts}, {"email", PICK, 0, emails}, {0}};
+static const struct field invite[] = {{"", OWN_EMAIL, 0, NULL}, {0}};
+
+static const struct field filter_action[] = {
+	{"type", WORD, 0, "SAMPLE|DROP_PROPERTIES|DROP|ALLOW_PROPERTIES"}, {"percent", PICK, MAYBE, numbers},
+	{"path", PICK, MAYBE, slugs}, {"fields", MAP, MAYBE, NULL}, {0}};
+static const struct field filter[] = {
+	{"id", OWN_ID, 0, NULL}, {"sourceId", SOURCE_ID, 0, NULL}, {"destinationId", DESTINATION_ID, 0, NULL},
+	{"if", WORD, 0, "type = 'identify'|event != 'Order Completed'"}, {"actions", OBJECT, LIST, filter_action},
+	{"title", PICK, 0, texts}, {"description", PICK, MAYBE, texts}, {"enabled", BOOLEAN, 0, NULL},
+	{"createdAt", PICK, 0, moments}, {"updatedAt", PICK, 0, moments}, {0}};
+
+static const struct field track_rules[] = {
+	{"allowUnplannedEvents", BOOLEAN, MAYBE, NULL}, {"allowUnplannedEventProperties", BOOLEAN, MAYBE, NULL},
+	{"allowEventOnViolations", BOOLEAN, MAYBE, NULL}, {"allowPropertiesOnViolations", BOOLEAN, MAYBE, NULL},
+	{"commonEventOnViolations", WORD, MAYBE, "ALLOW|BLOCK|OMIT_PROPERTIES"}, {0}};
+static const struct field trait_rules[] = {
+	{"allowUnplannedTraits", BOOLEAN, MAYBE, NULL}, {"allowTraitsOnViolations", BOOLEAN, MAYBE, NULL},
+	{"commonEventOnViolations", WORD, MAYBE, "ALLOW|BLOCK|OMIT_TRAITS"}, {0}};
+static const struct field schema_settings[] = {
+	{"track", OBJECT, MAYBE, track_rules}, {"identify", OBJECT, MAYBE, trait_rules},
+	{"group", OBJECT, MAYBE, trait_rules}, {"forwardingViolationsTo", SOME_ID, MAYBE, NULL},
+	{"forwardingBlockedEventsTo", SOME_ID, MAYBE, NULL}, {0}};
+
+/* The number of a function says of which type it is. */
+#define FUNCTION_TYPES "DESTINATION|INSERT_DESTINATION|INSERT_SOURCE|INSERT_TRANSFORMATION|SOURCE"
+static const struct field function[] = {
+	{"id", OWN_ID, 0, NULL}, {"resourceType", WORD, 0, FUNCTION_TYPES}, {"createdAt", PICK, MAYBE, moments},
+	{"createdBy", SOME_ID, MAYBE, NULL}, {"displayName", PICK, MAYBE, texts}, {"description", PICK, MAYBE, texts},
+	{"logoUrl", PICK, MAYBE, urls}, {"catalogId", SOME_ID, MAYBE, NULL}, {0}};
+static const struct field function_version[] = {
+	{"id", OWN_ID, 0, NULL}, {"author", PICK, MAYBE, emails}, {"code", PICK, 0, code},
+	{"isDeployed", BOOLEAN, MAYBE, NULL}, {"createdAt", PICK, MAYBE, moments}, {"updatedAt", PICK, MAYBE, moments},
+	{"deployedAt", PICK, MAYBE, late_moments}, {0}};
+static const struct field function_instance[] = {
+	{"id", OWN_ID, 0, NULL}, {"name", PICK, MAYBE, texts}, {"integrationId", SOME_ID, 0, NULL},
+	{"classId", PARENT_ID, 0, NULL}, {"enabled", BOOLEAN, 0, NULL}, {"createdAt", PICK, 0, moments},
+	{"updatedAt", PICK, 0, moments}, {"settings", MAP, 0, NULL}, {"encryptedSettings", MAP, 0, NULL}, {0}};
+
+static const struct field tracking_plan[] = {
+	{"id", OWN_ID, 0, NULL}, {"name", PICK, MAYBE, texts}, {"slug", PICK, MAYBE, slugs},
+	{"description", PICK, MAYBE, texts}, {"type", WORD, 0, "LIVE|RULE_LIBRARY|PROPERTY_LIBRARY|ENGAGE|TEMPLATE"},
+	{"updatedAt", PICK, MAYBE, moments}, {"createdAt", PICK, MAYBE, moments}, {0}};
+static const struct field rule_model[] = {
+	{"type", WORD, 0, "TRACK|COMMON|IDENTIFY|GROUP|PAGE|SCREEN"}, {"key", PICK, MAYBE, texts},
+	{"jsonSchema", PICK, 0, anything}, {"version", ORDINAL, 0, NULL}, {"createdAt", PICK, MAYBE, moments},
+	{"updatedAt", PICK, MAYBE, moments}, {"deprecatedAt", PICK, MAYBE, late_moments}, {0}};
+
+static const struct field volume_source[] = {
+	{"id", SOURCE_ID, 0, NULL}, {"name", PICK, MAYBE, texts}, {"slug", PICK, MAYBE, slugs}, {0}};
+static const struct field volume[] = {
+	{"source", OBJECT, 0, volume_source}, {"eventName", EVENT_NAME, 0, NULL}, {"eventType", EVENT_TYPE, 0, NULL},
+	{"total", TOTAL, 0, NULL}, {"series", SERIES, 0, NULL}, {0}};
+/* What is received has no reason to be discarded: its model begins at the second field. */
+static const struct field overview[] = {
+	{"discardReason", DISCARD_REASON, 0, NULL}, {"eventName", EVENT_NAME, 0, NULL},
+	{"eventType", EVENT_TYPE, 0, NULL}, {"total", TOTAL, 0, NULL}, {"series", SERIES, 0, NULL},
+	{"totalRetryCount", PICK, MAYBE, numbers}, {0}};
+
+static const struct field notice[] = {
+	{"level", WORD, 0, "warning|error|info"}, {"message", PICK, 0, texts}, {"createdAt", PICK, 0, nested_moments},
+	{0}};
+static const struct field warehouse_sync[] = {
+	{"sourceId", SOURCE_ID, 0, NULL}, {"start", TIMESTAMP, 0, NULL}, {"end", PICK, NULLABLE, moments},
+	{"status", WORD, 0, "SUCCESS|PARTIAL|FAILURE|RUNNING"}, {"duration", PICK, 0, numbers},
+	{"humanDuration", PICK, 0, texts}, {"count", PICK, 0, numbers}, {"notices", OBJECT, LIST, notice}, {0}};
+static const struct field selective_sync[] = {
+	{"sourceId", SECOND_ID, 0, NULL}, {"collection", OWN_TEXT, 0, NULL}, {"warehouseId", PARENT_ID, 0, NULL},
+	{"enabled", BOOLEAN, 0, NULL}, {"properties", MAP, 0, NULL}, {0}};
+
+static const struct field etl_model[] = {
+	{"id", OWN_ID, 0, NULL}, {"sourceId", SOURCE_ID, 0, NULL}, {"name", PICK, 0, texts},
+	{"description", PICK, 0, texts}, {"enabled", BOOLEAN, 0, NULL}, {"query", PICK, 0, queries},
+	{"queryIdentifierColumn", PICK, 0, slugs}, {0}};
+static const struct field extract_phase[] = {
+	{"addedCount", PICK, 0, counters}, {"updatedCount", PICK, 0, counters}, {"deletedCount", PICK, 0, counters},
+	{"extractCount", PICK, 0, counters}, {"errorCode", PICK, 0, slugs}, {"startedAt", PICK, 0, nested_moments},
+	{"finishedAt", PICK, 0, nested_moments}, {0}};
+static const struct field load_phase[] = {
+	{"deliverSuccessCount", PICK, 0, counters}, {"deliverFailureCount", PICK, 0, counters},
+	{"errorCode", PICK, 0, slugs}, {"startedAt", PICK, 0, nested_moments},
+	{"finishedAt", PICK, 0, nested_moments}, {0}};
+static const struct field etl_sync[] = {
+	{"syncId", OWN_ID, 0, NULL}, {"modelId", PARENT_ID, 0, NULL}, {"sourceId", SOURCE_ID, 0, NULL},
+	{"syncStatus", WORD, 0, "SUCCESS|PARTIAL_SUCCESS|IN_PROGRESS|FAILED"}, {"duration", WORD, 0, "2m3s|1h0m0.5s"},
+	{"startedAt", PICK, 0, moments}, {"finishedAt", PICK, MAYBE, moments},
+	{"extractPhase", OBJECT, MAYBE, extract_phase}, {"loadPhase", OBJECT, MAYBE, load_phase},
+	{"error", PICK, MAYBE, texts}, {"errorCode", PICK, MAYBE, slugs}, {0}};
+
+static const struct field cadence[] = {{"type", WORD, 0, "REALTIME|BATCH"}, {0}};
+static const struct field audience_size[] = {
+	{"count", PICK, MAYBE, numbers}, {"type", WORD, 0, "USERS|ACCOUNTS|ENTITIES"},
+	{"uniqueCount", PICK, MAYBE, numbers}, {0}};
+static const struct field audience_options[] = {
+	{"filterByExternalIds", PICK, LIST, slugs}, {"includeHistoricalData", BOOLEAN, MAYBE, NULL},
+	{"backfillEventDataDays", PICK, MAYBE, small_numbers}, {0}};
+static const struct field *const run_configs[] = {interval, weekdays, NULL};
+static const struct field run_schedule[] = {
+	{"id", SOME_ID, 0, NULL}, {"strategy", WORD, 0, "PERIODIC|SPECIFIC_DAYS"},
+	{"config", ONE_OF, MAYBE | NULLABLE, run_configs}, {"nextExecution", PICK, MAYBE, nested_moments}, {0}};
+static const struct field definition[] = {
+	{"targetEntity", PICK, MAYBE | NULLABLE, slugs}, {"query", PICK, 0, queries}, {0}};
+/* Without include=schedules a row has none: the model begins at the second field. */
+static const struct field audience[] = {
+	{"schedules", OBJECT, MAYBE | LIST, run_schedule}, {"computeCadence", OBJECT, 0, cadence},
+	{"size", OBJECT, MAYBE, audience_size}, {"options", OBJECT, MAYBE, audience_options}, {"id", OWN_ID, 0, NULL},
+	{"spaceId", PARENT_ID, 0, NULL}, {"name", PICK, 0, texts}, {"description", PICK, MAYBE, texts},
+	{"key", PICK, 0, slugs}, {"enabled", BOOLEAN, 0, NULL}, {"definition", OBJECT, NULLABLE, definition},
+	{"status", WORD, MAYBE, "Live|Disabled|Computing"}, {"createdBy", SOME_ID, 0, NULL},
+	{"updatedBy", SOME_ID, 0, NULL}, {"createdAt", PICK, 0, moments}, {"updatedAt", PICK, 0, moments},
+	{"audienceType", WORD, 0, "USERS|ACCOUNTS|LINKED"}, {0}};
+static const struct field trait_definition[] = {
+	{"query", PICK, 0, queries}, {"type", WORD, 0, "USERS|ACCOUNTS"}, {0}};
+static const struct field trait_options[] = {
+	{"includeHistoricalData", BOOLEAN, MAYBE, NULL}, {"includeAnonymousUsers", BOOLEAN, MAYBE, NULL},
+	{"backfillDurationDays", PICK, MAYBE, small_numbers}, {0}};
+static const struct field computed_trait[] = {
+	{"id", OWN_ID, 0, NULL}, {"spaceId", PARENT_ID, 0, NULL}, {"name", PICK, 0, texts},
+	{"description", PICK, MAYBE, texts}, {"key", PICK, 0, slugs}, {"enabled", BOOLEAN, 0, NULL},
+	{"definition", OBJECT, NULLABLE, trait_definition}, {"status", WORD, MAYBE, "Live|Disabled"},
+	{"createdBy", SOME_ID, 0, NULL}, {"updatedBy", SOME_ID, 0, NULL}, {"createdAt", PICK, 0, moments},
+	{"updatedAt", PICK, 0, moments}, {"options", OBJECT, MAYBE, trait_options}, {0}};
+static const struct field id_sync[] = {
+	{"externalId", PICK, 0, slugs}, {"strategy", WORD, 0, "last|first|all"}, {"mapTo", PICK, MAYBE, slugs}, {0}};
+static const struct field connection_kind[] = {
+	{"id", CATALOG_ID, 0, NULL}, {"name", PICK, 0, texts}, {"slug", PICK, 0, slugs}, {0}};
+static const struct field connection[] = {
+	{"id", OWN_ID, 0, NULL}, {"name", PICK, MAYBE, texts}, {"sourceId", SOURCE_ID, 0, NULL},
+	{"enabled", BOOLEAN, 0, NULL}, {"createdAt", PICK, 0, moments}, {"updatedAt", PICK, 0, moments},
+	{"settings", MAP, 0, NULL}, {"destinationId", SOME_ID, 0, NULL}, {"metadata", OBJECT, MAYBE, connection_kind},
+	{"idSyncConfiguration", OBJECT, MAYBE | LIST, id_sync}, {"connectionSettings", PICK, MAYBE, anything}, {0}};
+static const struct field profile[] = {{"properties", PICK, LIST, slugs}, {"mapping", MAP, MAYBE, NULL}, {0}};
+static const struct field entity[] = {
+	{"properties", PICK, LIST, slugs}, {"relationshipSlug", PICK, 0, slugs}, {0}};
+static const struct field personalization[] = {
+	{"profile", OBJECT, 0, profile}, {"entities", OBJECT, MAYBE | LIST, entity},
+	{"syncEntityPropertyChanges", BOOLEAN, MAYBE, NULL}, {0}};
+static const struct field mapping[] = {{"actionId", SOME_ID, 0, NULL}, {"settings", MAP, MAYBE, NULL}, {0}};
+static const struct field activation[] = {
+	{"id", OWN_ID, 0, NULL}, {"enabled", BOOLEAN, 0, NULL}, {"workspaceId", WORKSPACE_ID, 0, NULL},
+	{"spaceId", PARENT_ID, 0, NULL}, {"audienceId", SECOND_ID, 0, NULL}, {"connectionId", SOME_ID, 0, NULL},
+	{"activationType", WORD, 0, "Audience Entered|Audience Exited"}, {"activationName", PICK, 0, texts},
+	{"displayName", PICK, MAYBE | NULLABLE, texts}, {"personalization", OBJECT, 0, personalization},
+	{"destinationMapping", OBJECT, MAYBE, mapping}, {"performResync", BOOLEAN, MAYBE, NULL}, {0}};
+static const struct field profiles_warehouse[] = {
+	{"id", OWN_ID, 0, NULL}, {"spaceId", PARENT_ID, 0, NULL}, {"metadata", CATALOG_ENTRY, 0, warehouse_entry},
+	{"workspaceId", WORKSPACE_ID, 0, NULL}, {"enabled", BOOLEAN, 0, NULL}, {"settings", MAP, 0, NULL},
+	{"schemaName", PICK, MAYBE, slugs}, {0}};
+static const struct field space_event[] = {
+	{"name", OWN_TEXT, 0, NULL}, {"type", WORD, 0, "TRACK|PAGE|SCREEN|IDENTIFY|GROUP|ALIAS"},
+	{"lastSeenAt", PICK, 0, moments}, {0}};
+static const struct field space_trait[] = {
+	{"trait", OWN_TEXT, 0, NULL}, {"type", WORD, 0, "CUSTOM|COMPUTED|AUDIENCE|SQL"},
+	{"lastSeenAt", PICK, 0, moments}, {0}};
+
+static const struct field regulation[] = {
+	{"id", OWN_ID, 0, NULL}, {"subjectType", WORD, 0, "USER_ID|OBJECT_ID"}, {"subjects", SUBJECT, LIST, NULL},
+	{"status", WORD, 0, "FINISHED|RUNNING|FAILED|PARTIAL_SUCCESS|INITIALIZED|NOT_SUPPORTED|INVALID"},
+	{"createdAt", PICK, 0, moments},
+	{"regulationType", WORD, 0, "SUPPRESS_WITH_DELETE|DELETE_ONLY|UNSUPPRESS|SUPPRESS_ONLY"},
+	{"finishedAt", PICK, MAYBE, moments}, {0}};
+static const struct field suppression[] = {
+	{"subjectType", WORD, 0, "USER_ID|ANONYMOUS_ID"}, {"subjectIds", SUBJECT, LIST, NULL}, {0}};
+static const struct field credential_settings[] = {
+	{"type", WORD, 0, "Snowflake|BigQuery|Redshift"}, {"account", PICK, MAYBE, slugs},
+	{"password", WORD, 0, "••••••••"}, {0}};
+static const struct field credential[] = {
+	{"id", OWN_ID, 0, NULL}, {"workspaceId", WORKSPACE_ID, 0, NULL}, {"name", PICK, 0, texts},
+	{"settings", OBJECT, 0, credential_settings}, {"createdAt", PICK, 0, moments},
+	{"updatedAt", PICK, 0, moments}, {0}};
 /* clang-format on */
 
 /* ---- Rows ---- */
@@ -724,7 +926,33 @@ enum thing {
 	EVENTS,
 	USAGE,
 	METRICS,
-	WORKSPACE
+	WORKSPACE,
+	LABELS,
+	ROLES,
+	INVITES,
+	FILTERS,
+	FUNCTIONS,
+	VERSIONS,
+	INSTANCES,
+	PLANS,
+	RULES,
+	VOLUME,
+	OVERVIEW,
+	WAREHOUSE_SYNCS,
+	SELECTIVE_SYNCS,
+	MODELS,
+	MODEL_SYNCS,
+	SPACES,
+	AUDIENCES,
+	COMPUTED_TRAITS,
+	AUDIENCE_CONNECTIONS,
+	ACTIVATIONS,
+	PROFILES_WAREHOUSES,
+	SPACE_EVENTS,
+	SPACE_TRAITS,
+	REGULATIONS,
+	SUPPRESSIONS,
+	CREDENTIALS
 };
 
 /* How many there are: in the demo workspace, and at scale N, least + N * times / by, rounded up, but not over most. */
@@ -745,18 +973,47 @@ static const struct {
 	      [EVENTS] = {"event", 40, 0, 40, 1, 40 * SCALE_LIMIT, SOURCE_CATALOG},
 	      [USAGE] = {"usage", 0, 0, 0, 1, 0, SOURCE_CATALOG},
 	      [METRICS] = {"metrics", 0, 0, 0, 1, 0, DESTINATION_CATALOG},
-	      [WORKSPACE] = {"workspace", 1, 1, 0, 1, 1, SOURCE_CATALOG}};
+	      [WORKSPACE] = {"workspace", 1, 1, 0, 1, 1, SOURCE_CATALOG},
+	      [LABELS] = {"label", 4, 0, 1, 5, SCALE_LIMIT, SOURCE_CATALOG},
+	      [ROLES] = {"role", 3, 0, 1, 1, 20, SOURCE_CATALOG},
+	      [INVITES] = {"invite", 3, 0, 1, 10, SCALE_LIMIT, SOURCE_CATALOG},
+	      [FUNCTIONS] = {"function", 8, 0, 1, 5, SCALE_LIMIT, SOURCE_CATALOG},
+	      [PLANS] = {"tracking plan", 4, 0, 1, 10, SCALE_LIMIT, SOURCE_CATALOG},
+	      [MODELS] = {"model", 6, 0, 1, 10, SCALE_LIMIT, SOURCE_CATALOG},
+	      [SPACES] = {"space", 3, 0, 1, 50, SCALE_LIMIT, SOURCE_CATALOG},
+	      [AUDIENCES] = {"audience", 12, 0, 1, 10, SCALE_LIMIT, SOURCE_CATALOG},
+	      [REGULATIONS] = {"regulation", 5, 0, 1, 1, SCALE_LIMIT, SOURCE_CATALOG},
+	      [SUPPRESSIONS] = {"suppression", 5, 0, 1, 1, SCALE_LIMIT, SOURCE_CATALOG},
+	      [CREDENTIALS] = {"credential", 3, 0, 1, 20, SCALE_LIMIT, SOURCE_CATALOG},
+	      /* Counted by what they belong to. */
+	      [FILTERS] = {"filter", 0, 0, 0, 1, 0, DESTINATION_CATALOG},
+	      [VERSIONS] = {"version", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [INSTANCES] = {"instance", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [RULES] = {"rule", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [VOLUME] = {"volume", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [OVERVIEW] = {"overview", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [WAREHOUSE_SYNCS] = {"warehouse sync", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [SELECTIVE_SYNCS] = {"selective sync", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [MODEL_SYNCS] = {"model sync", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [COMPUTED_TRAITS] = {"computed trait", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [AUDIENCE_CONNECTIONS] = {"connection", 0, 0, 0, 1, 0, DESTINATION_CATALOG},
+	      [ACTIVATIONS] = {"activation", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [PROFILES_WAREHOUSES] = {"profiles warehouse", 0, 0, 0, 1, 0, WAREHOUSE_CATALOG},
+	      [SPACE_EVENTS] = {"space event", 0, 0, 0, 1, 0, SOURCE_CATALOG},
+	      [SPACE_TRAITS] = {"space trait", 0, 0, 0, 1, 0, SOURCE_CATALOG}};
 
 /* A row before it is text: all that the fields of its model may ask for. */
 struct row {
 	size_t n;      /* which of its kind: decides what is absent, null or unusual */
 	uint64_t seed; /* of its dice */
-	char id[ID_SIZE], source[ID_SIZE], destination[ID_SIZE];
+	char id[ID_SIZE], source[ID_SIZE], destination[ID_SIZE], parent[ID_SIZE], second[ID_SIZE];
 	enum thing catalog;
 	size_t entry;                              /* in the catalog */
 	int64_t time_us, period_start, period_end; /* the latter two: day numbers */
 	size_t time_style, day_of_period;
 	uint64_t counter_seed; /* the same for all days of a counter */
+	size_t ordinal;        /* in its list, from 1 */
+	size_t groups;         /* a series: of how many groups of events it is one; its days are those of the period */
 };
 
 static int64_t scale = -1; /* -1: the demo workspace */
@@ -774,7 +1031,7 @@ static bool is_large(void)
 	return scale >= 100;
 }
 
-static uint64_t seed_of(enum thing t, size_t n)
+static uint64_t seed_of(enum thing t, uint64_t n)
 {
 	return mix(mix_text((uint64_t)options.seed, things[t].name) ^ n);
 }
@@ -791,9 +1048,17 @@ static void make_id(char id[ID_SIZE], enum thing t, size_t n)
 		id[i] = base62[dice(&state, 62)];
 	for (i = ID_SIZE - 2; i > ID_SIZE - 2 - ID_TAIL; i--, rest /= 62)
 		id[i] = base62[rest % 62];
-	if (n % 8 == 5 && t <= DESTINATIONS)
+	if (n % 8 == 5 && (t <= DESTINATIONS || t == AUDIENCES || t == MODELS))
 		memcpy(id + 3, "/ +%é", sizeof "/ +%é" - 1);
 	id[ID_SIZE - 1] = '\0';
+}
+
+/* Is there an n-th one?  Every destination but each fourth has four subscriptions. */
+static bool exists(enum thing t, size_t n)
+{
+	if (t == SUBSCRIPTIONS)
+		return n / 4 < count_of(DESTINATIONS) && n / 4 % 4 != 0;
+	return n < count_of(t);
 }
 
 static bool find_id(enum thing t, const char *id, size_t *n)
@@ -811,7 +1076,7 @@ static bool find_id(enum thing t, const char *id, size_t *n)
 		*n = *n * 62 + (size_t)digit;
 	}
 	make_id(right, t, *n);
-	return *n < count_of(t) && strcmp(id, right) == 0;
+	return exists(t, *n) && strcmp(id, right) == 0;
 }
 
 /* Sources with destinations: the last one has none, where there are more than three. */
@@ -832,6 +1097,15 @@ static bool is_connected(size_t source_number, size_t destination_number)
 	return owner_of(destination_number) == source_number || (destination_number == 0 && source_number < 3);
 }
 
+/* With --twice every fourth destination is listed under its next source, too. */
+static bool serves(size_t source_number, size_t destination_number)
+{
+	size_t next = (owner_of(destination_number) + 1) % count_of(SOURCES);
+
+	return is_connected(source_number, destination_number) ||
+	       (options.twice && destination_number % 4 == 3 && source_number == next);
+}
+
 static void make_row(struct row *row, enum thing t, size_t n)
 {
 	*row = (struct row){.n = n, .seed = seed_of(t, n), .catalog = things[t].catalog};
@@ -839,6 +1113,14 @@ static void make_row(struct row *row, enum thing t, size_t n)
 	row->entry = n % count_of(row->catalog);
 	if (count_of(SOURCES) > 0)
 		make_id(row->source, SOURCES, owner_of(n));
+}
+
+/* The Reverse ETL model of a subscription; an empty id for every seventh. */
+static void model_of(size_t subscription_number, char id[ID_SIZE])
+{
+	id[0] = '\0';
+	if (count_of(MODELS) > 0 && subscription_number % 7 != 3)
+		make_id(id, MODELS, subscription_number % count_of(MODELS));
 }
 
 enum layout { COMPACT, INDENTED, ODD, LAYOUTS };
@@ -951,6 +1233,84 @@ static void put_counter(struct writer *w, const char *name)
 		put_format(w->out, "\"%" PRIu64 "\"", count);
 }
 
+/* Names that differ by their number, in strings as people write them. */
+static void put_own_text(struct writer *w)
+{
+	static const char *const forms[] = {"\"Order Completed %zu\"",
+					    "\"\\u00e9tape %zu\"",
+					    "\"Zażółć/%zu?a=b&c\"",
+					    "\"say \\\"%zu\\\"\"",
+					    "\"%zu\"",
+					    "\" %zu \""};
+	size_t n = w->row->ordinal;
+	char text[64];
+
+	snprintf(text, sizeof text, forms[n % (sizeof forms / sizeof *forms)], n);
+	put_text(w->out, text);
+}
+
+enum { EVENT_TYPES = 6 };
+
+/* Groups of events: the largest totals come first, and nothing has happened in the last group. */
+static size_t events_on(const struct row *row, int64_t day)
+{
+	size_t rank = row->groups - 1 - row->n;
+
+	if (rank == 0 || mix(row->counter_seed ^ (uint64_t)day) % 7 == 0)
+		return 0;
+	return rank * 16 + (size_t)(mix(row->seed ^ (uint64_t)day) % 16);
+}
+
+/* Some days have no point, all groups alike. */
+static bool has_point(const struct row *row, int64_t day)
+{
+	return mix(row->counter_seed ^ (uint64_t)day) % 5 != 1;
+}
+
+static void put_total(struct writer *w)
+{
+	const struct row *row = w->row;
+	int64_t day;
+	size_t total = 0;
+
+	for (day = row->period_start; day < row->period_end; day++)
+		total += has_point(row, day) ? events_on(row, day) : 0;
+	put_format(w->out, "%zu", total);
+}
+
+static void put_point(struct writer *w, int64_t day)
+{
+	const struct row *row = w->row;
+	uint64_t seed = mix(row->seed ^ (uint64_t)day);
+	char time[TIME_SIZE];
+
+	next_item(w);
+	open_value(w, '{');
+	put_member(w, "time");
+	write_time(time, day * DAY, (size_t)(seed % TIME_STYLES));
+	put_format(w->out, "\"%s\"", time);
+	put_member(w, "count");
+	put_format(w->out, "%zu", events_on(row, day));
+	if (seed % 3 == 0) {
+		put_member(w, "retryCount");
+		put_format(w->out, "%zu", (size_t)(seed % 17));
+	}
+	close_value(w, '}');
+}
+
+/* A day before and one after the window come along now and then; nothing promises that they don't. */
+static void put_series(struct writer *w)
+{
+	const struct row *row = w->row;
+	int64_t first = row->period_start - (row->n % 3 == 1), end = row->period_end + (row->n % 3 == 2), day;
+
+	open_value(w, '[');
+	for (day = first; day < end && row->n + 1 < row->groups; day++)
+		if (has_point(row, day) || day < row->period_start || day >= row->period_end)
+			put_point(w, day);
+	close_value(w, ']');
+}
+
 /* Keys in a customer's own words, from a random one on; maps inside maps; and lists of them. */
 static void put_map(struct writer *w, unsigned levels)
 {
@@ -1036,6 +1396,22 @@ static void put_scalar(struct writer *w, const struct field *f, size_t n)
 	case PICK: put_pick(w, f->of); break;
 	case MAP: put_map(w, 2); break;
 	case NOTHING: put_text(w->out, "null"); break;
+	case PARENT_ID: put_format(w->out, "\"%s\"", row->parent); break;
+	case SECOND_ID: put_format(w->out, "\"%s\"", row->second); break;
+	case MODEL_ID:
+		model_of(row->n, buffer);
+		dice(&w->dice, 2); /* as any value that is taken by chance */
+		put_format(w->out, "\"%s\"", buffer);
+		break;
+	case ORDINAL: put_format(w->out, "%zu", row->ordinal); break;
+	case OWN_TEXT:
+	case EVENT_NAME: put_own_text(w); break;
+	case OWN_EMAIL: put_format(w->out, "\"%s%zu@example.com\"", row->n % 3 ? "zo\\u00eb+" : "ünal.", row->n); break;
+	case SUBJECT: put_format(w->out, "\"u-%zu/%zu\"", row->n, n); break;
+	case EVENT_TYPE: put_word(w, "track|page|identify|screen|group|alias", n); break;
+	case DISCARD_REASON: put_word(w, "missing_type|filtered_by_rule|an \\\"odd\\\" one", n); break;
+	case TOTAL: put_total(w); break;
+	case SERIES: put_series(w); break;
 	case OBJECT:
 	case CATALOG_ENTRY:
 	case ONE_OF: break; /* put_object's own */
@@ -1065,9 +1441,22 @@ static size_t shuffle(struct writer *w, const struct field *model, const struct 
 
 enum presence { PRESENT, IS_NULL, ABSENT };
 
+/* Groups of events are told apart by their names, the first ones, which have none, by their types. */
+static bool lacks_dimension(const struct field *f, size_t n)
+{
+	switch (f->kind) {
+	case EVENT_NAME: return n < EVENT_TYPES;
+	case EVENT_TYPE: return n % (EVENT_TYPES + 1) == EVENT_TYPES - 1;
+	case DISCARD_REASON: return n % 4 == 3;
+	default: return false;
+	}
+}
+
 /* Each field has its turns of being there, null and absent; so a handful of rows shows them all. */
 static enum presence presence_of(const struct field *f, size_t n)
 {
+	if (lacks_dimension(f, n))
+		return ABSENT;
 	switch (f->flags & (MAYBE | NULLABLE)) {
 	case MAYBE | NULLABLE: return (enum presence)(turn_of(f, n, 3) % 3);
 	case MAYBE: return turn_of(f, n, 2) % 2 ? PRESENT : ABSENT;
@@ -1118,37 +1507,74 @@ static void put_object(struct writer *w, const struct field *model, size_t n)
 	close_value(w, '}');
 }
 
-static void put_row(struct writer *w, const struct row *row, const struct field *model)
-{
-	w->row = row;
-	w->dice = row->seed;
-	put_object(w, model, row->n);
-}
-
 /* ---- Operations ---- */
 
-enum { COUNT = 1, CURSOR = 2, PERIOD = 4, START = 8, END = 16, SOURCE = 32, GRANULARITY = 64, PAGED = COUNT | CURSOR };
+/* Parameters.  Those of a list (groupBy.0, groupBy.1) are numbered from 0, without gaps. */
+enum {
+	COUNT = 1,
+	CURSOR = 2,
+	PERIOD = 4,
+	START = 8,
+	END = 16,
+	SOURCE = 32,
+	GRANULARITY = 64,
+	PAGED = COUNT | CURSOR,
+	PLAIN_COUNT = 128, /* without "pagination." */
+	PLAIN_CURSOR = 256,
+	RESOURCE_TYPE = 512,
+	FUNCTION = 1024,
+	INCLUDE = 2048,
+	COLLECTION = 4096,
+	SORT_BY = 8192,
+	SORT_DIR = 16384,
+	DESTINATION = 32768,
+	GROUP_BY = 65536,
+	SOURCES_GIVEN = 131072,
+	PLAIN_PAGED = PLAIN_COUNT | PLAIN_CURSOR,
+	SORTED = SORT_BY | SORT_DIR,
+	WINDOW = START | END | GRANULARITY | GROUP_BY
+};
+
+/* What events can be grouped by. */
+enum { BY_SOURCE = 1, BY_NAME = 2, BY_TYPE = 4, BY_REASON = 8 };
 
 /* How an operation differs from a plain list. */
 enum {
 	ONE_OBJECT = 1,          /* no array, no pages */
 	PAGINATION_OPTIONAL = 2, /* a single page may come without data.pagination */
 	PER_SOURCE = 4,          /* usage: a row a source and day, not one a day */
-	USERS_SEEN = 8           /* usage: the tracked users, not the calls */
+	USERS_SEEN = 8,          /* usage: the tracked users, not the calls */
+	UNPAGED = 16,            /* an array all the same */
+	TEXTS = 32,              /* rows are bare strings: the model's only field */
+	ASIDE = 64               /* "data" has more members than rows and pagination */
 };
 
 /* A request as far as it is understood, and what is wrong with it. */
 struct query {
 	const struct operation *operation;
-	size_t parent;  /* the number of the {} in the path */
-	unsigned given; /* parameters */
+	size_t parent; /* the number of the {} in the path, or of what a parameter names in its place */
+	size_t second; /* the same of a second one */
+	size_t choice; /* of the words of resourceType, or collection */
+	unsigned dimensions, group_bys, sources; /* what events are grouped by; how many of each list came */
+	unsigned given;                          /* parameters */
 	int64_t page_rows, start_us, end_us, period;
-	char cursor[16], source[128], granularity[8];
+	char cursor[16], source[128], destination[128], granularity[8];
 	size_t offset; /* of the page's first row; from the cursor */
 	bool empty_page, loop;
 	int status; /* 200, or that of the refusal */
 	const char *type, *field;
 	char message[160];
+	int64_t used, limit, reset_ms; /* of the requests that this operation takes a minute; limit 0: any number */
+};
+
+/* What few operations have. */
+struct special {
+	enum thing second;             /* of the second {} */
+	bool (*check)(struct query *); /* of what the parameters say together */
+	int64_t cap;                   /* of rows in a page, where it is less than elsewhere */
+	int64_t limit;                 /* documented: requests a minute */
+	unsigned dimensions;           /* that events must be grouped by */
+	const char *sort_by;           /* what sortBy may be */
 };
 
 struct operation {
@@ -1161,7 +1587,27 @@ struct operation {
 	size_t (*count)(const struct query *);
 	void (*row)(const struct query *, size_t i, struct row *);
 	unsigned flags;
+	struct special special;
 };
+
+/* Always returns false. */
+static bool refuse(struct query *q, int status, const char *type, const char *field, const char *format, ...)
+{
+	va_list args;
+
+	q->status = status;
+	q->type = type;
+	q->field = field;
+	va_start(args, format);
+	vsnprintf(q->message, sizeof q->message, format, args);
+	va_end(args);
+	return false;
+}
+
+static bool invalid(struct query *q, const char *field, const char *what)
+{
+	return refuse(q, 422, "input-validation", field, "\"%s\" %s", field, what);
+}
 
 static size_t list_count(const struct query *q)
 {
@@ -1341,66 +1787,525 @@ static void events_row(const struct query *q, size_t i, struct row *row)
 	snprintf(row->id, sizeof row->id, "events/%zu", 145876976 + count_of(EVENTS) - row->n);
 }
 
-#define STABLE "v1 v1beta v1alpha"
+/* ---- What belongs to one parent ---- */
 
-/* The filters resourceId and resourceType of /audit-events are left out. */
+static void make_parents(const struct query *q, struct row *row)
+{
+	make_id(row->parent, q->operation->parent, q->parent);
+	make_id(row->second, q->operation->special.second, q->second);
+}
+
+/* Rows of one parent are numbered on from those of the parents before: PER_PARENT at most. */
+enum { PER_PARENT = 400 };
+
+static void child_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, q->operation->thing, q->parent * PER_PARENT + i);
+	row->ordinal = i + 1;
+	make_parents(q, row);
+}
+
+static void labels_row(const struct query *q, size_t i, struct row *row)
+{
+	list_row(q, i, row);
+	row->ordinal = i + 1;
+}
+
+static size_t members_count(const struct query *q)
+{
+	return smaller(q->parent % 3 + q->parent / 3 % 2, count_of(USERS));
+}
+
+static void members_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, USERS, (q->parent + i) % count_of(USERS));
+}
+
+static size_t filters_count(const struct query *q)
+{
+	return (q->parent + 1) % 3;
+}
+
+static void filters_row(const struct query *q, size_t i, struct row *row)
+{
+	child_row(q, i, row);
+	make_id(row->source, SOURCES, owner_of(q->parent));
+	make_id(row->destination, DESTINATIONS, q->parent);
+}
+
+static size_t settings_count(const struct query *q)
+{
+	(void)q;
+	return 1;
+}
+
+static void settings_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, SOURCES, q->parent + i);
+}
+
+/* ---- Functions ---- */
+
+/* The type of a function is its number's remainder. */
+enum { FUNCTION_KINDS = 5, FIRST_INSERT = 1, LAST_INSERT = 3 };
+
+static size_t functions_count(const struct query *q)
+{
+	size_t all = count_of(FUNCTIONS);
+
+	return q->choice < all ? (all - q->choice - 1) / FUNCTION_KINDS + 1 : 0;
+}
+
+static void functions_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, FUNCTIONS, q->choice + i * FUNCTION_KINDS);
+}
+
+static size_t versions_count(const struct query *q)
+{
+	return (q->parent + 2) % 4;
+}
+
+static size_t instances_count(const struct query *q)
+{
+	return (q->parent + 1) % 3;
+}
+
+/* ---- Tracking plans ---- */
+
+static size_t rules_count(const struct query *q)
+{
+	return q->parent % 4 == 1 ? 0 : q->parent % 4 == 2 ? 250 : 9;
+}
+
+static size_t plan_sources_count(const struct query *q)
+{
+	return smaller((q->parent + 1) % 3, count_of(SOURCES));
+}
+
+static void plan_sources_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, SOURCES, (q->parent + i) % count_of(SOURCES));
+}
+
+/* ---- Warehouses ---- */
+
+/* As source_connected_warehouses has it: see connected_warehouses_row. */
+static bool is_stored(size_t source_number, size_t warehouse_number)
+{
+	size_t warehouses = count_of(WAREHOUSES), count = smaller(warehouses, 2 - source_number % 3), i;
+
+	for (i = 0; i < count; i++)
+		if ((source_number + i) % warehouses == warehouse_number)
+			return true;
+	return false;
+}
+
+/* The number of the source that is the i-th of a warehouse; count_of(SOURCES) after the last. */
+static size_t stored_source(size_t warehouse_number, size_t i)
+{
+	size_t n, all = count_of(SOURCES);
+
+	for (n = 0; n < all; n++)
+		if (is_stored(n, warehouse_number) && i-- == 0)
+			break;
+	return n;
+}
+
+static size_t stored_count(const struct query *q)
+{
+	size_t n, count = 0, all = count_of(SOURCES);
+
+	for (n = 0; n < all; n++)
+		count += is_stored(n, q->parent);
+	return count;
+}
+
+static void stored_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, SOURCES, stored_source(q->parent, i));
+}
+
+static size_t warehouse_syncs_count(const struct query *q)
+{
+	return q->parent % 4 == 1 ? 0 : 7;
+}
+
+/* One every seven hours, the last first; its start is part of its key. */
+static void warehouse_syncs_row(const struct query *q, size_t i, struct row *row)
+{
+	child_row(q, i, row);
+	make_id(row->source, SOURCES, i % count_of(SOURCES));
+	row->time_us = start_us - (int64_t)(i + 1) * 7 * HOUR;
+	row->time_style = (size_t)(row->seed % TIME_STYLES);
+}
+
+static size_t selective_syncs_count(const struct query *q)
+{
+	return (q->parent + q->second + 1) % 4;
+}
+
+static void selective_syncs_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, SELECTIVE_SYNCS, (q->second * 8 + i) * SCALE_LIMIT + q->parent);
+	row->ordinal = i + 1;
+	row->n = q->second + i;
+	make_parents(q, row);
+}
+
+static bool check_stored(struct query *q)
+{
+	return is_stored(q->second, q->parent) ||
+	       refuse(q, 404, "not-found", NULL, "The source is not connected to this warehouse.");
+}
+
+/* ---- Reverse ETL ---- */
+
+static size_t model_syncs_count(const struct query *q)
+{
+	return q->second % 6 == 4 ? 0 : q->second % 6 == 5 ? 23 : 3;
+}
+
+static void model_syncs_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, MODEL_SYNCS, q->second * 32 + i);
+	make_parents(q, row);
+}
+
+static bool check_model(struct query *q)
+{
+	char model[ID_SIZE], right[ID_SIZE];
+
+	make_id(model, MODELS, q->parent);
+	model_of(q->second, right);
+	return strcmp(model, right) == 0 ||
+	       refuse(q, 404, "not-found", NULL, "The subscription does not belong to this model.");
+}
+
+/* ---- Spaces ---- */
+
+/* The last space of several is a deleted one: there, and empty. */
+static size_t spaces_in_use(void)
+{
+	return count_of(SPACES) > 1 ? count_of(SPACES) - 1 : count_of(SPACES);
+}
+
+static size_t space_count(const struct query *q, size_t count)
+{
+	return q->parent < spaces_in_use() ? count : 0;
+}
+
+static size_t audiences_count(const struct query *q)
+{
+	size_t all = count_of(AUDIENCES);
+
+	return q->parent < all ? space_count(q, (all - q->parent - 1) / spaces_in_use() + 1) : 0;
+}
+
+static void audiences_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, AUDIENCES, q->parent + i * spaces_in_use());
+	make_parents(q, row);
+}
+
+static bool check_audience(struct query *q)
+{
+	return q->second % spaces_in_use() == q->parent ||
+	       refuse(q, 404, "not-found", NULL, "The audience does not belong to this space.");
+}
+
+static size_t computed_traits_count(const struct query *q)
+{
+	return space_count(q, 5);
+}
+
+static size_t connections_count(const struct query *q)
+{
+	return (q->second + 1) % 3;
+}
+
+/* As child_row, below the second id of the path. */
+static void grandchild_row(const struct query *q, size_t i, struct row *row)
+{
+	make_row(row, q->operation->thing, q->second * 8 + i);
+	make_parents(q, row);
+}
+
+static size_t activations_count(const struct query *q)
+{
+	return q->second % 4;
+}
+
+static size_t profiles_count(const struct query *q)
+{
+	return space_count(q, 1 + q->parent % 2);
+}
+
+static size_t space_events_count(const struct query *q)
+{
+	return space_count(q, 14);
+}
+
+static size_t space_traits_count(const struct query *q)
+{
+	return space_count(q, q->choice ? 5 : 9);
+}
+
+static void space_traits_row(const struct query *q, size_t i, struct row *row)
+{
+	child_row(q, i, row);
+	row->seed = mix(row->seed ^ q->choice);
+}
+
+/* ---- Events by group and day ---- */
+
+enum { EVENT_GROUPS = 9, GROUPS_SHOWN = 5000 };
+
+/* --groups is for the second source alone, so that one can be told from the others. */
+static size_t groups_of(size_t source_number)
+{
+	return options.groups > 0 && source_number == 1 ? (size_t)options.groups : EVENT_GROUPS + source_number % 3;
+}
+
+static size_t groups_count(const struct query *q)
+{
+	return smaller(groups_of(q->parent), GROUPS_SHOWN);
+}
+
+/* What happens on a day is the same in whatever window it is asked for. */
+static void groups_row(const struct query *q, size_t i, struct row *row)
+{
+	uint64_t place = (uint64_t)q->parent << 32 | q->second;
+
+	*row = (struct row){.n = i, .ordinal = i + 1, .groups = groups_of(q->parent)};
+	row->counter_seed = mix(mix_text(seed_of(q->operation->thing, place), q->operation->path));
+	row->seed = mix(row->counter_seed ^ (uint64_t)i);
+	make_id(row->source, SOURCES, q->parent);
+	row->period_start = q->start_us / DAY;
+	row->period_end = (q->end_us + DAY - 1) / DAY;
+}
+
+/* A window of days: the longest, how long ago it may begin (0: no matter), how far behind the clock it must end.  The
+ * API knows other granularities; nobody asks for them here. */
+static bool check_days(struct query *q, int64_t oldest, int64_t behind)
+{
+	const int64_t longest = 30 * DAY;
+	int64_t now = now_us();
+
+	if (strcmp(q->granularity, "DAY") != 0)
+		return invalid(q, "granularity", "must be DAY on this server");
+	if (q->start_us >= q->end_us)
+		return invalid(q, "endTime", "must be after startTime");
+	if (q->end_us - q->start_us > longest)
+		return invalid(q, "endTime", "must be at most 30 days after startTime");
+	if (oldest > 0 && q->start_us < now - oldest)
+		return invalid(q, "startTime", "must be at most 30 days ago");
+	if (q->end_us > now - behind)
+		return invalid(q, "endTime", "is too late");
+	if (q->dimensions != q->operation->special.dimensions)
+		return invalid(q, "groupBy", "must name all that this server groups by");
+	return true;
+}
+
+static bool find_source(struct query *q)
+{
+	return find_id(SOURCES, q->source, &q->parent) ||
+	       refuse(q, 404, "not-found", NULL, "Source with id '%.40s' not found.", q->source);
+}
+
+static bool check_volume(struct query *q)
+{
+	return find_source(q) && check_days(q, 0, 60 * SECOND);
+}
+
+static bool check_received(struct query *q)
+{
+	return find_source(q) && check_days(q, 30 * DAY, 0);
+}
+
+static bool check_delivered(struct query *q)
+{
+	if (!find_id(DESTINATIONS, q->destination, &q->second))
+		return refuse(q, 404, "not-found", NULL, "Destination with id '%.40s' not found.", q->destination);
+	if (!find_source(q))
+		return false;
+	if (!serves(q->parent, q->second))
+		return invalid(q, "sourceId", "is not connected to this destination");
+	return check_days(q, 30 * DAY, 0);
+}
+
+static bool check_insert(struct query *q)
+{
+	size_t kind = q->parent % FUNCTION_KINDS;
+
+	if (kind >= FIRST_INSERT && kind <= LAST_INSERT)
+		return true;
+	return invalid(q, "functionId", "is not an insert function");
+}
+
+/* ---- Windows of delivery metrics ---- */
+
+/* The windows of delivery metrics: the longest, how long ago it may begin, and where it begins without startTime (for
+ * DAY beyond what is allowed, so it has to be given). */
+static const struct {
+	const char *granularity;
+	int64_t longest, oldest, start;
+} windows[] = {{"MINUTE", 4 * HOUR, 48 * HOUR, HOUR},
+	       {"HOUR", 7 * DAY, 7 * DAY, 7 * DAY},
+	       {"DAY", 14 * DAY, 14 * DAY, 30 * DAY}};
+
+static bool check_window(struct query *q)
+{
+	int64_t now = now_us();
+	size_t i = 0;
+
+	while (q->given & GRANULARITY && strcmp(windows[i].granularity, q->granularity) != 0)
+		i++;
+	if (!(q->given & END))
+		q->end_us = now;
+	if (!(q->given & START))
+		q->start_us = now - windows[i].start;
+	if (q->start_us >= q->end_us)
+		return invalid(q, "endTime", "must be after startTime");
+	if (q->start_us < now - windows[i].oldest)
+		return invalid(q, "startTime", "is too long ago for this granularity");
+	if (q->end_us - q->start_us > windows[i].longest)
+		return invalid(q, "endTime", "makes the window too long for this granularity");
+	return true;
+}
+
+static bool check_delivery(struct query *q)
+{
+	size_t n;
+
+	if (!find_id(SOURCES, q->source, &n))
+		return refuse(q, 404, "not-found", NULL, "Source with id '%.40s' not found.", q->source);
+	if (!serves(n, q->parent))
+		return invalid(q, "sourceId", "is not connected to this destination");
+	return check_window(q);
+}
+
+/* ---- Table of operations ---- */
+
+#define STABLE "v1 v1beta v1alpha"
+#define ALPHA  "v1alpha"
+
+/* The filters resourceId and resourceType of /audit-events are left out, as are those of others that no client here uses. */
+/* clang-format off */
 static const struct operation operations[] = {
-	{"/sources", WORKSPACE, SOURCES, "sources", STABLE, PAGED, 0, source, list_count, list_row, 0},
+	{"/sources", WORKSPACE, SOURCES, "sources", STABLE, PAGED, 0, source, list_count, list_row, 0, {0}},
 	{"/destinations", WORKSPACE, DESTINATIONS, "destinations", STABLE, PAGED, 0, destination, destinations_count,
-	 destinations_row, 0},
-	{"/warehouses", WORKSPACE, WAREHOUSES, "warehouses", STABLE, PAGED, 0, warehouse, list_count, list_row, 0},
+	 destinations_row, 0, {0}},
+	{"/warehouses", WORKSPACE, WAREHOUSES, "warehouses", STABLE, PAGED, 0, warehouse, list_count, list_row, 0, {0}},
 	{"/sources/{}/connected-destinations", SOURCES, DESTINATIONS, "destinations", STABLE, PAGED, 0, destination,
-	 connected_destinations_count, connected_destinations_row, 0},
+	 connected_destinations_count, connected_destinations_row, 0, {0}},
 	{"/sources/{}/connected-warehouses", SOURCES, WAREHOUSES, "warehouses", STABLE, PAGED, 0, warehouse,
-	 connected_warehouses_count, connected_warehouses_row, 0},
+	 connected_warehouses_count, connected_warehouses_row, 0, {0}},
 	{"/destinations/{}/subscriptions", DESTINATIONS, SUBSCRIPTIONS, "subscriptions", "v1alpha", PAGED, 0,
-	 subscription, subscriptions_count, subscriptions_row, PAGINATION_OPTIONAL},
+	 subscription, subscriptions_count, subscriptions_row, PAGINATION_OPTIONAL, {0}},
 	{"/catalog/sources", WORKSPACE, SOURCE_CATALOG, "sourcesCatalog", STABLE, PAGED, 0, source_entry, list_count,
-	 list_row, 0},
+	 list_row, 0, {0}},
 	{"/catalog/destinations", WORKSPACE, DESTINATION_CATALOG, "destinationsCatalog", STABLE, PAGED, 0,
-	 destination_entry, list_count, list_row, 0},
+	 destination_entry, list_count, list_row, 0, {0}},
 	{"/catalog/warehouses", WORKSPACE, WAREHOUSE_CATALOG, "warehousesCatalog", STABLE, PAGED, 0, warehouse_entry,
-	 list_count, list_row, 0},
+	 list_count, list_row, 0, {0}},
 	{"/usage/api-calls/sources/daily", WORKSPACE, USAGE, "dailyPerSourceAPICallsUsage", STABLE, PAGED | PERIOD,
-	 PERIOD, api_calls, usage_count, usage_row, PER_SOURCE},
+	 PERIOD, api_calls, usage_count, usage_row, PER_SOURCE, {0}},
 	{"/usage/api-calls/daily", WORKSPACE, USAGE, "dailyWorkspaceAPICallsUsage", STABLE, PAGED | PERIOD, PERIOD,
-	 api_calls + 1, usage_count, usage_row, 0},
+	 api_calls + 1, usage_count, usage_row, 0, {0}},
 	{"/usage/mtu/sources/daily", WORKSPACE, USAGE, "dailyPerSourceMTUUsage", STABLE, PAGED | PERIOD, PERIOD,
-	 users_seen, usage_count, usage_row, PER_SOURCE | USERS_SEEN},
+	 users_seen, usage_count, usage_row, PER_SOURCE | USERS_SEEN, {0}},
 	{"/usage/mtu/daily", WORKSPACE, USAGE, "dailyWorkspaceMTUUsage", STABLE, PAGED | PERIOD, PERIOD, users_seen + 1,
-	 usage_count, usage_row, USERS_SEEN},
+	 usage_count, usage_row, USERS_SEEN, {0}},
 	{"/destinations/{}/delivery-metrics", DESTINATIONS, METRICS, "deliveryMetricsSummary", "v1beta v1alpha",
-	 SOURCE | START | END | GRANULARITY, SOURCE, delivery, delivery_count, delivery_row, ONE_OBJECT},
+	 SOURCE | START | END | GRANULARITY, SOURCE, delivery, delivery_count, delivery_row, ONE_OBJECT,
+	 {.check = check_delivery}},
 	{"/audit-events", WORKSPACE, EVENTS, "events", STABLE, PAGED | START | END, 0, event, events_count, events_row,
-	 PAGINATION_OPTIONAL},
-	{"/users", WORKSPACE, USERS, "users", STABLE, PAGED, COUNT, user, list_count, list_row, 0},
-	{"/groups", WORKSPACE, GROUPS, "userGroups", STABLE, PAGED, COUNT, group, list_count, list_row, 0},
+	 PAGINATION_OPTIONAL, {0}},
+	{"/users", WORKSPACE, USERS, "users", STABLE, PAGED, COUNT, user, list_count, list_row, 0, {0}},
+	{"/groups", WORKSPACE, GROUPS, "userGroups", STABLE, PAGED, COUNT, group, list_count, list_row, 0, {0}},
 	{"/transformations", WORKSPACE, TRANSFORMATIONS, "transformations", STABLE, PAGED, 0, transformation,
-	 list_count, list_row, 0},
-	{"/", WORKSPACE, WORKSPACE, "workspace", STABLE, 0, 0, workspace, list_count, list_row, ONE_OBJECT}};
+	 list_count, list_row, 0, {0}},
+	{"/", WORKSPACE, WORKSPACE, "workspace", STABLE, 0, 0, workspace, list_count, list_row, ONE_OBJECT, {0}},
+#define LISTED .takes = PAGED, .count = list_count, .row = list_row
+	{"/labels", .thing = LABELS, .data_key = "labels", .stages = STABLE, .model = own_label, .count = list_count,
+	 .row = labels_row, .flags = UNPAGED},
+	{"/roles", .thing = ROLES, .data_key = "roles", .stages = STABLE, .model = role, LISTED},
+	{"/groups/{}/users", GROUPS, USERS, "users", STABLE, PAGED, .model = member, .count = members_count,
+	 .row = members_row},
+	{"/invites", .thing = INVITES, .data_key = "invites", .stages = STABLE, .model = invite, LISTED,
+	 .flags = TEXTS},
+	{"/destination/{}/filters", DESTINATIONS, FILTERS, "filters", STABLE, PAGED, .model = filter,
+	 .count = filters_count, .row = filters_row},
+	{"/sources/{}/settings", SOURCES, SOURCES, "settings", STABLE, .model = schema_settings,
+	 .count = settings_count, .row = settings_row, .flags = ONE_OBJECT | ASIDE},
+	{"/functions", .thing = FUNCTIONS, .data_key = "functions", .stages = STABLE, .takes = PAGED | RESOURCE_TYPE,
+	 .needs = RESOURCE_TYPE, .model = function, .count = functions_count, .row = functions_row},
+	{"/functions/{}/versions", FUNCTIONS, VERSIONS, "versions", ALPHA, PAGED, .model = function_version,
+	 .count = versions_count, .row = child_row},
+	{"/insert-function-instances", FUNCTIONS, INSTANCES, "instances", ALPHA, PAGED | FUNCTION, FUNCTION,
+	 .model = function_instance, .count = instances_count, .row = child_row, .special = {.check = check_insert}},
+	{"/tracking-plans", .thing = PLANS, .data_key = "trackingPlans", .stages = STABLE, .model = tracking_plan,
+	 LISTED},
+	{"/tracking-plans/{}/rules", PLANS, RULES, "rules", STABLE, PAGED, .model = rule_model, .count = rules_count,
+	 .row = child_row, .special = {.limit = 200}},
+	{"/tracking-plans/{}/sources", PLANS, SOURCES, "sources", STABLE, PAGED, .model = source,
+	 .count = plan_sources_count, .row = plan_sources_row},
+	{"/events/volume", .thing = VOLUME, .data_key = "result", .stages = STABLE,
+	 .takes = PAGED | WINDOW | SOURCES_GIVEN, .needs = WINDOW | SOURCES_GIVEN, .model = volume,
+	 .count = groups_count, .row = groups_row, .flags = PAGINATION_OPTIONAL | ASIDE,
+	 .special = {.check = check_volume, .limit = 60, .dimensions = BY_SOURCE | BY_NAME | BY_TYPE}},
+#define OVERVIEW_OF(step, parameters, how, fields, by)                                                       \
+	{"/delivery-overview/" step, .thing = OVERVIEW, .data_key = "dataset", .stages = "v1beta",           \
+	 .takes = PAGED | WINDOW | (parameters), .needs = WINDOW | (parameters), .model = (fields),          \
+	 .count = groups_count, .row = groups_row, .flags = ASIDE,                                           \
+	 .special = {.check = (how), .dimensions = BY_NAME | BY_TYPE | (by)}}
+	OVERVIEW_OF("successfully-received", SOURCE, check_received, overview + 1, 0),
+	OVERVIEW_OF("failed-on-ingest", SOURCE, check_received, overview, BY_REASON),
+	OVERVIEW_OF("filtered-at-source", SOURCE, check_received, overview, BY_REASON),
+	OVERVIEW_OF("filtered-at-destination", SOURCE | DESTINATION, check_delivered, overview, BY_REASON),
+	OVERVIEW_OF("failed-delivery", SOURCE | DESTINATION, check_delivered, overview, BY_REASON),
+	OVERVIEW_OF("successful-delivery", SOURCE | DESTINATION, check_delivered, overview, BY_REASON),
+	{"/warehouses/{}/syncs", WAREHOUSES, WAREHOUSE_SYNCS, "reports", STABLE, PAGED, .model = warehouse_sync,
+	 .count = warehouse_syncs_count, .row = warehouse_syncs_row, .special = {.limit = 2}},
+	{"/warehouses/{}/connected-sources", WAREHOUSES, SOURCES, "sources", STABLE, PAGED, .model = source,
+	 .count = stored_count, .row = stored_row},
+	{"/warehouses/{}/connected-sources/{}/selective-syncs", WAREHOUSES, SELECTIVE_SYNCS, "items", STABLE, PAGED,
+	 .model = selective_sync, .count = selective_syncs_count, .row = selective_syncs_row,
+	 .special = {SOURCES, check_stored, .limit = 2}},
+	{"/reverse-etl-models", .thing = MODELS, .data_key = "models", .stages = ALPHA, .model = etl_model, LISTED},
+	{"/reverse-etl-models/{}/subscriptionId/{}/syncs", MODELS, MODEL_SYNCS, "syncStatuses", ALPHA, PLAIN_PAGED,
+	 .model = etl_sync, .count = model_syncs_count, .row = model_syncs_row, .flags = PAGINATION_OPTIONAL,
+	 .special = {SUBSCRIPTIONS, check_model, .cap = 100}},
+	{"/spaces", .thing = SPACES, .data_key = "spaces", .stages = ALPHA, .model = workspace, LISTED},
+	{"/spaces/{}/audiences", SPACES, AUDIENCES, "audiences", STABLE, PAGED | INCLUDE, .model = audience,
+	 .count = audiences_count, .row = audiences_row, .special = {.cap = 200, .limit = 60}},
+	{"/spaces/{}/computed-traits", SPACES, COMPUTED_TRAITS, "computedTraits", ALPHA, PAGED,
+	 .model = computed_trait, .count = computed_traits_count, .row = child_row, .special = {.limit = 25}},
+	{"/spaces/{}/audiences/{}/destination-connections", SPACES, AUDIENCE_CONNECTIONS, "connections", ALPHA, PAGED,
+	 .model = connection, .count = connections_count, .row = grandchild_row, .flags = PAGINATION_OPTIONAL,
+	 .special = {AUDIENCES, check_audience, .limit = 50}},
+	{"/spaces/{}/audiences/{}/activations", SPACES, ACTIVATIONS, "activations", ALPHA, PAGED, .model = activation,
+	 .count = activations_count, .row = grandchild_row, .flags = PAGINATION_OPTIONAL,
+	 .special = {AUDIENCES, check_audience, .limit = 60}},
+	{"/spaces/{}/profiles-warehouses", SPACES, PROFILES_WAREHOUSES, "profilesWarehouses", ALPHA, PAGED,
+	 .model = profiles_warehouse, .count = profiles_count, .row = child_row, .flags = PAGINATION_OPTIONAL},
+	{"/spaces/{}/events", SPACES, SPACE_EVENTS, "events", ALPHA, PAGED | SORTED, .model = space_event,
+	 .count = space_events_count, .row = child_row, .special = {.limit = 25, .sort_by = "name|lastSeenAt"}},
+	{"/spaces/{}/traits", SPACES, SPACE_TRAITS, "traits", ALPHA, PAGED | SORTED | COLLECTION,
+	 .model = space_trait, .count = space_traits_count, .row = space_traits_row,
+	 .special = {.limit = 25, .sort_by = "trait|lastSeenAt"}},
+	{"/regulations", .thing = REGULATIONS, .data_key = "regulations", .stages = STABLE, .model = regulation,
+	 LISTED},
+	{"/suppressions", .thing = SUPPRESSIONS, .data_key = "suppressed", .stages = STABLE, .model = suppression,
+	 LISTED},
+	{"/credentials", .thing = CREDENTIALS, .data_key = "credentials", .stages = "v1", .model = credential,
+	 LISTED}};
+/* clang-format on */
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
 /* ---- Parameters ---- */
-
-/* Always returns false. */
-static bool refuse(struct query *q, int status, const char *type, const char *field, const char *format, ...)
-{
-	va_list args;
-
-	q->status = status;
-	q->type = type;
-	q->field = field;
-	va_start(args, format);
-	vsnprintf(q->message, sizeof q->message, format, args);
-	va_end(args);
-	return false;
-}
-
-static bool invalid(struct query *q, const char *field, const char *what)
-{
-	return refuse(q, 422, "input-validation", field, "\"%s\" %s", field, what);
-}
 
 static int hex_digit(char c)
 {
@@ -1438,14 +2343,28 @@ static bool decode(const char *in, size_t length, const char *raw, char *out, si
 	return true;
 }
 
+static bool cap_count(struct query *q, const char *name)
+{
+	int64_t own = q->operation->special.cap, cap = own && own < options.page_cap ? own : options.page_cap;
+
+	if (q->page_rows > cap)
+		return refuse(q, 422, "input-validation", name, "\"%s\" must be less than or equal to %" PRId64, name,
+			      cap);
+	return true;
+}
+
 static bool read_count(struct query *q, const char *value)
 {
 	if (!read_number(value, INT32_MAX, &q->page_rows) || q->page_rows < 1)
 		return invalid(q, "pagination.count", "must be a positive integer");
-	if (q->page_rows > options.page_cap)
-		return refuse(q, 422, "input-validation", "pagination.count",
-			      "\"pagination.count\" must be less than or equal to %" PRId64, options.page_cap);
-	return true;
+	return cap_count(q, "pagination.count");
+}
+
+static bool read_plain_count(struct query *q, const char *value)
+{
+	if (!read_number(value, INT32_MAX, &q->page_rows) || q->page_rows < 1)
+		return invalid(q, "count", "must be a positive integer");
+	return cap_count(q, "count");
 }
 
 static bool read_cursor(struct query *q, const char *value)
@@ -1497,22 +2416,126 @@ static bool read_granularity(struct query *q, const char *value)
 	return true;
 }
 
+/* The place of a word among those with "|" between them; count_words if it is none of them. */
+static size_t place_of(const char *words, const char *word)
+{
+	size_t n = 0, length = strlen(word);
+
+	for (;; n++, words += strcspn(words, "|") + 1) {
+		if (strcspn(words, "|") == length && memcmp(words, word, length) == 0)
+			return n;
+		if (!words[strcspn(words, "|")])
+			return n + 1;
+	}
+}
+
+static bool read_choice(struct query *q, const char *name, const char *words, const char *value, size_t *choice)
+{
+	*choice = place_of(words, value);
+	return *choice < count_words(words) ||
+	       refuse(q, 422, "input-validation", name, "\"%s\" must be one of %s", name, words);
+}
+
+static bool read_resource_type(struct query *q, const char *value)
+{
+	return read_choice(q, "resourceType", FUNCTION_TYPES, value, &q->choice);
+}
+
+static bool read_function(struct query *q, const char *value)
+{
+	return find_id(FUNCTIONS, value, &q->parent) ||
+	       refuse(q, 404, "not-found", NULL, "Function with id '%.40s' not found.", value);
+}
+
+static bool read_include(struct query *q, const char *value)
+{
+	size_t none;
+
+	return read_choice(q, "include", "schedules", value, &none);
+}
+
+static bool read_collection(struct query *q, const char *value)
+{
+	return read_choice(q, "collection", "users|accounts", value, &q->choice);
+}
+
+static bool read_sort_by(struct query *q, const char *value)
+{
+	size_t none;
+
+	return read_choice(q, "sortBy", q->operation->special.sort_by, value, &none);
+}
+
+static bool read_sort_dir(struct query *q, const char *value)
+{
+	size_t none;
+
+	return read_choice(q, "sortDir", "asc|desc", value, &none);
+}
+
+static bool read_destination(struct query *q, const char *value)
+{
+	if (strlen(value) >= sizeof q->destination)
+		return invalid(q, "destinationConfigId", "is too long");
+	strcpy(q->destination, value);
+	return true;
+}
+
+/* A dimension that the operation does not know, or that was named before, is refused. */
+static bool read_group_by(struct query *q, const char *value)
+{
+	size_t place = place_of("source|eventName|eventType|discardReason", value);
+	unsigned bit = 1U << place;
+
+	if (!(q->operation->special.dimensions & bit) || q->dimensions & bit)
+		return refuse(q, 422, "input-validation", "groupBy", "\"groupBy\" must not be %.40s here", value);
+	q->dimensions |= bit;
+	return true;
+}
+
 /* Both spellings of the page parameters are in use. */
 static const struct parameter {
 	const char *name;
 	unsigned bit;
 	bool (*read)(struct query *, const char *value);
-} parameters[] = {{"pagination.count", COUNT, read_count},
-		  {"pagination.cursor", CURSOR, read_cursor},
-		  {"period", PERIOD, read_period},
-		  {"startTime", START, read_start},
-		  {"endTime", END, read_end},
-		  {"sourceId", SOURCE, read_source},
-		  {"granularity", GRANULARITY, read_granularity},
-		  {"pagination[count]", COUNT, read_count},
-		  {"pagination[cursor]", CURSOR, read_cursor}};
+	size_t counted; /* a list: where its length stands in struct query */
+} parameters[] = {{"pagination.count", COUNT, read_count, 0},
+		  {"pagination.cursor", CURSOR, read_cursor, 0},
+		  {"period", PERIOD, read_period, 0},
+		  {"startTime", START, read_start, 0},
+		  {"endTime", END, read_end, 0},
+		  {"sourceId", SOURCE, read_source, 0},
+		  {"granularity", GRANULARITY, read_granularity, 0},
+		  {"pagination[count]", COUNT, read_count, 0},
+		  {"pagination[cursor]", CURSOR, read_cursor, 0},
+		  {"count", PLAIN_COUNT, read_plain_count, 0},
+		  {"cursor", PLAIN_CURSOR, read_cursor, 0},
+		  {"resourceType", RESOURCE_TYPE, read_resource_type, 0},
+		  {"functionId", FUNCTION, read_function, 0},
+		  {"include", INCLUDE, read_include, 0},
+		  {"collection", COLLECTION, read_collection, 0},
+		  {"sortBy", SORT_BY, read_sort_by, 0},
+		  {"sortDir", SORT_DIR, read_sort_dir, 0},
+		  {"destinationConfigId", DESTINATION, read_destination, 0},
+		  {"groupBy", GROUP_BY, read_group_by, offsetof(struct query, group_bys)},
+		  {"sourceId", SOURCES_GIVEN, read_source, offsetof(struct query, sources)}};
 
 enum { PARAMETERS = sizeof parameters / sizeof *parameters };
+
+/* A list's elements are NAME.0, NAME.1 and so on, in this order.  One element is all that sourceId may have here. */
+static bool is_named(struct query *q, const struct parameter *p, const char *name)
+{
+	unsigned *length = (unsigned *)((char *)q + p->counted);
+	char element[64];
+
+	if (!p->counted)
+		return strcmp(name, p->name) == 0;
+	snprintf(element, sizeof element, "%s.%u", p->name, *length);
+	if (strcmp(name, element) != 0 || (p->bit == SOURCES_GIVEN && *length > 0))
+		return false;
+	++*length;
+	return true;
+}
 
 static bool read_parameter(struct query *q, const char *text, size_t length)
 {
@@ -1525,9 +2548,9 @@ static bool read_parameter(struct query *q, const char *text, size_t length)
 		return refuse(q, 400, "bad-request", NULL, "A query parameter is not percent-encoded");
 	for (i = 0; i < PARAMETERS; i++) {
 		const struct parameter *p = &parameters[i];
-		if (strcmp(name, p->name) != 0 || !(q->operation->takes & p->bit))
+		if (!(q->operation->takes & p->bit) || !is_named(q, p, name))
 			continue;
-		if (q->given & p->bit)
+		if (q->given & p->bit && !p->counted)
 			return refuse(q, 400, "bad-request", p->name, "\"%s\" is given twice", p->name);
 		q->given |= p->bit;
 		return equals && value[0] ? p->read(q, value) : invalid(q, p->name, "is not allowed to be empty");
@@ -1535,56 +2558,22 @@ static bool read_parameter(struct query *q, const char *text, size_t length)
 	return refuse(q, 422, "input-validation", NULL, "\"%s\" is not allowed", name);
 }
 
-/* The windows of delivery metrics: the longest, how long ago it may begin, and where it begins without startTime (for
- * DAY beyond what is allowed, so it has to be given). */
-static const struct {
-	const char *granularity;
-	int64_t longest, oldest, start;
-} windows[] = {{"MINUTE", 4 * HOUR, 48 * HOUR, HOUR},
-	       {"HOUR", 7 * DAY, 7 * DAY, 7 * DAY},
-	       {"DAY", 14 * DAY, 14 * DAY, 30 * DAY}};
-
-static bool check_window(struct query *q)
-{
-	int64_t now = now_us();
-	size_t i = 0;
-
-	while (q->given & GRANULARITY && strcmp(windows[i].granularity, q->granularity) != 0)
-		i++;
-	if (!(q->given & END))
-		q->end_us = now;
-	if (!(q->given & START))
-		q->start_us = now - windows[i].start;
-	if (q->start_us >= q->end_us)
-		return invalid(q, "endTime", "must be after startTime");
-	if (q->start_us < now - windows[i].oldest)
-		return invalid(q, "startTime", "is too long ago for this granularity");
-	if (q->end_us - q->start_us > windows[i].longest)
-		return invalid(q, "endTime", "makes the window too long for this granularity");
-	return true;
-}
-
-static bool check_delivery(struct query *q)
-{
-	size_t n, second = (owner_of(q->parent) + 1) % count_of(SOURCES);
-
-	if (!find_id(SOURCES, q->source, &n))
-		return refuse(q, 404, "not-found", NULL, "Source with id '%.40s' not found.", q->source);
-	if (!is_connected(n, q->parent) && !(options.twice && q->parent % 4 == 3 && n == second))
-		return invalid(q, "sourceId", "is not connected to this destination");
-	return check_window(q);
-}
-
 /* ---- Cursors and pages ---- */
 
 enum { CURSOR_SIZE = 13 };
+
+/* Which of an operation's lists is meant. */
+static uint64_t list_of(const struct query *q)
+{
+	return q->parent ^ (uint64_t)q->second << 24 ^ (uint64_t)q->choice << 48;
+}
 
 /* The base64 text of 8 bytes: the offset of the page's first row, and a hash over all that the client must repeat with
  * the cursor.  So a cursor of another list, of other parameters or of nobody's making is found out; it ends in '='. */
 static void write_cursor(const struct query *q, size_t offset, bool empty_page, char out[CURSOR_SIZE])
 {
 	static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	uint64_t hash = mix_text(seed_of(q->operation->thing, q->parent), q->operation->path), bits;
+	uint64_t hash = mix_text(seed_of(q->operation->thing, list_of(q)), q->operation->path), bits;
 	size_t i;
 
 	hash = mix(hash ^ (uint64_t)q->page_rows);
@@ -1607,7 +2596,7 @@ static bool find_page(struct query *q)
 	size_t i, offset = 0;
 	int flag;
 
-	if (!(q->given & CURSOR))
+	if (!(q->given & (CURSOR | PLAIN_CURSOR)))
 		return true;
 	for (i = 0; i < 6 && q->cursor[i]; i++) {
 		char c = q->cursor[i];
@@ -1665,6 +2654,41 @@ static void put_pagination(struct writer *w, const struct query *q, size_t count
 	close_value(w, '}');
 }
 
+/* included: with the first field of a model whose operation takes `include`. */
+static void put_row(struct writer *w, const struct row *row, const struct operation *o, bool included)
+{
+	w->row = row;
+	w->dice = row->seed;
+	if (o->flags & TEXTS)
+		put_scalar(w, o->model, row->n);
+	else
+		put_object(w, o->model + (o->takes & INCLUDE && !included), row->n);
+}
+
+/* Members of "data" that no row has. */
+static void put_aside(struct writer *w, const struct query *q)
+{
+	char id[ID_SIZE];
+
+	switch (q->operation->thing) {
+	case SOURCES:
+		make_id(id, SOURCES, q->parent);
+		put_member(w, "sourceId");
+		put_format(w->out, "\"%s\"", id);
+		break;
+	case VOLUME:
+		put_member(w, "path");
+		put_text(w->out, "\"/observability/event_volume/v2.json\"");
+		put_member(w, "query");
+		put_text(w->out, "{\"workspaceId\":\"w\",\"granularity\":\"DAY\",\"limit\":5000}");
+		break;
+	default:
+		put_member(w, "total");
+		put_text(w->out, "218");
+		break;
+	}
+}
+
 static void put_rows(struct writer *w, const struct query *q, size_t here)
 {
 	const struct operation *o = q->operation;
@@ -1680,7 +2704,7 @@ static void put_rows(struct writer *w, const struct query *q, size_t here)
 		if (!(o->flags & ONE_OBJECT))
 			next_item(&aside);
 		o->row(q, i, &row);
-		put_row(&aside, &row, o->model);
+		put_row(&aside, &row, o, q->given & INCLUDE);
 	}
 	if (!(o->flags & ONE_OBJECT))
 		close_value(&aside, ']');
@@ -1694,15 +2718,18 @@ static void put_page(struct text *out, const struct query *q)
 	struct writer w = {.out = out, .first = true};
 	bool pagination_first, alone;
 
-	w.dice = w.spacing = mix_text(mix(seed_of(o->thing, q->parent) ^ q->offset ^ (uint64_t)q->period), o->path);
+	w.dice = w.spacing = mix_text(mix(seed_of(o->thing, list_of(q)) ^ q->offset ^ (uint64_t)q->period), o->path);
 	w.layout = is_large() ? COMPACT : (enum layout)dice(&w.dice, LAYOUTS);
 	pagination_first = dice(&w.dice, 2);
-	alone = o->flags & ONE_OBJECT || (o->flags & PAGINATION_OPTIONAL && here == count && dice(&w.dice, 2));
+	alone = o->flags & (ONE_OBJECT | UNPAGED) ||
+		(o->flags & PAGINATION_OPTIONAL && here == count && dice(&w.dice, 2));
 	open_value(&w, '{');
 	put_member(&w, "data");
 	open_value(&w, '{');
 	if (!alone && pagination_first)
 		put_pagination(&w, q, count, here);
+	if (o->flags & ASIDE)
+		put_aside(&w, q);
 	put_rows(&w, q, here);
 	if (!alone && !pagination_first)
 		put_pagination(&w, q, count, here);
@@ -1771,28 +2798,44 @@ static bool read_request(struct request *r, char *text)
 	return r->host && !r->body;
 }
 
-/* Does the path fit the operation's?  The id in it is looked up; an unknown one is a 404 in the API's words. */
-static bool match_path(struct query *q, const struct operation *o, const char *path, size_t length)
+/* Looks up what stands for a {} of the path.  An unknown id is a 404 in the API's words. */
+static void read_id(struct query *q, enum thing t, const char *text, size_t length, size_t *n)
 {
-	const char *hole = strstr(o->path, "{}"), *rest;
-	size_t before = hole ? (size_t)(hole - o->path) : strlen(o->path), inside;
 	char id[128];
 
-	if (!hole)
-		return length == before && memcmp(path, o->path, length) == 0;
-	if (length <= before || memcmp(path, o->path, before) != 0)
-		return false;
-	rest = memchr(path + before, '/', length - before);
-	if (!rest)
-		return false;
-	inside = (size_t)(rest - path) - before;
-	if (length - before - inside != strlen(hole + 2) || memcmp(rest, hole + 2, strlen(hole + 2)) != 0)
-		return false;
-	if (!decode(path + before, inside, ":@!$&'()*+,;=", id, sizeof id))
+	if (q->status != 200)
+		return;
+	if (!decode(text, length, ":@!$&'()*+,;=", id, sizeof id))
 		refuse(q, 400, "bad-request", NULL, "The path is not percent-encoded");
-	else if (!find_id(o->parent, id, &q->parent))
-		refuse(q, 404, "not-found", NULL, "%s with id '%.40s' not found.",
-		       o->parent == SOURCES ? "Source" : "Destination", id);
+	else if (!find_id(t, id, n))
+		refuse(q, 404, "not-found", NULL, "%c%s with id '%.40s' not found.", toupper(*things[t].name),
+		       things[t].name + 1, id);
+}
+
+/* Does the path fit the operation's?  A {} is any one segment of it. */
+static bool match_path(struct query *q, const struct operation *o, const char *path, size_t length)
+{
+	const char *pattern = o->path, *end = path + length, *ids[2];
+	size_t lengths[2], count = 0;
+
+	while (*pattern) {
+		if (*pattern == '{') {
+			ids[count] = path;
+			for (; path < end && *path != '/'; path++)
+				;
+			lengths[count] = (size_t)(path - ids[count]);
+			count++;
+			pattern += 2;
+		} else if (path == end || *path++ != *pattern++) {
+			return false;
+		}
+	}
+	if (path < end)
+		return false;
+	if (count > 0)
+		read_id(q, o->parent, ids[0], lengths[0], &q->parent);
+	if (count > 1)
+		read_id(q, o->special.second, ids[1], lengths[1], &q->second);
 	return true;
 }
 
@@ -1828,7 +2871,11 @@ static bool read_parameters(struct query *q, const char *text)
 	for (i = 0; i < PARAMETERS; i++)
 		if (q->operation->needs & ~q->given & parameters[i].bit)
 			return invalid(q, parameters[i].name, "is required");
-	return q->operation->flags & ONE_OBJECT && q->operation->needs ? check_delivery(q) : find_page(q);
+	if (q->operation->special.check && !q->operation->special.check(q))
+		return false;
+	if (q->operation->flags & UNPAGED)
+		q->page_rows = INT32_MAX;
+	return q->operation->flags & ONE_OBJECT || find_page(q);
 }
 
 /* The checks, in the API's likely order: who, what, in which form, with which parameters. */
@@ -1847,6 +2894,8 @@ static bool understand(struct query *q, const struct request *r)
 	if (i == OPERATIONS)
 		return refuse(q, 404, "NotFound", NULL, "Resource not found");
 	q->operation = &operations[i];
+	if (q->operation->takes & PLAIN_COUNT)
+		q->page_rows = 10;
 	if (q->status != 200)
 		return false;
 	if (!accepts(q->operation, r->accept))
@@ -2173,6 +3222,8 @@ static void put_body(struct text *body, const struct reply *r, const struct quer
 		put_error(body, p->type, p->message, NULL);
 	else if (q->status == 200)
 		put_page(body, q);
+	else if (q->status == 429)
+		put_filled(body, LIMITED, q->reset_ms, "");
 	else
 		put_error(body, q->type, q->message, q->field);
 	if (f->half)
@@ -2231,6 +3282,39 @@ static void put_date_line(struct text *out, const char *name, int64_t us)
 	put_text(out, "\r\n");
 }
 
+/* With --minute: the requests of each operation that has a documented limit, in windows of a minute from the first one
+ * on.  The one over the limit is refused. */
+static bool count_request(struct query *q)
+{
+	static struct {
+		int64_t start_ms, used;
+	} windows_used[OPERATIONS];
+	size_t i = (size_t)(q->operation - operations);
+	int64_t now = now_ms();
+
+	q->limit = options.minute_ms > 0 ? q->operation->special.limit : 0;
+	if (q->limit == 0)
+		return true;
+	if (windows_used[i].used == 0 || now >= windows_used[i].start_ms + options.minute_ms) {
+		windows_used[i].start_ms = now;
+		windows_used[i].used = 0;
+	}
+	q->used = ++windows_used[i].used;
+	q->reset_ms = windows_used[i].start_ms + options.minute_ms - now;
+	return q->used <= q->limit || refuse(q, 429, "RateLimited", NULL, "Rate limit exceeded");
+}
+
+/* What the API says of a limit that is documented for the operation, in answers of 200 and 429. */
+static void put_limit(struct text *out, const struct query *q)
+{
+	int64_t seconds = (q->reset_ms + 999) / 1000, left = q->used < q->limit ? q->limit - q->used : 0;
+
+	put_format(out, "X-RateLimit-Consumed: %" PRId64 "\r\nX-RateLimit-Remaining: %" PRId64 "\r\n", q->used, left);
+	put_date_line(out, "X-RateLimit-Reset", now_us() + q->reset_ms * 1000);
+	if (q->used > q->limit)
+		put_format(out, "Retry-After: %" PRId64 "\r\n", seconds);
+}
+
 /* The rate limit is a minute's window with 1000 requests.  It is never used up: that is a fault of its own. */
 static void put_head(struct text *out, const struct reply *r, const struct query *q, size_t length, bool gzip)
 {
@@ -2244,7 +3328,9 @@ static void put_head(struct text *out, const struct reply *r, const struct query
 	put_date_line(out, "Date", now_us());
 	if (!strstr(extra, "Content-Type:"))
 		put_format(out, "Content-Type: %s\r\n", types[r->index % 3]);
-	if (q->status == 200 && r->status == 200 && !strstr(extra, "X-RateLimit-")) {
+	if (q->limit > 0 && r->status == q->status && !strstr(extra, "X-RateLimit-")) {
+		put_limit(out, q);
+	} else if (q->status == 200 && r->status == 200 && !strstr(extra, "X-RateLimit-")) {
 		int used = (int)(r->index % 600) + 1;
 		put_format(out, "X-RateLimit-Consumed: %d\r\nX-RateLimit-Remaining: %d\r\n", used, 1000 - used);
 		put_date_line(out, "X-RateLimit-Reset", now_us() + 60 * SECOND);
@@ -2672,7 +3758,7 @@ static void answer_request(struct conn *c, size_t length)
 		reply.number = rule ? rule->number : 0;
 		if (reply.fault->answer == BAD_FRAMING)
 			reply.fault = bad_framing(reply.index);
-		understand(&q, &r);
+		(void)(understand(&q, &r) && count_request(&q));
 		q.loop = reply.fault->loop;
 		reply.finish = reply.fault->finish == KEEP && r.close ? NOTIFY : reply.fault->finish;
 	}
@@ -2916,6 +4002,9 @@ static const struct option {
 	{"now", "TIME", "RFC 3339: what its clock shows at the start", .text = &options.now},
 	{"inclusive", NULL, "an audit event at startTime or endTime is within", .flag = &options.inclusive},
 	{"page-cap", "N", "the largest pagination.count; 1000", .number = &options.page_cap},
+	{"minute", "MS", "how long a minute of the documented rate limits is; 0: they are off",
+	 .number = &options.minute_ms},
+	{"groups", "N", "groups of events of the second source (5000 are shown)", .number = &options.groups},
 	{"latency", "MS", "from a request to its answer", .number = &options.latency_ms},
 	{"idle", "MS", "closes connections that are idle for so long", .number = &options.idle_ms},
 	{"log", "FILE", "a line a request, as below", .text = &options.log},

@@ -28,7 +28,7 @@ ok()
 skip()
 {
 	number=$((number + 1))
-	echo "ok $number - # SKIP $1"
+	echo "ok $number - $1 # SKIP $2"
 }
 
 not()
@@ -97,8 +97,8 @@ if traced 2>/dev/null; then
 	ok '--discover opens no file' not grep -E '(open|openat)\(' "$dir/calls"
 	ok "--discover takes fewer than $calls_limit system calls" takes_few_calls
 else
-	skip '--discover opens no file: no strace here'
-	skip '--discover takes few system calls: no strace here'
+	skip '--discover opens no file' 'strace is not installed: contrib/deps static'
+	skip '--discover takes few system calls' 'strace is not installed: contrib/deps static'
 fi
 
 # ---- An empty root ----
@@ -160,8 +160,9 @@ synced()
 # A build of its own beside this one, sharing what is the same.
 build_with_test_root()
 {
-	mkdir -p "$dir/tree/build/static"
+	mkdir -p "$dir/tree/build/static" "$dir/tree/test"
 	cp -R Makefile ./*.c ./*.h schemas contrib "$dir/tree"
+	cp test/test.mk "$dir/tree/test"
 	ln -s "$PWD/build/deps" "$dir/tree/build/deps"
 	cp -R build/static/bearssl "$dir/tree/build/static"
 	(cd "$dir/tree" && ${MAKE:-make} CA_BUNDLE="$dir/pki/root.pem" static)
@@ -172,7 +173,7 @@ since=$(date -u -d '70 days ago' '+%Y-%m-%dT00:00:00Z' 2>/dev/null || date -u -v
 if ! start_server; then
 	ok 'the test server starts' false
 elif [ "$(id -u)" != 0 ] && ! unshare -r true 2>/dev/null; then
-	skip 'an empty root: neither root nor user name spaces here'
+	skip 'an empty root' 'neither root nor user name spaces here'
 else
 	config "$dir/here" "\"ca_file\": \"$dir/pki/root.pem\""
 	"$tap" --config "$dir/here/config.json" >"$dir/here.out" 2>"$dir/here.err"

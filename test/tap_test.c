@@ -1,5 +1,6 @@
 /* tap_test.c - the program's own part: command line, configuration, files, signals.  Its modes are tested end to end. */
 #define main tap_main
+int main(int argc, char **argv);
 #include "../tap.c"
 #undef main
 

@@ -1,0 +1,54 @@
+# test.mk - more tests than `make test`: sanitizers, valgrind, sweeps, other compilers, style; the benchmark.
+
+SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible
+
+test-san:
+	mkdir -p build/san/test
+	$(MAKE) B=build/san/ CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" test
+
+test-valgrind:
+	mkdir -p build/valgrind/test
+	$(MAKE) B=build/valgrind/ CFLAGS='-O1 -g' WRAP="$(VALGRIND)" TAP="$(VALGRIND) ./build/valgrind/tap-segment" test
+
+# ---- Sweeps: the same sync again and again, with one thing that goes wrong, each time elsewhere ----
+# The program once more, with test/fault.c in libc's place where something can fail.
+FAULTS = -include test/fault.h
+
+$(B)test/tap-fault: $(SOURCES) $(HEADERS) $(GENERATED) test/fault.h Makefile $(B)test/fault.o
+	$(LINK) $(FAULTS) -o $@ $(SOURCES) $(B)test/fault.o $(LDLIBS)
+$(B)test/fault.o: test/fault.c test/fault.h
+	$(COMPILE) -c -o $@ test/fault.c
+
+SWEEP = TAP="$(WRAP) ./$(B)test/tap-fault" SEGMENTD="$(SEGMENTD)"
+
+test-clock test-kill test-faults test-calls test-signals test-memory: $(B)test/tap-fault $(SEGMENTD)
+	$(SWEEP) PART=$@ test/run test/sweep.py
+test-sweeps: $(B)test/tap-fault $(SEGMENTD)
+	$(SWEEP) test/run test/sweep.py
+
+# ---- Other compilers and makes ----
+
+test-portable:
+	test/run test/portable_test.sh
+
+# ---- Style: layout, cppcheck, and every source without a warning by gcc and by clang ----
+CLANG_FORMAT = clang-format
+CPPCHECK = cppcheck
+GCC = gcc
+CLANG = clang
+
+check-style: $(GENERATED)
+	CLANG_FORMAT="$(CLANG_FORMAT)" CPPCHECK="$(CPPCHECK)" GCC="$(GCC)" CLANG="$(CLANG)" MAKE="$(MAKE)" \
+		test/run test/style_test.sh
+
+everything: all $(UNIT_TESTS) $(DRIVERS) $(B)test/bench $(B)test/tap-fault
+
+# ---- Benchmark, always with release flags in a folder of its own ----
+
+bench:
+	mkdir -p build/release/test
+	$(MAKE) B=build/release/ CFLAGS='-O2 -DNDEBUG' bench-run
+
+bench-run: all $(B)test/segmentd $(B)test/bench
+	BUILD="$(B)" test/bench.py
