@@ -153,7 +153,7 @@ static bool read_number(const char *s, int64_t most, int64_t *n)
 /* ---- Gzip (RFC 1952): what the client is to decode ---- */
 
 /* Deflate (RFC 1951) in fixed codes: matches are looked for where the same four bytes stood before, a few times back. */
-enum { WINDOW = 32768, HASHES = 1 << 15, LOOKS = 8, MATCH_LEAST = 4, MATCH_MOST = 258, STORED_MOST = 65535 };
+enum { PACK_WINDOW = 32768, PACK_HASHES = 1 << 15, PACK_LOOKS = 8, PACK_LEAST = 4, PACK_MOST = 258 };
 
 struct packer {
 	struct text *out;
@@ -200,7 +200,7 @@ static void pack_match(struct packer *p, unsigned length, unsigned distance)
 
 	for (extra = 0; l >> extra >= 8; extra++)
 		;
-	if (length == MATCH_MOST) {
+	if (length == PACK_MOST) {
 		pack_symbol(p, 285);
 	} else {
 		pack_symbol(p, 257 + 4 * extra + (l >> extra));
@@ -224,40 +224,40 @@ static size_t hash_of(const char *s)
 static size_t find_match(const char *s, size_t n, size_t at, const uint32_t *head, const uint32_t *before,
 			 size_t *distance)
 {
-	size_t place = head[hash_of(s + at)], best = 0, most = smaller(n - at, MATCH_MOST), length;
+	size_t place = head[hash_of(s + at)], best = 0, most = smaller(n - at, PACK_MOST), length;
 	int looks;
 
-	for (looks = LOOKS; place > 0 && at - (place - 1) <= WINDOW && looks > 0; looks--) {
+	for (looks = PACK_LOOKS; place > 0 && at - (place - 1) <= PACK_WINDOW && looks > 0; looks--) {
 		for (length = 0; length < most && s[place - 1 + length] == s[at + length]; length++)
 			;
 		if (length > best) {
 			best = length;
 			*distance = at - (place - 1);
 		}
-		place = before[(place - 1) % WINDOW];
+		place = before[(place - 1) % PACK_WINDOW];
 	}
-	return best < MATCH_LEAST ? 0 : best;
+	return best < PACK_LEAST ? 0 : best;
 }
 
 static void pack_block(struct packer *p, const char *s, size_t n, bool last)
 {
-	static uint32_t head[HASHES], before[WINDOW];
+	static uint32_t head[PACK_HASHES], before[PACK_WINDOW];
 	size_t at = 0, length, distance = 0, hash;
 
 	memset(head, 0, sizeof head);
 	pack_bits(p, last, 1);
 	pack_bits(p, 1, 2);
 	while (at < n) {
-		length = n - at < MATCH_LEAST ? 0 : find_match(s, n, at, head, before, &distance);
+		length = n - at < PACK_LEAST ? 0 : find_match(s, n, at, head, before, &distance);
 		if (length > 0)
 			pack_match(p, (unsigned)length, (unsigned)distance);
 		else
 			pack_symbol(p, (unsigned char)s[at]);
 		for (length += length == 0; length > 0; length--, at++) {
-			if (n - at < MATCH_LEAST)
+			if (n - at < PACK_LEAST)
 				continue;
 			hash = hash_of(s + at);
-			before[at % WINDOW] = head[hash];
+			before[at % PACK_WINDOW] = head[hash];
 			head[hash] = (uint32_t)at + 1;
 		}
 	}
@@ -286,7 +286,7 @@ static uint32_t crc_of(const char *s, size_t n)
 	return ~crc;
 }
 
-/* One member; its first `stored` bytes are not compressed, at most STORED_MOST. */
+/* One member; its first `stored` bytes are not compressed; at most 65535. */
 static void put_gzip_member(struct text *out, const char *s, size_t n, size_t stored)
 {
 	static const char head[] = "\x1f\x8b\b\0\0\0\0\0\0\3";
