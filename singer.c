@@ -673,15 +673,21 @@ static bool any_field_matches(struct str glob, const struct field *fields)
 	return false;
 }
 
-/* Do the rules take a stream?  The last one that matches wins; one that excludes a field says nothing about it. */
-static bool rules_take_stream(const struct maker *m, struct str stream, const struct field *fields)
+/* Rules that begin with an exclusion take away from what a plain run has, others add to nothing. */
+static bool rules_begin(const struct maker *m, const struct singer_stream *stream)
 {
-	bool taken = m->rule[0].exclude;
+	return m->rule[0].exclude && !stream->by_name;
+}
+
+/* Do the rules take a stream?  The last one that matches wins; one that excludes a field says nothing about it. */
+static bool rules_take_stream(const struct maker *m, const struct singer_stream *stream, const struct field *fields)
+{
+	bool taken = rules_begin(m, stream);
 	size_t i;
 
 	for (i = 0; i < m->rules; i++) {
 		struct rule *rule = &m->rule[i];
-		if (!glob_matches(rule->stream, stream))
+		if (!glob_matches(rule->stream, str_of(stream->name)))
 			continue;
 		if (!rule->field.n)
 			rule_apply(rule, &taken);
@@ -691,14 +697,27 @@ static bool rules_take_stream(const struct maker *m, struct str stream, const st
 	return taken;
 }
 
-static bool rules_take_field(const struct maker *m, struct str stream, struct str field)
+/* A field that is a secret by nature is in only where it is named. */
+static bool is_secret(const struct singer_stream *stream, const struct field *f)
 {
-	bool taken = m->rule[0].exclude;
+	size_t i;
+
+	for (i = 0; f->parent && !f->parent->parent && i < SINGER_SECRETS && stream->secret[i]; i++)
+		if (str_is(f->name, stream->secret[i]))
+			return true;
+	return false;
+}
+
+static bool rules_take_field(const struct maker *m, const struct singer_stream *stream, const struct field *f)
+{
+	bool secret = is_secret(stream, f), taken = rules_begin(m, stream) && !secret;
 	size_t i;
 
 	for (i = 0; i < m->rules; i++) {
 		struct rule *rule = &m->rule[i];
-		if (glob_matches(rule->stream, stream) && (!rule->field.n || glob_matches(rule->field, field)))
+		if (!glob_matches(rule->stream, str_of(stream->name)))
+			continue;
+		if (rule->field.n ? glob_matches(rule->field, f->name) : !secret || rule->exclude)
 			rule_apply(rule, &taken);
 	}
 	return taken;
@@ -1115,7 +1134,7 @@ static void metadata_attach(const struct maker *m, struct selection *sel)
 }
 
 /* The catalog's word on a field whose parent is in. */
-static bool field_chosen(const struct maker *m, const struct field *f, bool *chosen)
+static bool field_chosen(const struct maker *m, const struct singer_stream *stream, const struct field *f, bool *chosen)
 {
 	/* The oldest catalogs have no metadata: what it would say stands inside the schema's nodes. */
 	struct json said = m->has_metadata ? f->metadata : f->schema;
@@ -1129,7 +1148,7 @@ static bool field_chosen(const struct maker *m, const struct field *f, bool *cho
 	else if (json_equals(inclusion, str_of("automatic")))
 		*chosen = true;
 	else
-		*chosen = choice != NO;
+		*chosen = choice == YES || (choice == UNSAID && !is_secret(stream, f));
 	return true;
 }
 
@@ -1168,9 +1187,8 @@ static bool field_select(const struct maker *m, const struct singer_stream *stre
 		bool chosen = in;
 
 		if (by_rules)
-			chosen = rules_take_field(m, str_of(stream->name), child->name) ||
-				 is_automatic(stream, child->name);
-		else if (in && !m->rules && !field_chosen(m, child, &chosen))
+			chosen = rules_take_field(m, stream, child) || is_automatic(stream, child->name);
+		else if (in && !m->rules && !field_chosen(m, stream, child, &chosen))
 			return false;
 		if (!field_select(m, stream, child, chosen || child->required))
 			return false;
@@ -1294,7 +1312,7 @@ static bool stream_choose(const struct maker *m, struct selection *sel)
 	sel->by_rules = m->rules > 0;
 	if (!m->rules && m->catalog)
 		return stream_selected(m, &sel->selected);
-	sel->selected = true;
+	sel->selected = !sel->stream->by_name;
 	return true;
 }
 
@@ -1309,7 +1327,7 @@ static bool stream_make(struct maker *m, struct selection *sel, struct json entr
 	if (!stream_fields(m, sel) || !stream_lines(m, sel))
 		return false;
 	if (m->rules)
-		sel->selected = rules_take_stream(m, str_of(sel->stream->name), sel->fields);
+		sel->selected = rules_take_stream(m, sel->stream, sel->fields);
 	if (sel->selected) {
 		stream_method(m, sel);
 		if (!stream_key(m, sel) || !stream_require(m, sel))
@@ -1373,6 +1391,7 @@ struct projector {
 	const struct singer_extra *extra;
 	size_t extras;
 	struct left_out *left_out;
+	const char *renamed;        /* a member of the row that is no loss; may be NULL */
 	const struct field *mended; /* the first with text that json_put_value did not write as it came */
 	/* why the row does not fit */
 	const struct field *misfit;
@@ -1623,7 +1642,7 @@ static void members_note(struct projector *p, const struct field *object, struct
 			struct place *place = &places[f - object->children];
 			place->name = it.name.n ? it.name.s : NULL;
 			place->node = it.value.node;
-		} else {
+		} else if (object->parent || !p->renamed || !json_equals(it.key, str_of(p->renamed))) {
 			note_left_out(p->left_out, object, json_token(it.key));
 		}
 	}
@@ -1941,7 +1960,7 @@ static void put_extracted(struct singer *s, int64_t us)
 bool singer_record(struct singer *s, struct selection *sel, struct json row, const struct singer_extra *extra,
 		   size_t extras, int64_t extracted_us, struct error *error)
 {
-	struct projector p = {.out = &s->out, .extra = extra, .extras = extras};
+	struct projector p = {.out = &s->out, .extra = extra, .extras = extras, .renamed = sel->stream->renamed};
 	size_t mark;
 
 	if (s->write_errno)
@@ -2362,7 +2381,7 @@ static void put_fields_metadata(struct json_out *out, const struct selection *se
 		put_breadcrumb(out, f);
 		json_put_text(out, automatic ? "],\"metadata\":{\"inclusion\":\"automatic\""
 					     : "],\"metadata\":{\"inclusion\":\"available\"");
-		put_flag(out, "selected-by-default", true);
+		put_flag(out, "selected-by-default", !is_secret(sel->stream, f));
 		if (top && sel->by_rules && sel->selected)
 			put_flag(out, "selected", f->selected);
 		json_put_text(out, "}}");

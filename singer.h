@@ -12,7 +12,8 @@
 enum {
 	SINGER_KEYS = 8,    /* most names in a key */
 	SINGER_FIELDS = 64, /* most fields of one object */
-	SINGER_TAIL = 49    /* bytes of a RECORD line after the row */
+	SINGER_SECRETS = 2,
+	SINGER_TAIL = 49 /* bytes of a RECORD line after the row */
 };
 
 /* One line on standard error each, LEVEL first: bytes outside printable ASCII replaced, cut at 2 KiB, the secret struck
@@ -52,6 +53,9 @@ struct singer_stream {
 	const char *unique_key[SINGER_KEYS]; /* what identifies one row */
 	const char *replication_key;         /* NULL: FULL_TABLE */
 	const char *parent;                  /* stream, or NULL */
+	bool by_name;                        /* only taken where a catalog or --select names it */
+	const char *secret[SINGER_SECRETS];  /* fields that are out unless they are named */
+	const char *renamed;                 /* a member that goes under another name, so nobody misses it; or NULL */
 };
 
 /* What one stream writes in this run.  Lives as long as the arena and the catalog's text. */
@@ -72,7 +76,7 @@ struct selection {
 	uint64_t records;
 };
 
-/* Fills sel[0..n) from the catalog (absent: all selected), then the --select rules in place of the catalog's selection
+/* Fills sel[0..n) from the catalog (absent: all but those by name), then the --select rules in place of the catalog's selection
  * (NULL-ended, each with commas or not; NULL: none).  Logs a warning for each unknown stream and field, for a stream with
  * several entries, for an object without any selected field, and if nothing is selected.
  * false: catalog, key or rule is wrong, a rule matches nothing, or the catalog has no stream of these; the error names

@@ -20,15 +20,37 @@
 /* How long rows are taken to be on their way.  A cautious guess: when a counter is final is documented nowhere. */
 enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600 };
 
+/* clang-format off */
 #define NAMED(stream) .name = #stream, .schema = schema_##stream, .schema_length = sizeof schema_##stream
 #define LIST(stream)  .singer = {NAMED(stream), .key = {"id"}, .unique_key = {"id"}}
+#define PAGED(key) .rows = key, .accept = V1, .page_rows = 200
+/* What a plain run has not.  Their keys identify a row. */
+#define NAMED_ONLY(stream, ...) NAMED(stream), .by_name = true, .key = {__VA_ARGS__}, .unique_key = {__VA_ARGS__}
 #define USAGE                                                                                      \
 	.query = {{"period", "{month}"}}, .window = WINDOW_MONTH, .accept = V1, .page_rows = 1000, \
 	.settle_s = USAGE_SETTLE, .needs = "access to usage data"
 
+/* Points of a day, counted by groups: a field of a group may be absent. */
+#define OVERVIEW(stream, ...) NAMED_ONLY(stream, __VA_ARGS__), .replication_key = "timestamp", .renamed = "time"
+#define WINDOW_ASKED          {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"}
+#define EVENT_GROUPS          {"groupBy.0", "eventName"}, {"groupBy.1", "eventType"}
+#define EVENT_ADDED           {"eventName", "{.eventName}"}, {"eventType", "{.eventType}"}
+#define REASON_ADDED          {"discardReason", "{.discardReason}"}
+#define POINTS                                                                                                        \
+	.rows = "dataset", .shape = ROWS_SERIES, .series = "series", .accept = BETA, .page_rows = 1000,               \
+	.window = WINDOW_DAYS, .settle_s = DELIVERY_SETTLE, .reach_days = 30
+#define OF_DESTINATION(stream)                                                                                        \
+	OVERVIEW(stream, "sourceId", "destinationId", "eventName", "eventType", "discardReason", "timestamp"),        \
+		.parent = "destinations"
+#define DESTINATION_POINTS                                                                                            \
+	.query = {{"sourceId", "{sourceId}"}, {"destinationConfigId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS,            \
+		  {"groupBy.2", "discardReason"}}, POINTS,                                                            \
+	.add = {{"timestamp", "{.time}"}, {"sourceId", "{sourceId}"}, {"destinationId", "{id}"}, EVENT_ADDED,         \
+		REASON_ADDED},                                                                                        \
+	.needs = "event delivery in the plan, access to destinations, and beta endpoints"
+
 /* Destinations carry their kind with all its actions, so a page of them is megabytes: they come by the hundred.
  * A stream stands behind its parent's, a slow one behind the others. */
-/* clang-format off */
 const struct stream streams[] = {
 	{LIST(sources), .path = "/sources", .rows = "sources", .accept = V1, .page_rows = 200,
 	 .needs = "access to sources"},
@@ -91,6 +113,143 @@ const struct stream streams[] = {
 	 .window = WINDOW_DAY, .settle_s = DELIVERY_SETTLE, .reach_days = 14,
 	 .add = {{"destinationId", "{id}"}, {"timestamp", "{from}"}},
 	 .needs = "event delivery metrics in the plan, and access to destinations"},
+	{.singer = {NAMED_ONLY(workspace, "id")}, .path = "/", .rows = "workspace", .shape = ROWS_OBJECT, .accept = V1,
+	 .needs = "any valid token"},
+	{.singer = {NAMED_ONLY(labels, "key", "value")}, .path = "/labels", .rows = "labels", .accept = V1,
+	 .needs = "a token that may read labels, a workspace owner's say"},
+	{.singer = {NAMED_ONLY(roles, "id")}, .path = "/roles", PAGED("roles"),
+	 .needs = "a token that may read roles, a workspace owner's say"},
+	{.singer = {NAMED_ONLY(invites, "email")}, .path = "/invites", PAGED("invites"), .shape = ROWS_TEXTS,
+	 .add = {{"email", "{.}"}},
+	 .needs = "a token that may read invites, a workspace owner's say"},
+	{.singer = {NAMED_ONLY(iam_group_members, "userGroupId", "id"), .parent = "iam_groups"},
+	 .path = "/groups/{id}/users", PAGED("users"), .add = {{"userGroupId", "{id}"}},
+	 .needs = "a token that may read users and groups, a workspace owner's say"},
+	{.singer = {NAMED_ONLY(tracking_plans, "id")}, .path = "/tracking-plans", PAGED("trackingPlans"),
+	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only"},
+	{.singer = {NAMED_ONLY(tracking_plan_sources, "trackingPlanId", "id"), .parent = "tracking_plans"},
+	 .path = "/tracking-plans/{id}/sources", PAGED("sources"), .add = {{"trackingPlanId", "{id}"}},
+	 .needs = "the Protocols feature in the plan, the role Tracking Plan Read-only, and access to sources"},
+	{.singer = {NAMED_ONLY(source_schema_settings, "sourceId"), .parent = "sources"},
+	 .path = "/sources/{id}/settings", .rows = "settings", .shape = ROWS_OBJECT, .accept = V1,
+	 .add = {{"sourceId", "{id}"}},
+	 .needs = "access to sources"},
+	{.singer = {NAMED_ONLY(destination_filters, "id"), .parent = "destinations"},
+	 .path = "/destination/{id}/filters", PAGED("filters"),
+	 .needs = "access to destinations, and destination filters in the plan (Business)"},
+	{.singer = {NAMED_ONLY(functions, "id")},
+	 .path = "/functions", .query = {{"resourceType", "{each}"}}, PAGED("functions"),
+	 .each = {"DESTINATION", "INSERT_DESTINATION", "INSERT_SOURCE", "INSERT_TRANSFORMATION", "SOURCE"},
+	 .needs = "the Functions feature in the plan, and the role Function Read-only"},
+	{.singer = {NAMED_ONLY(function_versions, "functionId", "id"), .parent = "functions"},
+	 .path = "/functions/{id}/versions", .rows = "versions", .accept = ALPHA, .page_rows = 200,
+	 .add = {{"functionId", "{id}"}},
+	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(insert_function_instances, "id"), .parent = "functions",
+		    .secret = {"settings", "encryptedSettings"}},
+	 .path = "/insert-function-instances", .query = {{"functionId", "{id}"}}, .only = {"resourceType", "INSERT_"},
+	 .rows = "instances", .accept = ALPHA, .page_rows = 200,
+	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(reverse_etl_models, "id")}, .path = "/reverse-etl-models", .rows = "models",
+	 .accept = ALPHA, .page_rows = 200,
+	 .needs = "Reverse ETL in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(reverse_etl_syncs, "syncId"), .parent = "destination_subscriptions"},
+	 .path = "/reverse-etl-models/{modelId}/subscriptionId/{id}/syncs", .only = {"modelId", ""},
+	 .rows = "syncStatuses", .accept = ALPHA, .page_rows = 100, .page_most = 100, .count_name = "count",
+	 .cursor_name = "cursor",
+	 .add = {{"subscriptionId", "{id}"}},
+	 .needs = "Reverse ETL in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(warehouse_connected_sources, "warehouseId", "id"), .parent = "warehouses"},
+	 .path = "/warehouses/{id}/connected-sources", PAGED("sources"), .add = {{"warehouseId", "{id}"}},
+	 .needs = "access to warehouses and their sources"},
+	{.singer = {NAMED_ONLY(spaces, "id")}, .path = "/spaces", .rows = "spaces", .accept = ALPHA, .page_rows = 200,
+	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(profiles_warehouses, "spaceId", "id"), .parent = "spaces"},
+	 .path = "/spaces/{id}/profiles-warehouses", .rows = "profilesWarehouses", .accept = ALPHA, .page_rows = 200,
+	 .add = {{"spaceId", "{id}"}},
+	 .needs = "Profiles Sync (Unify) in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(regulations, "id")}, .path = "/regulations", .rows = "regulations", .accept = V1,
+	 .page_rows = 100, /* a row may hold 5000 ids */
+	 .needs = "a workspace owner's token"},
+	{.singer = {NAMED_ONLY(suppressions, "subjectType", "subjectId")},
+	 .path = "/suppressions", .rows = "suppressed", .shape = ROWS_SERIES, .series = "subjectIds", .accept = V1,
+	 .page_rows = 1000,
+	 .add = {{"subjectType", "{.subjectType}"}, {"subjectId", "{.}"}},
+	 .needs = "a workspace owner's token"},
+	{.singer = {NAMED_ONLY(credentials, "id")}, .path = "/credentials", PAGED("credentials"),
+	 .needs = "one of the roles Workspace Owner, Warehouse Admin, Source Admin, Entities Admin, Unify and Engage Admin"},
+	{.singer = {OVERVIEW(delivery_overview_successfully_received, "sourceId", "eventName", "eventType", "timestamp"),
+		    .parent = "sources"},
+	 .path = "/delivery-overview/successfully-received", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS}, POINTS,
+	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED},
+	 .needs = "event delivery in the plan, access to sources, and beta endpoints"},
+	{.singer = {OVERVIEW(delivery_overview_failed_on_ingest, "sourceId", "eventName", "eventType", "discardReason",
+			     "timestamp"), .parent = "sources"},
+	 .path = "/delivery-overview/failed-on-ingest", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}}, POINTS,
+	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED},
+	 .needs = "event delivery in the plan, access to sources, and beta endpoints"},
+	{.singer = {OVERVIEW(delivery_overview_filtered_at_source, "sourceId", "eventName", "eventType",
+			     "discardReason", "timestamp"), .parent = "sources"},
+	 .path = "/delivery-overview/filtered-at-source", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}}, POINTS,
+	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED},
+	 .needs = "event delivery in the plan, access to sources, and beta endpoints"},
+	{.singer = {OF_DESTINATION(delivery_overview_filtered_at_destination)},
+	 .path = "/delivery-overview/filtered-at-destination", DESTINATION_POINTS},
+	{.singer = {OF_DESTINATION(delivery_overview_failed_delivery)},
+	 .path = "/delivery-overview/failed-delivery", DESTINATION_POINTS},
+	{.singer = {OF_DESTINATION(delivery_overview_successful_delivery)},
+	 .path = "/delivery-overview/successful-delivery", DESTINATION_POINTS},
+	/* From here on the API documents a limit: 200 to 25 requests a minute, then 2. */
+	{.singer = {NAMED_ONLY(tracking_plan_rules, "trackingPlanId", "type", "key", "version"),
+		    .parent = "tracking_plans"},
+	 .path = "/tracking-plans/{id}/rules", PAGED("rules"),
+	 .add = {{"trackingPlanId", "{id}"}, {"key", "{.key}"}}, .per_minute = 200,
+	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only"},
+	{.singer = {OVERVIEW(events_volume_daily, "sourceId", "eventName", "eventType", "timestamp"),
+		    .parent = "sources"},
+	 .path = "/events/volume",
+	 .query = {{"sourceId.0", "{id}"}, {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"},
+		   {"groupBy.0", "source"}, {"groupBy.1", "eventName"}, {"groupBy.2", "eventType"}},
+	 .rows = "result", .shape = ROWS_SERIES, .series = "series", .accept = V1, .page_rows = 1000,
+	 .rows_most = 5000, .window = WINDOW_DAYS, .settle_s = DELIVERY_SETTLE,
+	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{.source.id}"}, {"sourceName", "{.source.name}"},
+		 {"sourceSlug", "{.source.slug}"}, EVENT_ADDED}, .per_minute = 60,
+	 .needs = "a token that may read event volume (Team or Business plan)"},
+	{.singer = {NAMED_ONLY(audiences, "id"), .parent = "spaces"},
+	 .path = "/spaces/{id}/audiences", .query = {{"include", "schedules"}}, PAGED("audiences"), .page_most = 200,
+	 .per_minute = 60,
+	 .needs = "the Audiences feature (Engage) in the plan"},
+	{.singer = {NAMED_ONLY(activations, "id"), .parent = "audiences"},
+	 .path = "/spaces/{spaceId}/audiences/{id}/activations", .rows = "activations", .accept = ALPHA,
+	 .page_rows = 200, .per_minute = 60,
+	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(audience_destination_connections, "audienceId", "id"), .parent = "audiences"},
+	 .path = "/spaces/{spaceId}/audiences/{id}/destination-connections", .rows = "connections", .accept = ALPHA,
+	 .page_rows = 200, .per_minute = 50,
+	 .add = {{"spaceId", "{spaceId}"}, {"audienceId", "{id}"}},
+	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(computed_traits, "id"), .parent = "spaces"},
+	 .path = "/spaces/{id}/computed-traits", .rows = "computedTraits", .accept = ALPHA, .page_rows = 200,
+	 .per_minute = 25,
+	 .needs = "the Computed Traits feature (Unify) in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(space_events, "spaceId", "type", "name"), .parent = "spaces"},
+	 .path = "/spaces/{id}/events", .query = {{"sortBy", "name"}, {"sortDir", "asc"}}, /* or rows move in the walk */
+	 .rows = "events", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
+	 .add = {{"spaceId", "{id}"}},
+	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(space_traits, "spaceId", "collection", "trait", "type"), .parent = "spaces"},
+	 .path = "/spaces/{id}/traits", .query = {{"collection", "{each}"}, {"sortBy", "trait"}, {"sortDir", "asc"}},
+	 .each = {"users", "accounts"}, .rows = "traits", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
+	 .add = {{"spaceId", "{id}"}, {"collection", "{each}"}},
+	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints"},
+	{.singer = {NAMED_ONLY(warehouse_syncs, "warehouseId", "sourceId", "start"), .parent = "warehouses"},
+	 .path = "/warehouses/{id}/syncs", .rows = "reports", .accept = V1, .page_rows = 1000, .per_minute = 2,
+	 .add = {{"warehouseId", "{id}"}},
+	 .needs = "access to warehouses"},
+	{.singer = {NAMED_ONLY(warehouse_selective_syncs, "warehouseId", "sourceId", "collection"),
+		    .parent = "warehouse_connected_sources"},
+	 .path = "/warehouses/{warehouseId}/connected-sources/{id}/selective-syncs", PAGED("items"), .per_minute = 2,
+	 .needs = "access to warehouses, and selective sync in the plan (Business)"},
 };
 /* clang-format on */
 

@@ -56,11 +56,12 @@ struct stream {
 	int32_t settle_s;    /* a bookmark stays this far behind now: younger rows may change or turn up */
 	int32_t overlap_s;   /* asked for so much more at both ends */
 	unsigned reach_days; /* days that the API keeps, today among them; 0: all */
+	unsigned per_minute; /* requests that the API documents as its limit; 0: none said */
 	struct stream_pair add[STREAM_ADD];
 	const char *needs; /* what a plan or a token may lack where the API answers 403 */
 };
 
-enum { STREAMS = 18 };                       /* the one place that counts them: another number does not compile */
+enum { STREAMS = 54 };                       /* the one place that counts them: another number does not compile */
 extern const struct stream streams[STREAMS]; /* a parent stands before its children */
 
 /* What became of the selected streams.  Those that a signal or a fatal error left out are in selected only. */
