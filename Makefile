@@ -63,7 +63,7 @@ FORCE:
 # What stands before a test program (WRAP) and before the tap in the end-to-end suite (TAP), such as valgrind or qemu.
 WRAP =
 TAP = ./$(B)tap-segment
-SCRIPTS = test/drivers_test.sh test/e2e.py test/contrib_test.py
+SCRIPTS = test/drivers_test.sh test/gzip_test.py test/e2e.py test/contrib_test.py
 # What tests the tests and never runs the program.
 OWN_TESTS = test/run_test.sh test/bed_test.py
 SEGMENTD = ./$(B)test/segmentd

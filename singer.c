@@ -359,6 +359,19 @@ void log_request(const char *stream, int64_t ms, int status)
 	log_metric(stream, metric);
 }
 
+/* No counters: whoever adds up those of a run means its records. */
+void log_bytes(uint64_t received, uint64_t decoded)
+{
+	static const char format[] =
+		"METRIC: {\"type\": \"gauge\", \"metric\": \"%s\", \"value\": %" PRIu64 ", \"tags\": {}}";
+	char metric[512];
+
+	snprintf(metric, sizeof metric, format, "http_bytes_received", received);
+	log_metric(NULL, metric);
+	snprintf(metric, sizeof metric, format, "http_bytes_decoded", decoded);
+	log_metric(NULL, metric);
+}
+
 /* ---- Fields: a schema compiled ---- */
 
 /* A field accepts the JSON types whose bits are set; integers have a bit of their own beside that of numbers. */
