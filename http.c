@@ -489,7 +489,7 @@ struct head {
 	const char *bad_length; /* what is wrong with it, or NULL */
 	bool coded;             /* Transfer-Encoding was there */
 	bool named, chunked;    /* with a coding; that is "chunked", and nothing else */
-	bool encoded;           /* a Content-Encoding that was not asked for */
+	bool gzip, encoded;     /* Content-Encoding: gzip, once; another one, or one more */
 	struct when date, retry_after, reset;
 	bool counted;       /* X-RateLimit-Remaining was there */
 	uint32_t remaining; /* its number */
@@ -558,13 +558,18 @@ static void take_transfer(struct head *h, struct str list)
 		}
 }
 
+/* x-gzip is gzip (RFC 9110 section 8.4.1.3). */
 static void take_encoding(struct head *h, struct str list)
 {
 	struct str item;
 
-	while (list_next(&list, &item))
-		if (item.n && !str_is_word(item, "identity"))
-			h->encoded = true;
+	while (list_next(&list, &item)) {
+		bool gzip = str_is_word(item, "gzip") || str_is_word(item, "x-gzip");
+		if (!item.n || str_is_word(item, "identity"))
+			continue;
+		h->encoded = h->encoded || h->gzip || !gzip;
+		h->gzip = true;
+	}
 }
 
 static void take_connection(struct head *h, struct str list)
@@ -722,12 +727,9 @@ static int64_t when_ms(const struct when *w, const struct when *date, int64_t no
 	return (w->seconds > from ? w->seconds - from : 0) * 1000 + DATE_ROUNDING_MS;
 }
 
-/* ---- Answer: framing (RFC 9112 sections 6 and 7), fed with any pieces ---- */
+/* ---- Gzip (RFC 1952) and the deflate in it (RFC 1951): from whole input to growing output ---- */
 
-/* All that is no body comes in lines, the chunk sizes too; so there is one way to collect a line, and each stage says
- * what a whole line means.  An unfinished line stands behind the body in the same buffer. */
-enum stage { AT_STATUS, AT_FIELDS, AT_LENGTH, AT_CLOSE, AT_CHUNK, AT_CHUNK_DATA, AT_CHUNK_END, AT_TRAILERS, AT_END };
-
+/* What is known of an answer; of a body in gzip likewise. */
 enum verdict {
 	ANSWER_MORE, /* so far nothing is wrong */
 	ANSWER_WHOLE,
@@ -735,6 +737,621 @@ enum verdict {
 	ANSWER_OVER, /* over a limit of ours: it would be so the next time too */
 	ANSWER_NO_MEMORY
 };
+
+enum {
+	CODE_BITS = 15, /* of the longest code */
+	LITERALS = 288, /* symbols of each of the three codes */
+	DISTANCES = 32,
+	LENGTHS = 19,
+	LITERAL_BITS = 11, /* codes of so many bits need one look at the table, longer ones a second */
+	DISTANCE_BITS = 8,
+	LENGTH_BITS = 7,
+	LITERAL_ENTRIES = 2342, /* the most that any code needs, by examples/enough.c in zlib's sources */
+	DISTANCE_ENTRIES = 402,
+	LENGTH_ENTRIES = 1 << LENGTH_BITS,
+	MATCH_MOST = 258,
+	COPY = 16,                         /* bytes of a match that are moved at once */
+	SLACK = 3 + MATCH_MOST + 2 * COPY, /* what one round of the loop may write: literals, a match, too much */
+	EXPANSION_MOST = 1032              /* two bits of deflate make no more than 258 bytes */
+};
+
+/* An entry of a table tells what the next bits mean.
+ *   bits 0 to 5    how many bits it is about: its code and the extra bits behind
+ *   bits 8 to 12   how many of them are the code; in a LINK: how many bits the second look needs
+ *   bits 13 to 15  LITERAL, LINK, OTHER; none of them: a length or a distance
+ *   bits 16 to 31  the byte; the least length or distance; where the linked table begins; 0 for the end of a block, 1
+ *                  for what has no meaning */
+enum { LITERAL = 1 << 13, LINK = 1 << 14, OTHER = 1 << 15, MEANINGLESS = OTHER | 1 << 16 };
+
+/* The lowest bits of `held` come first.  Those above count are 0, or they are what comes next. */
+struct bits {
+	const unsigned char *in, *end;
+	uint64_t held;
+	unsigned count;
+	unsigned beyond; /* bytes that were taken after the end, as if there were zeros */
+};
+
+struct inflate {
+	struct bits bits;
+	unsigned char *out;
+	size_t length, capacity, limit;
+	size_t member; /* where its bytes begin: no distance reaches further back */
+	const char *why;
+	uint32_t literals[LITERAL_ENTRIES], distances[DISTANCE_ENTRIES], lengths[LENGTH_ENTRIES];
+};
+
+static inline uint32_t load32(const unsigned char *s)
+{
+	return (uint32_t)s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
+}
+
+/* Compilers make one instruction of it. */
+static inline uint64_t load64(const unsigned char *s)
+{
+	return (uint64_t)s[0] | (uint64_t)s[1] << 8 | (uint64_t)s[2] << 16 | (uint64_t)s[3] << 24 |
+	       (uint64_t)s[4] << 32 | (uint64_t)s[5] << 40 | (uint64_t)s[6] << 48 | (uint64_t)s[7] << 56;
+}
+
+/* Makes count at least 56.  Bits above count may be or'ed in twice, for they stay the same. */
+static inline void bits_refill(struct bits *b)
+{
+	if (b->end - b->in >= 8) {
+		b->held |= load64(b->in) << b->count;
+		b->in += (63 - b->count) >> 3;
+		b->count |= 56;
+		return;
+	}
+	for (; b->count < 56; b->count += 8) {
+		if (b->in < b->end)
+			b->held |= (uint64_t)*b->in++ << b->count;
+		else
+			b->beyond++;
+	}
+}
+
+static inline void bits_drop(struct bits *b, unsigned n)
+{
+	b->held >>= n;
+	b->count -= n;
+}
+
+static inline unsigned bits_low(uint64_t bits, unsigned n)
+{
+	return (unsigned)(bits & ((UINT64_C(1) << n) - 1));
+}
+
+static unsigned bits_take(struct bits *b, unsigned n)
+{
+	unsigned value;
+
+	bits_refill(b);
+	value = bits_low(b->held, n);
+	bits_drop(b, n);
+	return value;
+}
+
+/* Has something been used that is not there? */
+static bool bits_short(const struct bits *b)
+{
+	return b->beyond * 8 > b->count;
+}
+
+/* Drops the rest of a begun byte, and gives whole ones back. */
+static void bits_align(struct bits *b)
+{
+	b->in -= b->count / 8 - b->beyond;
+	b->held = 0;
+	b->count = b->beyond = 0;
+}
+
+/* The meaning of the next bits.  The code of a LINK is dropped, that of the entry is not. */
+static inline uint32_t bits_look(struct bits *b, const uint32_t *table, unsigned bits)
+{
+	uint32_t entry = table[bits_low(b->held, bits)];
+
+	if (entry & LINK) {
+		bits_drop(b, entry & 63);
+		entry = table[(entry >> 16) + bits_low(b->held, entry >> 8 & 31)];
+	}
+	return entry;
+}
+
+/* Drops an entry's bits; the least length or distance plus what its extra bits say. */
+static inline size_t bits_value(struct bits *b, uint32_t entry)
+{
+	unsigned all = bits_low(b->held, entry & 63);
+
+	bits_drop(b, entry & 63);
+	return (entry >> 16) + (all >> (entry >> 8 & 31));
+}
+
+/* RFC 1951 section 3.2.5, here and in distance_entry; without the code's length. */
+static uint32_t literal_entry(unsigned symbol)
+{
+	unsigned extra = symbol < 265 || symbol == 285 ? 0 : (symbol - 261) / 4;
+
+	if (symbol < 256)
+		return (uint32_t)symbol << 16 | LITERAL;
+	if (symbol == 256)
+		return OTHER;
+	if (symbol > 285)
+		return MEANINGLESS;
+	if (symbol == 285)
+		return (uint32_t)MATCH_MOST << 16;
+	return (uint32_t)(3 + (extra ? (4 + (symbol - 261) % 4) << extra : symbol - 257)) << 16 | extra;
+}
+
+static uint32_t distance_entry(unsigned symbol)
+{
+	unsigned extra = symbol < 4 ? 0 : symbol / 2 - 1;
+
+	if (symbol > 29)
+		return MEANINGLESS;
+	return (uint32_t)(1 + (extra ? (2 + symbol % 2) << extra : symbol)) << 16 | extra;
+}
+
+static uint32_t length_entry(unsigned symbol)
+{
+	return (uint32_t)symbol << 16;
+}
+
+/* A Huffman code, given by the length of each symbol's, 0 for none (RFC 1951 section 3.2.2), and its table. */
+struct code {
+	const unsigned char *lengths;
+	unsigned symbols, bits; /* bits of the first look */
+	bool lone;              /* it may consist of one code of one bit, or of none */
+	uint32_t (*entry)(unsigned symbol);
+};
+
+/* Counts the codes of each length, and puts their symbols in order.  NULL, or what is wrong. */
+static const char *code_sort(const struct code *c, unsigned counts[CODE_BITS + 1], uint16_t sorted[LITERALS])
+{
+	unsigned next[CODE_BITS + 2] = {0}, i;
+	int left = 1;
+
+	memset(counts, 0, (CODE_BITS + 1) * sizeof *counts);
+	for (i = 0; i < c->symbols; i++)
+		counts[c->lengths[i]]++;
+	for (i = 1; i <= CODE_BITS; i++) {
+		left = left * 2 - (int)counts[i];
+		if (left < 0)
+			return "gzip with an over-subscribed code";
+		next[i + 1] = next[i] + counts[i];
+	}
+	if (left > 0 && !(c->lone && next[CODE_BITS + 1] == counts[1]))
+		return "gzip with an incomplete code";
+	for (i = 0; i < c->symbols; i++)
+		if (c->lengths[i])
+			sorted[next[c->lengths[i]]++] = (uint16_t)i;
+	return NULL;
+}
+
+/* The code after this one, their first bit the lowest. */
+static unsigned code_next(unsigned code, unsigned length)
+{
+	unsigned bit = 1u << (length - 1);
+
+	while (code & bit)
+		bit >>= 1;
+	return bit ? (code & (bit - 1)) | bit : 0;
+}
+
+/* How many bits the second look needs where the first code that is not told by the first one has this length. */
+static unsigned code_more(const unsigned counts[CODE_BITS + 1], unsigned bits, unsigned length)
+{
+	unsigned more = length - bits;
+	int left = 1 << more;
+
+	for (; (left -= (int)counts[length]) > 0; length++, more++)
+		left *= 2;
+	return more;
+}
+
+/* counts loses what has been entered; so it is what code_more needs.  NULL, or what is wrong. */
+static const char *code_table(const struct code *c, uint32_t *table)
+{
+	unsigned counts[CODE_BITS + 1], size = 1u << c->bits, used = size, begin = size, more = 0, code = 0, length, i;
+	uint16_t sorted[LITERALS], *symbol = sorted;
+	const char *why = code_sort(c, counts, sorted);
+	uint32_t *linked = table;
+
+	if (why)
+		return why;
+	for (i = 0; i < size; i++)
+		table[i] = MEANINGLESS; /* a lone code leaves some of them so */
+	for (length = 1; length <= CODE_BITS; length++) {
+		for (; counts[length]; counts[length]--, code = code_next(code, length)) {
+			uint32_t entry = c->entry(*symbol++) + length * 0x101u;
+			if (length <= c->bits) {
+				for (i = code; i < size; i += 1u << length)
+					table[i] = entry;
+				continue;
+			}
+			if ((code & (size - 1)) != begin) {
+				begin = code & (size - 1);
+				more = code_more(counts, c->bits, length);
+				linked = table + used;
+				table[begin] = (uint32_t)used << 16 | LINK | more << 8 | c->bits;
+				used += 1u << more;
+			}
+			for (i = code >> c->bits; i < 1u << more; i += 1u << (length - c->bits))
+				linked[i] = entry - c->bits * 0x101u;
+		}
+	}
+	return NULL;
+}
+
+static const char cut_off[] = "gzip that is cut off";
+
+/* What the zeros after the end seem to be is no fault of its own. */
+static enum verdict inflate_bad(struct inflate *s, const char *why)
+{
+	s->why = bits_short(&s->bits) ? cut_off : why;
+	return ANSWER_BAD;
+}
+
+/* Room for n bytes that are known to come, and SLACK. */
+static enum verdict inflate_reserve(struct inflate *s, size_t n)
+{
+	size_t need = s->length + n + SLACK, size = s->capacity * 2;
+	unsigned char *out;
+
+	if (bits_short(&s->bits))
+		return inflate_bad(s, cut_off);
+	if (s->length > s->limit || n > s->limit - s->length) {
+		s->why = "a body of more than 64 MiB in gzip";
+		return ANSWER_OVER;
+	}
+	if (need <= s->capacity)
+		return ANSWER_MORE;
+	if (size < need)
+		size = need;
+	if (size > s->limit + SLACK)
+		size = s->limit + SLACK;
+	out = realloc(s->out, size);
+	if (!out)
+		return ANSWER_NO_MEMORY;
+	s->out = out;
+	s->capacity = size;
+	return ANSWER_MORE;
+}
+
+/* Copies what stands so far back; may write 2 * COPY - 1 bytes too much. */
+static inline void copy_match(unsigned char *to, size_t distance, size_t length)
+{
+	const unsigned char *from = to - distance;
+	unsigned char *end = to + length;
+
+	if (distance >= COPY) {
+		do {
+			memcpy(to, from, COPY);
+			memcpy(to + COPY, from + COPY, COPY);
+			to += 2 * COPY;
+			from += 2 * COPY;
+		} while (to < end);
+	} else if (distance >= 8) {
+		for (; to < end; to += 8, from += 8)
+			memcpy(to, from, 8);
+	} else if (distance == 1) {
+		memset(to, *from, length);
+	} else {
+		while (to < end)
+			*to++ = *from++;
+	}
+}
+
+/* A block's symbols up to its end.  56 bits are enough for three literals, or for a length and a distance. */
+static enum verdict inflate_symbols(struct inflate *s)
+{
+	struct bits b = s->bits;
+	unsigned char *to = s->out + s->length, *last = s->out + s->capacity - SLACK;
+	uint32_t entry;
+	size_t length, distance;
+	enum verdict v;
+
+	for (;;) {
+		bits_refill(&b);
+		if (to > last || b.beyond) {
+			s->bits = b;
+			s->length = (size_t)(to - s->out);
+			v = inflate_reserve(s, 0);
+			if (v != ANSWER_MORE)
+				return v;
+			to = s->out + s->length;
+			last = s->out + s->capacity - SLACK;
+		}
+		entry = bits_look(&b, s->literals, LITERAL_BITS);
+		if (entry & LITERAL) {
+			bits_drop(&b, entry & 63);
+			*to++ = (unsigned char)(entry >> 16);
+			entry = bits_look(&b, s->literals, LITERAL_BITS);
+			if (entry & LITERAL) {
+				bits_drop(&b, entry & 63);
+				*to++ = (unsigned char)(entry >> 16);
+				entry = bits_look(&b, s->literals, LITERAL_BITS);
+				if (entry & LITERAL) {
+					bits_drop(&b, entry & 63);
+					*to++ = (unsigned char)(entry >> 16);
+					continue;
+				}
+			}
+			bits_refill(&b);
+		}
+		length = bits_value(&b, entry);
+		if (entry & OTHER)
+			break;
+		entry = bits_look(&b, s->distances, DISTANCE_BITS);
+		distance = bits_value(&b, entry);
+		if (entry & OTHER || distance > (size_t)(to - s->out) - s->member)
+			break;
+		copy_match(to, distance, length);
+		to += length;
+	}
+	s->bits = b;
+	s->length = (size_t)(to - s->out);
+	if (!(entry & OTHER))
+		return inflate_bad(s, "gzip with a distance that is too far back");
+	return entry >> 16 || bits_short(&b) ? inflate_bad(s, "gzip with a code that means nothing") : ANSWER_MORE;
+}
+
+static enum verdict inflate_stored(struct inflate *s)
+{
+	struct bits *b = &s->bits;
+	size_t length;
+	uint32_t lengths;
+	enum verdict v;
+
+	if (bits_short(b))
+		return inflate_bad(s, cut_off);
+	bits_align(b);
+	if (b->end - b->in < 4)
+		return inflate_bad(s, cut_off);
+	lengths = load32(b->in);
+	b->in += 4;
+	length = lengths & 0xffff;
+	if ((lengths >> 16 ^ length) != 0xffff)
+		return inflate_bad(s, "gzip with a stored block whose two lengths differ");
+	if (length > (size_t)(b->end - b->in))
+		return inflate_bad(s, cut_off);
+	v = inflate_reserve(s, length);
+	if (v != ANSWER_MORE)
+		return v;
+	memcpy(s->out + s->length, b->in, length);
+	s->length += length;
+	b->in += length;
+	return ANSWER_MORE;
+}
+
+/* The lengths of the codes for literals, then those for distances. */
+static enum verdict inflate_coded(struct inflate *s, const unsigned char *lengths, unsigned literals,
+				  unsigned distances)
+{
+	const struct code literal = {lengths, literals, LITERAL_BITS, true, literal_entry};
+	const struct code distance = {lengths + literals, distances, DISTANCE_BITS, true, distance_entry};
+	const char *why = code_table(&literal, s->literals);
+
+	if (!why)
+		why = code_table(&distance, s->distances);
+	return why ? inflate_bad(s, why) : inflate_symbols(s);
+}
+
+/* RFC 1951 section 3.2.6 */
+static enum verdict inflate_fixed(struct inflate *s)
+{
+	unsigned char lengths[LITERALS + DISTANCES];
+
+	memset(lengths, 8, 144);
+	memset(lengths + 144, 9, 112);
+	memset(lengths + 256, 7, 24);
+	memset(lengths + 280, 8, 8);
+	memset(lengths + LITERALS, 5, DISTANCES);
+	return inflate_coded(s, lengths, LITERALS, DISTANCES);
+}
+
+/* Runs of lengths: 16 repeats the last one, 17 and 18 stand for zeros. */
+static enum verdict inflate_lengths(struct inflate *s, unsigned char *lengths, unsigned count)
+{
+	static const unsigned char extra[] = {2, 3, 7}, least[] = {3, 3, 11};
+	unsigned i = 0, n, symbol;
+	uint32_t entry;
+
+	while (i < count) {
+		bits_refill(&s->bits);
+		entry = bits_look(&s->bits, s->lengths, LENGTH_BITS);
+		symbol = (unsigned)bits_value(&s->bits, entry);
+		n = symbol < 16 ? 1 : least[symbol - 16] + bits_take(&s->bits, extra[symbol - 16]);
+		if (n > count - i || (symbol == 16 && i == 0) || bits_short(&s->bits))
+			return inflate_bad(s, "gzip with a repeated code length out of place");
+		memset(lengths + i, symbol < 16 ? (int)symbol : symbol == 16 ? lengths[i - 1] : 0, n);
+		i += n;
+	}
+	return ANSWER_MORE;
+}
+
+/* RFC 1951 section 3.2.7 */
+static enum verdict inflate_dynamic(struct inflate *s)
+{
+	static const unsigned char order[LENGTHS] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
+	unsigned char lengths[LITERALS + DISTANCES], of_lengths[LENGTHS] = {0};
+	const struct code code = {of_lengths, LENGTHS, LENGTH_BITS, false, length_entry};
+	unsigned literals = 257 + bits_take(&s->bits, 5), distances = 1 + bits_take(&s->bits, 5);
+	unsigned count = 4 + bits_take(&s->bits, 4), i;
+	const char *why;
+	enum verdict v;
+
+	if (literals > 286 || distances > 30)
+		return inflate_bad(s, "gzip with more codes than there are symbols");
+	for (i = 0; i < count; i++)
+		of_lengths[order[i]] = (unsigned char)bits_take(&s->bits, 3);
+	why = code_table(&code, s->lengths);
+	if (why)
+		return inflate_bad(s, why);
+	v = inflate_lengths(s, lengths, literals + distances);
+	if (v != ANSWER_MORE)
+		return v;
+	if (!lengths[256])
+		return inflate_bad(s, "gzip with a block that has no code for its end");
+	return inflate_coded(s, lengths, literals, distances);
+}
+
+static enum verdict inflate_blocks(struct inflate *s)
+{
+	enum verdict v;
+	unsigned last;
+
+	do {
+		last = bits_take(&s->bits, 1);
+		switch (bits_take(&s->bits, 2)) {
+		case 0: v = inflate_stored(s); break;
+		case 1: v = inflate_fixed(s); break;
+		case 2: v = inflate_dynamic(s); break;
+		default: v = inflate_bad(s, "gzip with a block of no known type"); break;
+		}
+	} while (v == ANSWER_MORE && !last);
+	if (v == ANSWER_MORE)
+		bits_align(&s->bits);
+	return v;
+}
+
+/* CRC-32 (RFC 1952 section 8).  x^300 + x^155 + x^117 + x^89 + 1 is a multiple of its polynomial; so a bit may leave the
+ * text if it is added to those that come 145, 183, 211 and 300 later.  a to e are what is to be added to the next five
+ * words; only the last bytes need a table. */
+static uint32_t crc32_of(const unsigned char *s, size_t n)
+{
+	static const uint32_t table[16] = {
+		UINT32_C(0x00000000), UINT32_C(0x1db71064), UINT32_C(0x3b6e20c8), UINT32_C(0x26d930ac),
+		UINT32_C(0x76dc4190), UINT32_C(0x6b6b51f4), UINT32_C(0x4db26158), UINT32_C(0x5005713c),
+		UINT32_C(0xedb88320), UINT32_C(0xf00f9344), UINT32_C(0xd6d6a3e8), UINT32_C(0xcb61b38c),
+		UINT32_C(0x9b64c2b0), UINT32_C(0x86d3d2d4), UINT32_C(0xa00ae278), UINT32_C(0xbdbdf21c)};
+	uint64_t a = UINT32_MAX, b = 0, c = 0, d = 0, e = 0, x;
+	unsigned char rest[48];
+	uint32_t crc = n < sizeof rest ? UINT32_MAX : 0;
+	size_t i;
+
+	if (n >= sizeof rest) {
+		for (; n >= sizeof rest; s += 8, n -= 8) {
+			x = load64(s) ^ a;
+			a = b;
+			b = c ^ x << 17 ^ x << 55;
+			c = d ^ x >> 47 ^ x >> 9 ^ x << 19;
+			d = e ^ x >> 45 ^ x << 44;
+			e = x >> 20;
+		}
+		memcpy(rest, s, n);
+		for (i = 0; i < 40; i++) {
+			x = i < 8 ? a : i < 16 ? b : i < 24 ? c : i < 32 ? d : e;
+			rest[i] ^= (unsigned char)(x >> i % 8 * 8);
+		}
+		s = rest;
+	}
+	for (i = 0; i < n; i++) {
+		crc = crc >> 4 ^ table[(crc ^ s[i]) & 15];
+		crc = crc >> 4 ^ table[(crc ^ (unsigned)s[i] >> 4) & 15];
+	}
+	return ~crc;
+}
+
+/* RFC 1952 section 2.3 */
+static enum verdict gzip_header(struct inflate *s)
+{
+	enum { CRC = 2, EXTRA = 4, NAME = 8, COMMENT = 16, RESERVED = 0xe0 };
+	const unsigned char *begin = s->bits.in, *at, *end = s->bits.end;
+	unsigned flags, texts;
+
+	if (begin < end && (begin[0] != 0x1f || (end - begin > 1 && begin[1] != 0x8b)))
+		return inflate_bad(s, "something that is no gzip, or more than that");
+	if (end - begin < 10)
+		return inflate_bad(s, cut_off);
+	at = begin + 10;
+	flags = begin[3];
+	if (begin[2] != 8 || flags & RESERVED)
+		return inflate_bad(s, "gzip with a method or a flag of no known meaning");
+	if (flags & EXTRA) {
+		if (end - at < 2 || end - at - 2 < (at[0] | at[1] << 8))
+			return inflate_bad(s, cut_off);
+		at += 2 + (at[0] | at[1] << 8);
+	}
+	for (texts = (flags & NAME) / NAME + (flags & COMMENT) / COMMENT; texts; texts--) {
+		at = memchr(at, '\0', (size_t)(end - at));
+		if (!at)
+			return inflate_bad(s, cut_off);
+		at++;
+	}
+	if (flags & CRC) {
+		if (end - at < 2)
+			return inflate_bad(s, cut_off);
+		if ((crc32_of(begin, (size_t)(at - begin)) & 0xffff) != ((unsigned)at[0] | (unsigned)at[1] << 8))
+			return inflate_bad(s, "gzip with a wrong CRC-16 of its header");
+		at += 2;
+	}
+	s->bits.in = at;
+	return ANSWER_MORE;
+}
+
+static enum verdict gzip_member(struct inflate *s)
+{
+	struct bits *b = &s->bits;
+	enum verdict v = gzip_header(s);
+
+	if (v != ANSWER_MORE)
+		return v;
+	s->member = s->length;
+	v = inflate_blocks(s);
+	if (v != ANSWER_MORE)
+		return v;
+	if (b->end - b->in < 8)
+		return inflate_bad(s, cut_off);
+	if (load32(b->in) != crc32_of(s->out + s->member, s->length - s->member))
+		return inflate_bad(s, "gzip with a wrong CRC-32");
+	if (load32(b->in + 4) != (uint32_t)(s->length - s->member))
+		return inflate_bad(s, "gzip with a wrong length");
+	b->in += 8;
+	return ANSWER_MORE;
+}
+
+/* The first room is what the last member says of its length, if that can be; so one member's output never moves. */
+static enum verdict gzip_open(struct inflate *s, const unsigned char *in, size_t n, size_t limit)
+{
+	size_t size = n < 4 ? 0 : load32(in + n - 4);
+
+	memset(s, 0, offsetof(struct inflate, literals));
+	s->bits.in = in;
+	s->bits.end = in + n;
+	s->limit = limit;
+	if (size / EXPANSION_MOST > n)
+		size = n;
+	return inflate_reserve(s, size < limit ? size : limit);
+}
+
+/* ANSWER_WHOLE: *out is what all members say, *length bytes in memory of `malloc`.  limit: of that length; it and SLACK
+ * together fit a size_t.  ANSWER_BAD, ANSWER_OVER: *why says it. */
+static enum verdict gunzip(const char *in, size_t n, size_t limit, char **out, size_t *length, const char **why)
+{
+	struct inflate s;
+	enum verdict v = gzip_open(&s, (const unsigned char *)in, n, limit);
+
+	do
+		v = v == ANSWER_MORE ? gzip_member(&s) : v;
+	while (v == ANSWER_MORE && s.bits.in < s.bits.end);
+	if (v == ANSWER_MORE)
+		v = inflate_reserve(&s, 0); /* the last symbol may have passed the limit */
+	*why = s.why;
+	*out = NULL;
+	*length = 0;
+	if (v != ANSWER_MORE) {
+		free(s.out);
+		return v;
+	}
+	*out = (char *)s.out;
+	*length = s.length;
+	return ANSWER_WHOLE;
+}
+
+/* ---- Answer: framing (RFC 9112 sections 6 and 7), fed with any pieces ---- */
+
+/* All that is no body comes in lines, the chunk sizes too; so there is one way to collect a line, and each stage says
+ * what a whole line means.  An unfinished line stands behind the body in the same buffer. */
+enum stage { AT_STATUS, AT_FIELDS, AT_LENGTH, AT_CLOSE, AT_CHUNK, AT_CHUNK_DATA, AT_CHUNK_END, AT_TRAILERS, AT_END };
 
 /* Starts as {0} with now set; ends with answer_free. */
 struct answer {
@@ -748,6 +1365,7 @@ struct answer {
 	uint64_t left;                 /* of the body or of the chunk */
 	struct head head;
 	const char *why;
+	bool miscoded; /* what is bad is the body's coding: another one may do */
 };
 
 static void answer_free(struct answer *a)
@@ -837,19 +1455,51 @@ static enum verdict answer_data(struct answer *a, struct str *in, uint64_t most)
 	return ANSWER_MORE;
 }
 
-/* Gives back what doubling took too much.  A body in a coding that was not asked for cannot be read; its status can. */
-static enum verdict answer_whole(struct answer *a)
+static enum verdict answer_miscoded(struct answer *a, const char *why)
 {
-	char *bytes;
+	a->miscoded = true;
+	return answer_bad(a, why);
+}
 
-	a->stage = AT_END;
-	if (a->head.encoded)
-		a->length = 0;
-	bytes = a->length && a->length < a->capacity ? realloc(a->bytes, a->length) : NULL;
+/* Gives back what doubling took too much. */
+static void answer_trim(struct answer *a)
+{
+	char *bytes = a->length && a->length < a->capacity ? realloc(a->bytes, a->length) : NULL;
+
 	if (bytes) {
 		a->bytes = bytes;
 		a->capacity = a->length;
 	}
+}
+
+/* Puts what the body says in its place. */
+static enum verdict answer_gunzip(struct answer *a)
+{
+	char *bytes;
+	size_t length;
+	enum verdict v;
+
+	answer_trim(a);
+	v = gunzip(a->bytes, a->length, HTTP_BODY_LIMIT, &bytes, &length, &a->why);
+	if (v == ANSWER_BAD)
+		return answer_miscoded(a, a->why);
+	if (v == ANSWER_WHOLE) {
+		free(a->bytes);
+		a->bytes = bytes;
+		a->length = a->capacity = length;
+	}
+	return v;
+}
+
+/* A body in another coding than gzip cannot be read; its status can.  No body is one in any coding. */
+static enum verdict answer_whole(struct answer *a)
+{
+	a->stage = AT_END;
+	if (a->head.encoded)
+		a->length = 0;
+	if (a->head.gzip && a->length)
+		return answer_gunzip(a);
+	answer_trim(a);
 	return ANSWER_WHOLE;
 }
 
@@ -882,7 +1532,7 @@ static enum verdict answer_body(struct answer *a)
 	if (a->tunnel || h->status == 204 || h->status == 304)
 		return answer_whole(a);
 	if (h->encoded && h->status / 100 == 2)
-		return answer_bad(a, "a Content-Encoding that was not asked for");
+		return answer_miscoded(a, "a Content-Encoding that was not asked for");
 	if (h->coded && h->sized)
 		return answer_bad(a, "both Transfer-Encoding and Content-Length");
 	if (h->coded && (!h->chunked || h->old))
@@ -1611,7 +2261,8 @@ struct http_request {
 	int64_t waited_ms;      /* pauses that the server asked for in answers to this request */
 	int64_t began, outside; /* inside() and h->outside at the attempt's start */
 	unsigned attempts;
-	bool sent; /* in some attempt */
+	bool sent;  /* in some attempt */
+	bool plain; /* no coding is asked for */
 	struct answer answer;
 	struct http_response response;
 	struct error error;
@@ -2823,8 +3474,8 @@ static enum step exchange_ended(struct conn *c, bool clean)
 		return conn_failed(c, FAILED_STALE, "the kept-alive connection was closed");
 	c->surplus = true; /* there is no next request on it */
 	c->verdict = answer_end(a, clean);
-	if (c->verdict == ANSWER_WHOLE)
-		return STEP_ANSWERED;
+	if (a->stage == AT_END)
+		return exchange_verdict(c);
 	return conn_failed(c, FAILED_AGAIN, "%s%s%s", a->why, c->error ? ": " : "", c->error ? strerror(c->error) : "");
 }
 
@@ -2965,6 +3616,18 @@ static const char *failure_text(const struct http *h, struct http_request *r, co
 	return c->state == CONN_BUSY ? r->error.text + subject : r->error.text;
 }
 
+/* How a request's text ends, and how after an answer whose coding was broken. */
+static const char gzip_end[] = "gzip\r\n\r\n", plain_end[] = "identity\r\n\r\n";
+
+static void request_plain(struct http_request *r)
+{
+	if (r->plain)
+		return;
+	r->plain = true;
+	memcpy(r->text + r->length - (sizeof gzip_end - 1), plain_end, sizeof plain_end);
+	r->length += sizeof plain_end - sizeof gzip_end;
+}
+
 /* Did the attempt fail because nobody was there?  The caller was away for long; or for most of the time, so that the
  * server may have dropped a new connection before it served it.  The next attempt must find such a time of its own. */
 static bool attempt_was_left(const struct http *h, const struct http_request *r, const struct conn *c)
@@ -3034,6 +3697,8 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 {
 	const char *reason = failure_text(h, r, c);
 
+	if (c->state == CONN_BUSY && r->answer.miscoded)
+		request_plain(r);
 	switch (c->failure) {
 	case FAILED_STALE: request_repeat(h, r); return;
 	case FAILED_OVER: request_finish(h, r, HTTP_BROKEN); return;
@@ -3284,6 +3949,7 @@ static void attempt_over(struct http *h, struct conn *c, enum step step)
 	struct http_request *r = c->request;
 
 	if (step == STEP_ANSWERED) {
+		h->stats.decoded += r->answer.length;
 		c->request = NULL;
 		c->reused = true;
 		if (c->surplus || c->out_sent < c->out_length || !answer_keeps(&r->answer)) {
@@ -3649,7 +4315,7 @@ static bool proxy_open(struct http *h, const struct http_options *o, struct erro
 /* The header fields that are the same in every request. */
 static bool fields_open(struct http *h, const struct http_options *o, struct error *error)
 {
-	static const char format[] = "Host: %s\r\n%s%s%s%s%s%sAccept-Encoding: identity\r\n";
+	static const char format[] = "Host: %s\r\n%s%s%s%s%s%s";
 	const char *agent = o->user_agent ? o->user_agent : "", *token = o->token ? o->token : "";
 	size_t size = sizeof format + sizeof "User-Agent: \r\nAuthorization: Bearer \r\n" + NAME_SIZE + strlen(agent) +
 		      strlen(token);
@@ -3810,9 +4476,10 @@ struct http_request *http_next(struct http *h)
 
 struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank, unsigned lane)
 {
-	static const char format[] = "GET %s%s HTTP/1.1\r\n%sAccept: %s\r\n\r\n";
+	static const char format[] = "GET %s%s HTTP/1.1\r\n%sAccept: %s\r\nAccept-Encoding: %s";
 	size_t path_size = strlen(path) + 1;
-	size_t size = sizeof format + strlen(h->origin.prefix) + path_size + strlen(h->fields) + strlen(accept);
+	size_t size = sizeof format + strlen(h->origin.prefix) + path_size + strlen(h->fields) + strlen(accept) +
+		      sizeof plain_end;
 	struct http_request *r = calloc(1, sizeof *r);
 
 	if (r)
@@ -3821,7 +4488,7 @@ struct http_request *http_start(struct http *h, const char *path, const char *ac
 		free(r);
 		return NULL;
 	}
-	r->length = (size_t)snprintf(r->text, size, format, h->origin.prefix, path, h->fields, accept);
+	r->length = (size_t)snprintf(r->text, size, format, h->origin.prefix, path, h->fields, accept, gzip_end);
 	r->path = r->text + size;
 	memcpy(r->path, path, path_size);
 	assert(lane < HTTP_LANES);

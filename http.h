@@ -21,7 +21,11 @@
  *   positive X-RateLimit-Remaining of its last answer.
  *   A request fails when its own waits pass patience_ms, or when the lane was held back for that long since the request
  *   was first sent and since any other request of the lane was answered.
- * Codings.  None is asked for.  A 2xx with a Content-Encoding is malformed; any other status counts, without its body.
+ * Codings.  gzip is asked for (RFC 1952; x-gzip is the same), and decoded once it is whole, whatever the status.  A body
+ *   that is no good gzip makes its answer malformed, as any other coding does that of a 2xx, and the next attempts of
+ *   that request ask for none.  Another status in another coding counts, without its body.
+ * Memory.  A body is there as it came, and while it is decoded also what it says; each has at most HTTP_BODY_LIMIT bytes.
+ *   Room for what it says is made at once by what the gzip announces; of several members it may have to move.
  * Deadlines.  10 s to connect to one address; min(30 s, timeout_ms) for all that comes before the request; timeout_ms
  *   for the request.
  * TLS.  1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305; the host name is checked; SHA-1 and RSA below 2048 bits are
@@ -41,7 +45,7 @@ enum {
 	HTTP_CONNECTIONS = 32,      /* most connections */
 	HTTP_LANES = 64,            /* lanes are numbered from 0 */
 	HTTP_HEAD_LIMIT = 64 << 10, /* bytes before the body, 1xx answers and trailers included */
-	HTTP_BODY_LIMIT = 64 << 20  /* bytes of one body */
+	HTTP_BODY_LIMIT = 64 << 20  /* bytes of one body, as it comes and decoded */
 };
 
 /* HTTP_RETRY: an attempt failed, the next one follows after the pause.  HTTP_RATE_LIMIT: the lane is held back; path is
@@ -102,6 +106,7 @@ struct http_stats {
 	uint64_t requests;     /* sent, repeated ones too */
 	uint64_t retries;      /* as many as HTTP_RETRY notices */
 	uint64_t bytes;        /* received: heads and bodies, without what TLS adds */
+	uint64_t decoded;      /* of the bodies of whole answers, after gzip */
 	uint64_t handshakes;   /* full ones; resumed sessions are not counted */
 	int64_t rate_limit_ms; /* in which at least one lane was held back */
 };

@@ -1768,10 +1768,11 @@ static bool extra_text(struct run *r, const struct job *j, const struct rows *it
 	*absent = false;
 	template_next(&template, &plain, &name);
 	if (is_of_row(name)) {
-		if (!scalar_text(row_member(it, name), &r->scratch, text))
-			return false;
-		*absent = !text->n && !in_unique_key(s, s->add[i].name);
-	} else if (str_is(name, "from")) {
+		struct json v = row_member(it, name);
+		*absent = json_type(v) <= JSON_NULL && !in_unique_key(s, s->add[i].name);
+		return scalar_text(v, &r->scratch, text);
+	}
+	if (str_is(name, "from")) {
 		time_format(j->from, x->from);
 		*text = str_of(x->from);
 	} else if (str_is(name, "each")) {
@@ -2821,6 +2822,21 @@ static int64_t milliseconds(struct json number, struct arena *arena)
 	if (ms < 0)
 		return -1;
 	return ms < (double)most ? (int64_t)ms + ((double)(int64_t)ms < ms) : most;
+}
+
+const char *segment_region_url(const char *region)
+{
+	static const struct {
+		const char *name, *url;
+	} regions[] = {{"us", "https://api.segmentapis.com"},
+		       {"eu", "https://eu1.api.segmentapis.com"},
+		       {"eu1", "https://eu1.api.segmentapis.com"}};
+	size_t i;
+
+	for (i = 0; i < countof(regions); i++)
+		if (str_is_word(str_of(region), regions[i].name))
+			return regions[i].url;
+	return NULL;
 }
 
 int64_t segment_pause_ms(const char *body, size_t length)

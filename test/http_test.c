@@ -164,6 +164,17 @@ static void text_unescape(struct text *t, const char *s)
 	}
 }
 
+/* Undoes the hexadecimal of gzip.txt. */
+static void text_hex(struct text *t, const char *s)
+{
+	char byte;
+
+	for (; *s; s += 2) {
+		byte = (char)(hex_value(s[0]) * 16 + hex_value(s[1]));
+		text_add(t, &byte, 1);
+	}
+}
+
 struct vector {
 	char name[128];
 	struct text sent, gives;
@@ -187,6 +198,8 @@ static bool vector_read(FILE *file, struct vector *v)
 			text_unescape(&v->sent, line + 6);
 		else if (strncmp(line, "gives: ", 7) == 0)
 			text_unescape(&v->gives, line + 7);
+		else if (strncmp(line, "gzip: ", 6) == 0)
+			text_hex(&v->sent, line + 6);
 		else if (strncmp(line, "after: ", 7) == 0)
 			snprintf(v->after, sizeof v->after, "%.10s", line + 7);
 		else if (strcmp(line, "end: bare") == 0)
@@ -303,6 +316,88 @@ static void test_framing(void)
 	}
 	free(got.s);
 	free(whole.s);
+	fclose(file);
+}
+
+/* ---- Gzip vectors ---- */
+
+/* Into `to` what came of it, as the file writes it. */
+static enum verdict gzip_run(const struct vector *v, size_t length, size_t limit, char *to, size_t size)
+{
+	char *out;
+	size_t n;
+	const char *why;
+	enum verdict verdict = gunzip(before_fence(v->sent.s, length), length, limit, &out, &n, &why);
+
+	if (verdict == ANSWER_WHOLE)
+		snprintf(to, size, "%lu %08lx", (unsigned long)n,
+			 (unsigned long)crc32_of((const unsigned char *)out, n));
+	else
+		snprintf(to, size, "%s %s", verdict == ANSWER_OVER ? "over" : "bad", why ? why : "no memory");
+	free(out);
+	return verdict;
+}
+
+/* Only after a whole member is a part of a good one good. */
+static bool gzip_cuts(const struct vector *v)
+{
+	char got[200];
+	size_t n;
+	bool good = true, members = strstr(v->name, "members") != NULL;
+
+	for (n = 0; n < v->sent.n && good; n++) {
+		enum verdict verdict = gzip_run(v, n, SIZE_MAX / 2, got, sizeof got);
+		good = strcmp(got, "bad gzip that is cut off") == 0 || (members && verdict == ANSWER_WHOLE);
+	}
+	return good;
+}
+
+static void gzip_check(const struct vector *v)
+{
+	char got[200];
+	size_t length = strtoul(v->gives.s, NULL, 10);
+	bool good = is_digit(*v->gives.s);
+
+	gzip_run(v, v->sent.n, SIZE_MAX / 2, got, sizeof got);
+	check_text(got, v->gives.s, v->name);
+	if (!good)
+		return;
+	check(gzip_cuts(v), "gzip, cut at every byte: %s", v->name);
+	check(gzip_run(v, v->sent.n, length, got, sizeof got) == ANSWER_WHOLE, "gzip, just so long: %s", v->name);
+	if (length)
+		check(gzip_run(v, v->sent.n, length - 1, got, sizeof got) == ANSWER_OVER, "gzip, too long by one: %s",
+		      v->name);
+}
+
+/* Any allocation may fail; what has grown by then is given back. */
+static void gzip_memory(const struct vector *v)
+{
+	char got[200] = "bad no memory";
+	long n;
+
+	for (n = 0; strcmp(got, "bad no memory") == 0 && n < 100; n++) {
+		allocations_left = n;
+		gzip_run(v, v->sent.n, SIZE_MAX / 2, got, sizeof got);
+		allocations_left = -1;
+	}
+	check_text(got, v->gives.s, "gzip, without memory and with ever more of it");
+}
+
+static void test_gzip(void)
+{
+	FILE *file = fopen("test/gzip.txt", "r");
+	struct vector v;
+
+	if (!check(file != NULL, "test/gzip.txt can be read"))
+		return;
+	while (vector_read(file, &v)) {
+		text_add(&v.gives, "", 1);
+		gzip_check(&v);
+		if (strcmp(v.name, "two members") == 0)
+			gzip_memory(&v);
+		free(v.sent.s);
+		free(v.gives.s);
+	}
 	fclose(file);
 }
 
@@ -1134,8 +1229,8 @@ static struct {
 	bool asks_certificate;
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
 	struct peer peers[PEERS];
-	struct text log;  /* lines "TIME CONNECTION PATH" */
-	char first[2000]; /* the first request */
+	struct text log;                /* lines "TIME CONNECTION PATH" */
+	char first[2000], latest[2000]; /* requests */
 	sig_atomic_t stop;
 	int64_t stop_at;
 	char notices[20000];
@@ -1435,6 +1530,7 @@ static void peer_request(struct peer *p)
 	text_add(&p->in, "", 1);
 	p->in.n--;
 	sscanf(p->in.s, "%*s %199s", path);
+	snprintf(net.latest, sizeof net.latest, "%.*s", (int)p->in.n, p->in.s);
 	if (!n)
 		snprintf(net.first, sizeof net.first, "%.*s", (int)p->in.n, p->in.s);
 	snprintf(line, sizeof line, "%lld %d %s\n", (long long)(net.now - 1000000), (int)(p - net.peers), path);
@@ -1673,7 +1769,7 @@ static void test_request(void)
 	a = http_response(got);
 	check_text(net.first,
 		   "GET /v1/sources?pagination.count=200 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: test/1\r\n"
-		   "Authorization: Bearer s3cret\r\nAccept-Encoding: identity\r\nAccept: " V1 "\r\n\r\n",
+		   "Authorization: Bearer s3cret\r\nAccept: " V1 "\r\nAccept-Encoding: gzip\r\n\r\n",
 		   "the request, byte for byte");
 	check(a->outcome == HTTP_DONE && a->status == 200 && a->attempts == 1, "outcome, status, attempts");
 	check_bytes(a->body, a->length, "{}", "body");
@@ -1682,7 +1778,8 @@ static void test_request(void)
 	      "when it came, and how long it took");
 	check(!http_next(h), "once");
 	http_stats(h, &stats);
-	check(stats.requests == 1 && stats.retries == 0 && stats.bytes == sizeof ok - 1 && stats.handshakes == 0,
+	check(stats.requests == 1 && stats.retries == 0 && stats.bytes == sizeof ok - 1 && stats.decoded == 2 &&
+		      stats.handshakes == 0,
 	      "statistics");
 	http_release(h, got);
 	r = http_start(h, "/x", V1, 1, 0);
@@ -1699,7 +1796,7 @@ static void test_statuses(void)
 	} cases[] = {
 		{"HTTP/1.1 204 No Content\r\n\r\n", "", 204},
 		{"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}", "", 404},
-		{"HTTP/1.1 403 No\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "", 403},
+		{"HTTP/1.1 403 No\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", "", 403},
 		{"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
 		 "/p: status 304 answers a condition, but none was sent; check base_url and proxy", 304},
 		{"HTTP/1.1 302 Found\r\nLocation: https://other/\r\nContent-Length: 0\r\n\r\n",
@@ -1867,6 +1964,49 @@ static void test_retries(void)
 		http_stats(h, &stats);
 		check(net.retries == 7 && stats.retries == 7 && stats.requests == 8, "each retry is told of: %s",
 		      cases[i].name);
+		http_close(h);
+	}
+}
+
+/* What is wrong with a coding may be right without it. */
+static void test_miscoded(void)
+{
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+		 "/p: malformed answer: something that is no gzip, or more than that (3 attempts)"},
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n\x1f\x8b\x08",
+		 "/p: malformed answer: gzip that is cut off (3 attempts)"},
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+		 "/p: malformed answer: a Content-Encoding that was not asked for (3 attempts)"},
+	};
+	static const char ending[] = "\r\nAccept-Encoding: identity\r\n\r\n";
+	struct http_options o = test_options();
+	size_t i;
+
+	o.attempts = 3;
+	for (i = 0; i < countof(cases); i++) {
+		struct reply replies[] = {{cases[i].text, i == 1 ? ENDS : STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+		struct http *h;
+		const struct http_response *a;
+		net_reset(replies, countof(replies));
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1);
+		a = http_response(http_next(h));
+		check(a->status == 200 && a->attempts == 2 && net.retries == 1, "asked for again: %s", cases[i].error);
+		check_text(net.latest + strlen(net.latest) - (sizeof ending - 1), ending, "without a coding");
+		http_start(h, "/q", V1, 1);
+		http_next(h);
+		check(strstr(net.latest, "gzip\r\n\r\n") != NULL, "the next request asks for gzip again");
+		http_close(h);
+		net_reset(replies, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1);
+		a = http_response(http_next(h));
+		check(a->outcome == HTTP_BROKEN && a->length == 0, "never a good one: %s", cases[i].error);
+		check_text(a->error, cases[i].error, "never a good one: the error");
+		check_text(net.latest + strlen(net.latest) - (sizeof ending - 1), ending, "twice without a coding");
 		http_close(h);
 	}
 }
@@ -2458,8 +2598,8 @@ static void test_limit_forms(void)
 		{"X-RateLimit-Reset: Tue, 24 Nov 2026 22:00:20 +0000", "", 21000},
 		{"X-RateLimit-Reset: Tue Nov 24 2026 22:00:20 GMT+0000 (Coordinated Universal Time)", "", 21000},
 		{"X-RateLimit-Reset: whenever", "", -1},
-		{"Content-Encoding: gzip|Retry-After: 7", "?", 7000},
-		{"Content-Encoding: gzip", "pause 3000", -1},
+		{"Content-Encoding: br|Retry-After: 7", "?", 7000},
+		{"Content-Encoding: br", "pause 3000", -1},
 		{"", "", -1},
 	};
 	struct http_options o = test_options();
@@ -3607,6 +3747,7 @@ int main(void)
 {
 	fence_make();
 	test_framing();
+	test_gzip();
 	test_body_limit();
 	test_announced();
 	test_dates();
@@ -3630,6 +3771,7 @@ int main(void)
 	test_equal_ranks();
 	test_pieces();
 	test_retries();
+	test_miscoded();
 	test_recovery();
 	test_over();
 	test_timeouts();

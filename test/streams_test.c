@@ -88,7 +88,7 @@ enum { BRIEF = 300, MEMBERS = 8 }; /* longest value shown; most members of a tes
 
 static void add_value(char *to, size_t size, struct json v)
 {
-	struct json_out out = {.failed = false};
+	struct json_out out = {0};
 	size_t i;
 
 	json_put_value(&out, v, 0);
@@ -2623,7 +2623,7 @@ static void test_encoding(void)
 	size_t i;
 
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct json_out out = {.failed = false};
+		struct json_out out = {0};
 		put_encoded(&out, (struct str){cases[i].text, cases[i].length});
 		json_put(&out, (struct str){"", 1});
 		check_text(out.bytes, cases[i].encoded, "percent-encoding");
