@@ -1233,8 +1233,11 @@ static struct {
 	char first[2000], latest[2000]; /* requests */
 	sig_atomic_t stop;
 	int64_t stop_at;
+	int poll_error;
+	size_t poll_fails; /* so many polls fail with it */
 	char notices[20000];
-	unsigned retries, limits, lane;
+	unsigned retries, limits, lane, tellings;
+	char told[100];
 	int64_t wait;
 	struct limit limit;
 } net;
@@ -1679,6 +1682,11 @@ static int net_poll(struct pollfd *fds, nfds_t count, int timeout)
 
 	if (timeout > GLANCE_MS || timeout < 0 || ++net.polls > 2000000)
 		exit(2);
+	if (net.poll_fails) {
+		net.poll_fails--;
+		errno = net.poll_error;
+		return -1;
+	}
 	if (ready)
 		return ready;
 	for (i = 0; i < count; i++)
@@ -1704,6 +1712,11 @@ static void test_notice(void *ctx, const struct http_notice *n)
 	size_t at = strlen(net.notices);
 
 	(void)ctx;
+	if (n->event == HTTP_WAITING) {
+		net.tellings++;
+		snprintf(net.told, sizeof net.told, "%s %s %lld", n->path, n->reason, (long long)n->wait_ms);
+		return;
+	}
 	if (n->event == HTTP_RETRY)
 		net.retries++;
 	else
@@ -1992,17 +2005,17 @@ static void test_miscoded(void)
 		const struct http_response *a;
 		net_reset(replies, countof(replies));
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->status == 200 && a->attempts == 2 && net.retries == 1, "asked for again: %s", cases[i].error);
 		check_text(net.latest + strlen(net.latest) - (sizeof ending - 1), ending, "without a coding");
-		http_start(h, "/q", V1, 1);
+		http_start(h, "/q", V1, 1, 0);
 		http_next(h);
 		check(strstr(net.latest, "gzip\r\n\r\n") != NULL, "the next request asks for gzip again");
 		http_close(h);
 		net_reset(replies, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == HTTP_BROKEN && a->length == 0, "never a good one: %s", cases[i].error);
 		check_text(a->error, cases[i].error, "never a good one: the error");
@@ -2078,6 +2091,39 @@ static void test_timeouts(void)
 		check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 300000, "cut off after request_timeout: %s",
 		      cases[i].name);
 		check_text(a->error, "/p: no whole answer within request_timeout (300 s)", cases[i].name);
+		http_close(h);
+	}
+}
+
+/* A server that accepts and stays silent: what is waited for is told every second. */
+static void test_waiting(void)
+{
+	static const struct {
+		const char *base_url, *proxy, *resolves, *told;
+	} cases[] = {
+		{"http://localtest", NULL, "1", "/p no whole answer yet 10000"},
+		{"http://localtest", NULL, "3", "/p no connection yet 9000"},
+		{"https://localtest", NULL, "1", "/p no TLS handshake yet 10000"},
+		{"https://localtest", "http://127.0.0.1:3128", "1", "/p no answer from the proxy yet 10000"},
+	};
+	static const struct reply replies[] = {{NULL, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.resolves = cases[i].resolves;
+		net.stop_at = 1000000 + 10000;
+		o.base_url = cases[i].base_url;
+		o.proxy = cases[i].proxy;
+		o.ca_file = bundle;
+		o.attempts = 1;
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		http_next(h);
+		check(net.tellings >= 7 && net.tellings <= 8, "told every second from 3 s on: %u", net.tellings);
+		check_text(net.told, cases[i].told, "and what is waited for");
 		http_close(h);
 	}
 }
@@ -3489,6 +3535,46 @@ static void test_stop(void)
 	http_close(h);
 }
 
+/* A poll() that fails for good ends everything; one that fails now and then does no harm. */
+static void test_poll_fails(void)
+{
+	static const struct {
+		int error;
+		size_t fails;
+		enum http_outcome outcome;
+		const char *text;
+	} cases[] = {
+		{EINVAL, SIZE_MAX, HTTP_UNREACHABLE,
+		 "/1: this system cannot wait for the network: poll: Invalid argument"},
+		{ENOMEM, SIZE_MAX, HTTP_NO_MEMORY, NULL},
+		{EINTR, 100, HTTP_DONE, ""},
+		{EAGAIN, 2, HTTP_DONE, ""},
+	};
+	static const struct reply replies[] = {{ok, STAYS, 5000, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.connections = 1;
+	for (i = 0; i < countof(cases); i++) {
+		const struct http_response *a;
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.poll_error = cases[i].error;
+		net.poll_fails = cases[i].fails;
+		h = test_open(&o);
+		http_start(h, "/1", V1, 1, 0);
+		http_start(h, "/2", V1, 2, 0);
+		a = http_response(http_next(h));
+		check(a->outcome == cases[i].outcome, "poll fails: %s", strerror(cases[i].error));
+		if (cases[i].text)
+			check_text(a->error, cases[i].text, "and the error says so");
+		a = http_response(http_next(h));
+		check(a->outcome == cases[i].outcome && net.polls < 150, "the other request too");
+		http_close(h);
+		check(net.open == 0, "no socket is left open");
+	}
+}
+
 /* The n-th allocation and all after it fail, for every n that matters. */
 static void test_no_memory(void)
 {
@@ -3775,6 +3861,7 @@ int main(void)
 	test_recovery();
 	test_over();
 	test_timeouts();
+	test_waiting();
 	test_outside();
 	test_left();
 	test_left_once();
@@ -3824,6 +3911,7 @@ int main(void)
 	test_cancel();
 	test_probe_cancelled();
 	test_stop();
+	test_poll_fails();
 	test_no_memory();
 	test_refused();
 	test_ranges();
