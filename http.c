@@ -16,8 +16,8 @@
  *                   `------------`------------`----------`--------`--> CLOSED
  *
  * A connection is opened for a request and belongs to it until it is IDLE; so whatever goes wrong on the way is a
- * failed attempt of that one request.  A step ends with what the connection waits for next.  Steps know nothing of retry
- * and rate limits; the queue, in part 3, knows nothing of sockets.
+ * failed attempt of that one request.  A step ends with what the connection waits for next.  Steps know nothing of
+ * retry and rate limits; the queue, in part 3, knows nothing of sockets.
  *
  * Time.  h->now is the monotonic clock.  Deadlines are kept on deadline_clock(h), which stands still while the
  * caller is elsewhere and while the resolver blocks; pauses (backoff, rate limit) are kept on h->now, for they pass
@@ -112,9 +112,9 @@ enum {
 	TLS_HANDSHAKE = 22
 };
 
-/* ================================================================================================================
+/* ================================================================================
  * Part 1: pure texts.  Nothing here knows of sockets or of struct http.
- * ================================================================================================================ */
+ * ================================================================================ */
 
 /* ---- Clock, random bytes, text ---- */
 
@@ -2349,9 +2349,9 @@ static char *tunnel_text(const struct url *origin, struct str user)
 	return text;
 }
 
-/* ================================================================================================================
+/* ================================================================================
  * Part 2: one connection.
- * ================================================================================================================ */
+ * ================================================================================ */
 
 /* ---- What a client holds ---- */
 
@@ -3336,8 +3336,8 @@ static enum step conn_resolve(struct http *h, struct conn *c)
 	return STEP_MOVED;
 }
 
-/* Small writes are not held back.  A connection that has died silently is noticed within a minute: where nothing is under
- * way by three probes after 20 s, where something is by its age. */
+/* Small writes are not held back.  A connection that has died silently is noticed within a minute: by three probes
+ * after 20 s where nothing is under way, by the age of what is. */
 static void socket_options(int fd)
 {
 	static const struct {
@@ -3697,13 +3697,14 @@ static enum step conn_step(struct http *h, struct conn *c)
 	enum step step = STEP_MOVED;
 
 	while (step == STEP_MOVED) {
+		assert(c->request);
 		switch (c->state) {
 		case CONN_CONNECTING: step = connecting_step(h, c); break;
 		case CONN_PROXY: step = proxy_step(h, c); break;
 		case CONN_HANDSHAKE:
 		case CONN_BUSY: step = exchange_step(h, c); break;
 		case CONN_CLOSED:
-		case CONN_IDLE: assert(!"a step of a connection without a request"); return STEP_READS;
+		case CONN_IDLE: return STEP_READS;
 		}
 	}
 	return step;
@@ -3723,9 +3724,9 @@ static enum step conn_timeout(struct http *h, struct conn *c)
 			   (long)((h->options.timeout_ms + 999) / 1000));
 }
 
-/* ================================================================================================================
+/* ================================================================================
  * Part 3: queue and interface.
- * ================================================================================================================ */
+ * ================================================================================ */
 
 /* ---- Retry ---- */
 
@@ -4115,7 +4116,8 @@ static void request_done(struct http *h, struct http_request *r)
 	request_finish(h, r, HTTP_DONE);
 }
 
-/* Is there another attempt after a status that may go better next time?  The server may ask for more time than we have. */
+/* Is there another attempt after a status that may go better next time?  The server may ask for more time than we
+ * have. */
 static bool request_has_retry(const struct http *h, const struct http_request *r, int64_t asked)
 {
 	return r->attempts < h->options.attempts && asked <= h->options.patience_ms - r->waited_ms;
