@@ -421,6 +421,40 @@ static void test_body_limit(void)
 	answer_free(&a);
 }
 
+/* The same with chunks: of 64 MiB together, and of one byte more. */
+static void test_chunked_limit(void)
+{
+	static char piece[1 << 20];
+	static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3FFFFFF\r\n";
+	static const struct {
+		const char *next;
+		enum verdict verdict;
+	} cases[] = {{"\r\n1\r\nx\r\n0\r\n\r\n", ANSWER_WHOLE}, {"\r\n2\r\n", ANSWER_OVER}};
+	size_t c, used;
+
+	for (c = 0; c < countof(cases); c++) {
+		struct answer a = {0};
+		enum verdict v = answer_feed(&a, head, sizeof head - 1, &used);
+		int i;
+		for (i = 0; i < 64 && v == ANSWER_MORE; i++)
+			v = answer_feed(&a, piece, sizeof piece - (i == 63), &used);
+		v = v == ANSWER_MORE ? answer_feed(&a, cases[c].next, strlen(cases[c].next), &used) : v;
+		check(v == cases[c].verdict, "chunks of 64 MiB%s", c ? " and a byte" : "");
+		check(v != ANSWER_WHOLE || a.length == HTTP_BODY_LIMIT, "make a body of as much");
+		answer_free(&a);
+	}
+}
+
+/* The only source of random bytes of systems without getentropy. */
+static void test_random_device(void)
+{
+	unsigned char bytes[2][64] = {{0}};
+
+	check(random_device(bytes[0], sizeof bytes[0]) && random_device(bytes[1], sizeof bytes[1]) &&
+		      memcmp(bytes[0], bytes[1], sizeof bytes[0]) != 0,
+	      "/dev/urandom gives bytes, each time others");
+}
+
 /* A server that only says that much will come must send some of it before it costs us that much. */
 static void test_announced(void)
 {
@@ -487,6 +521,20 @@ static void test_dates(void)
 		{"Sun, 06 Nov 1994 08:49:37 PST", -1},
 		{"Sun, 06 Nov 1994 08:49:37 +00", -1},
 		{"Sun, 06 Nov 1994 08:49:37 +2460", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +2400", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +2359", 784111777 - 86340},
+		{"Sun, 06 Nov 0000 08:49:37 GMT", -1},
+		{"Mon, 31 Jan 1994 00:00:00 GMT", 759974400},
+		{"Thu, 31 Mar 1994 00:00:00 GMT", 765072000},
+		{"Sat, 30 Apr 1994 00:00:00 GMT", 767664000},
+		{"Tue, 31 May 1994 00:00:00 GMT", 770342400},
+		{"Thu, 30 Jun 1994 00:00:00 GMT", 772934400},
+		{"Sun, 31 Jul 1994 00:00:00 GMT", 775612800},
+		{"Wed, 31 Aug 1994 00:00:00 GMT", 778291200},
+		{"Fri, 30 Sep 1994 00:00:00 GMT", 780883200},
+		{"Mon, 31 Oct 1994 00:00:00 GMT", 783561600},
+		{"Wed, 30 Nov 1994 00:00:00 GMT", 786153600},
+		{"Sat, 31 Dec 1994 00:00:00 GMT", 788832000},
 		{"Sun, 06 Nov 1994 08:49:37 08:49:37 GMT", -1},
 		{"Sun, 06 Nov 1994 08:49:37 GMT; x", -1},
 		{"(Sun) 06 Nov 1994 08:49:37 GMT", -1},
@@ -670,6 +718,10 @@ static void test_tunnel(void)
 	free(text);
 	url_parse("http://us%253aer@proxy", &proxy);
 	check(!user_has_colon(proxy.user), "a user's name may have a percent sign");
+	url_parse("http://50%25%:%zz%4@proxy", &proxy);
+	text = tunnel_text(&origin, proxy.user);
+	check(strstr(text, "Basic NTAlJTolenolNA==\r\n") != NULL, "a percent sign that encodes nothing stays");
+	free(text);
 	url_parse("https://[2001:db8::1]:8443", &origin);
 	url_parse("http://proxy", &proxy);
 	text = tunnel_text(&origin, proxy.user);
@@ -1224,7 +1276,8 @@ static struct {
 	int64_t resolver_ms;                         /* that it takes */
 	char asked[200], connects[50], options[200]; /* of the resolver; in connect(); by setsockopt() */
 	int no_name;                                 /* with this, if it is not 0 */
-	size_t send_most;
+	size_t send_most, sends;
+	bool send_stops;     /* every other send would block */
 	bool tls, unwilling; /* it says close_notify to everybody */
 	bool asks_certificate;
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
@@ -1615,6 +1668,10 @@ static ssize_t net_send(int fd, const void *bytes, size_t length, int flags)
 	}
 	if (length > net.send_most)
 		length = net.send_most;
+	if (net.sends++ % 2 && net.send_stops) {
+		errno = EAGAIN;
+		return -1;
+	}
 	if (p->tls) {
 		tls_peer_receive(p, bytes, length);
 		return (ssize_t)length;
@@ -1897,6 +1954,64 @@ static void test_pieces(void)
 	h = test_open(&o);
 	http_start(h, "/", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200, "sent and received byte by byte");
+	http_close(h);
+}
+
+/* The socket takes a request in parts, and now and then nothing. */
+static void test_parts(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	net.send_most = 50;
+	net.send_stops = true;
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200 && net.sends > 5, "sent in parts: %lu",
+	      (unsigned long)net.sends);
+	check(net.polls > net.sends / 2 && net.polls < 20, "and waited for in between: %lu", (unsigned long)net.polls);
+	http_close(h);
+}
+
+static void test_malformed_request(void)
+{
+	static const struct {
+		const char *path, *accept;
+	} cases[] = {{"users", V1}, {"/a b", V1}, {"/\xc3\xa9", V1}, {"/a\r\nX: y", V1}, {"/", "a\nb"}};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		const struct http_response *a;
+		struct http *h;
+		net_reset(replies, countof(replies));
+		h = test_open(&o);
+		http_start(h, cases[i].path, cases[i].accept, 1, 0);
+		a = http_response(http_next(h));
+		check(a->outcome == HTTP_BROKEN && !net.opened, "a request that nobody may send: case %u", (unsigned)i);
+		check_text(a->error, "a path that is not percent-encoded, or an Accept with control characters",
+			   "and the error says so");
+		http_close(h);
+	}
+}
+
+/* The end of a connection has no errno; an older one must not show. */
+static void test_cut_without_error(void)
+{
+	static const struct reply replies[] = {{"", ENDS, 10, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.attempts = 1;
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1, 0);
+	errno = ENOSPC;
+	check_text(http_response(http_next(h))->error, "/p: the connection closed before an answer",
+		   "no errno is shown");
 	http_close(h);
 }
 
@@ -3835,6 +3950,8 @@ int main(void)
 	test_framing();
 	test_gzip();
 	test_body_limit();
+	test_chunked_limit();
+	test_random_device();
 	test_announced();
 	test_dates();
 	test_urls();
@@ -3856,6 +3973,9 @@ int main(void)
 	test_parallel();
 	test_equal_ranks();
 	test_pieces();
+	test_parts();
+	test_malformed_request();
+	test_cut_without_error();
 	test_retries();
 	test_miscoded();
 	test_recovery();
