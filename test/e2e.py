@@ -2055,6 +2055,22 @@ def others_empty(t):
         t.equal(run.log("ERROR", "CRITICAL"), [], "no error")
 
 
+@case("one stream's rate limit")
+def lanes(t):
+    """It holds no other stream back, and costs one request."""
+    chosen = ("iam_users", "iam_groups", "sources", "warehouses", "transformations", "catalog_warehouses")
+    with Server(*DEMO, "--fault", "/users*:429-after=3:1") as server:
+        run = t.tap(server, max_connections=2).sync("--select", ",".join(chosen))
+        targets = [line.split()[2] for line in server.requests()]
+    t.equal(run.exit, 0, "exit status", run.stderr)
+    limited = [number for number, target in enumerate(targets) if target.startswith("/users")]
+    t.equal(len(limited), 2, "the limited stream is asked for once more", targets)
+    t.equal(limited[-1], len(targets) - 1, "after all others have had their turn", targets)
+    t.equal(len([line for line in run.log("WARNING") if "rate limit" in line]), 1, "one warning", run.stderr)
+    for name in chosen:
+        check_stream(t, run, name, HAMLET.expect(name, Options(0)))
+
+
 @case("documented rate limits")
 def rate_limits(t):
     """A limit for each kind of request, with minutes of a second: all rows come, and nobody gives up."""
