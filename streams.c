@@ -1489,10 +1489,10 @@ static enum step answer_fails(struct run *r, const struct job *j, const struct p
 
 static enum step stream_forbidden(struct run *r, const struct job *j, const struct page *p)
 {
-	struct error what = {"skipped: "};
+	struct error answer = {""}, what = {""};
 
-	error_add_page(&what, p);
-	error_add(&what, "; it needs %s; or leave the stream out", streams[j->stream].needs);
+	error_add_page(&answer, p);
+	error_add(&what, "skipped: %s; it needs %s; or leave the stream out", answer.text, streams[j->stream].needs);
 	run_says(r, LOG_WARNING, j->stream, what.text);
 	return stream_ends(r, j, LOSS_FORBIDDEN);
 }
