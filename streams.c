@@ -2,14 +2,13 @@
  *
  * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · rows ·
  *           windows and bookmarks · a stream's begin and end · chain · walk · sample · the rate limit's own words */
+#define SCHEMA_TEXTS /* of schemas/schemas.h */
 #include "streams.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "schemas/schemas.h"
 
 /* ---- Table ---- */
 
