@@ -82,7 +82,7 @@ $(B)test/singer_test: test/singer_test.c singer.c
 $(B)test/tap_test: test/tap_test.c tap.c
 $(B)test/jsoncheck: test/jsoncheck.c json.c
 $(B)test/httpcheck: test/httpcheck.c http.c contrib/roots.h
-$(B)test/bench: test/bench.c
+$(B)test/bench: test/bench.c http.c contrib/roots.h
 ONE_SOURCE = $(B)test/json_test $(B)test/http_test $(B)test/singer_test $(B)test/tap_test $(B)test/jsoncheck \
 	$(B)test/httpcheck $(B)test/bench
 $(ONE_SOURCE): $(HEADERS) schemas/schemas.h test/check.h $(B)test/modules.a
