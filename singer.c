@@ -1353,7 +1353,7 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 	if (!catalog_open(m, sel, n, catalog) || !rules_parse(m, rules))
 		return false;
 	for (i = 0; i < n; i++) {
-		struct selection fresh = {.stream = sel[i].stream};
+		struct selection fresh = {.stream = sel[i].stream, .bookmark_us = INT64_MIN};
 		sel[i] = fresh;
 		if (!stream_make(m, &sel[i], m->entries[i]))
 			return false;
