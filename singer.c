@@ -359,6 +359,19 @@ void log_request(const char *stream, int64_t ms, int status)
 	log_metric(stream, metric);
 }
 
+/* No counters: whoever adds up those of a run means its records. */
+void log_bytes(uint64_t received, uint64_t decoded)
+{
+	static const char format[] =
+		"METRIC: {\"type\": \"gauge\", \"metric\": \"%s\", \"value\": %" PRIu64 ", \"tags\": {}}";
+	char metric[512];
+
+	snprintf(metric, sizeof metric, format, "http_bytes_received", received);
+	log_metric(NULL, metric);
+	snprintf(metric, sizeof metric, format, "http_bytes_decoded", decoded);
+	log_metric(NULL, metric);
+}
+
 /* ---- Fields: a schema compiled ---- */
 
 /* A field accepts the JSON types whose bits are set; integers have a bit of their own beside that of numbers. */
@@ -1128,7 +1141,7 @@ static void metadata_attach(const struct maker *m, struct selection *sel)
 	}
 }
 
-/* The catalog's word on a field whose parent is in. */
+/* The catalog's word on a field whose parent is in; a secret is out where the catalog is silent. */
 static bool field_chosen(const struct maker *m, const struct singer_stream *stream, const struct field *f, bool *chosen)
 {
 	/* The oldest catalogs have no metadata: what it would say stands inside the schema's nodes. */
@@ -1255,6 +1268,22 @@ struct left_out {
 		char name[LEFT_OUT_LENGTH];
 	} member[LEFT_OUT_NAMES];
 };
+
+static void note_left_out(struct left_out *left_out, const struct field *object, struct str name)
+{
+	size_t i, n = left_out->count;
+
+	for (i = 0; i < n; i++)
+		if (left_out->member[i].object == object && left_out->member[i].length == name.n &&
+		    memcmp(left_out->member[i].name, name.s, name.n) == 0)
+			return;
+	if (n == LEFT_OUT_NAMES || name.n > LEFT_OUT_LENGTH)
+		return;
+	left_out->member[n].object = object;
+	left_out->member[n].length = name.n;
+	memcpy(left_out->member[n].name, name.s, name.n);
+	left_out->count++;
+}
 
 /* The catalog's schema if it has one with fields, else the built-in. */
 static bool stream_fields(const struct maker *m, struct selection *sel)
@@ -1427,19 +1456,17 @@ static bool misfit(struct projector *p, const struct field *f, enum json_type fo
 	return false;
 }
 
-/* Does a time that can be read lack nothing but digits of its fraction? */
-static bool is_utc(struct str time)
-{
-	return time.n >= 20 && time.s[10] == 'T' && time.s[time.n - 1] == 'Z' && time.s[17] != '6';
-}
-
-static void copy_utc(struct str time, char *to)
+/* Writes what time_format would, at a fifth of its cost, if a time that was read lacks only digits of its fraction. */
+static bool copy_utc(struct str time, char *to)
 {
 	size_t digits = time.n - 20; /* the point among them */
 
+	if (time.n < 20 || time.s[10] != 'T' || time.s[time.n - 1] != 'Z' || time.s[17] == '6')
+		return false;
 	memcpy(to, "0000-00-00T00:00:00.000000Z", TIME_SIZE - 1);
 	memcpy(to, time.s, 19);
 	memcpy(to + 19, time.s + 19, digits < 7 ? digits : 7);
+	return true;
 }
 
 /* A time in UTC with six digits.  Singer readers take the empty text for no time, as singer-python does. */
@@ -1455,9 +1482,7 @@ static bool put_time(struct projector *p, const struct field *f, struct str text
 	}
 	if (!time_parse(text, &us))
 		return misfit(p, f, JSON_STRING, "a text that is not an RFC 3339 time");
-	if (is_utc(text))
-		copy_utc(text, time + 1);
-	else
+	if (!copy_utc(text, time + 1))
 		time_format(us, time + 1);
 	time[TIME_SIZE] = '"';
 	json_put(p->out, (struct str){time, sizeof time});
@@ -1525,69 +1550,8 @@ static bool put_extra(struct projector *p, const struct field *f, struct str val
 	return true;
 }
 
-static bool put_object(struct projector *p, const struct field *f, struct json object);
-static bool put_array(struct projector *p, const struct field *items, struct json array);
-
-/* Is this a scalar that is written as it stands?  Then it is. */
-static inline bool put_leaf(struct projector *p, const struct field *f, struct json_plain plain)
-{
-	if (plain.n == 0 || !(f->leaves & TYPE(plain.type)))
-		return false;
-	put_piece(p, plain.s, plain.n);
-	return true;
-}
-
-/* A value as its field wants it, unless it is a leaf.  false: it does not fit, and p says why. */
-static bool put_value(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
-{
-	if (f->required && plain.type <= JSON_NULL)
-		return misfit(p, f, plain.type, NULL);
-	if (!(f->types & TYPE(plain.type)))
-		return put_other(p, f, value, plain);
-	if (plain.type == JSON_STRING && f->date_time)
-		return put_time_of(p, f, value);
-	if ((plain.type == JSON_ARRAY && f->items) || (plain.type == JSON_OBJECT && f->children)) {
-		put_piece(p, plain.s, plain.n);
-		return plain.type == JSON_ARRAY ? put_array(p, f->items, value) : put_object(p, f, value);
-	}
-	put_copy(p, f, value, false);
-	return true;
-}
-
-static bool put_array(struct projector *p, const struct field *items, struct json array)
-{
-	struct json_each it = json_each(array);
-	struct json_plain plain;
-	bool ok = true, first = true;
-
-	for (; ok && json_next(&it); first = false) {
-		if (!first)
-			put_sign(p, ",");
-		plain = json_plain(it.value);
-		ok = put_leaf(p, items, plain) || put_value(p, items, it.value, plain);
-	}
-	put_sign(p, "]");
-	return ok;
-}
-
 /* ---- Projection: objects ----
  * First the place of each field's value is noted, then the values are written in the schema's order. */
-
-static void note_left_out(struct left_out *left_out, const struct field *object, struct str name)
-{
-	size_t i, n = left_out->count;
-
-	for (i = 0; i < n; i++)
-		if (left_out->member[i].object == object && left_out->member[i].length == name.n &&
-		    memcmp(left_out->member[i].name, name.s, name.n) == 0)
-			return;
-	if (n == LEFT_OUT_NAMES || name.n > LEFT_OUT_LENGTH)
-		return;
-	left_out->member[n].object = object;
-	left_out->member[n].length = name.n;
-	memcpy(left_out->member[n].name, name.s, name.n);
-	left_out->count++;
-}
 
 /* Is this the field's name?  Without an escape, its text is its meaning. */
 static inline bool is_named(const struct field *f, const struct json_each *it)
@@ -1626,18 +1590,17 @@ struct place {
 static void members_note(struct projector *p, const struct field *object, struct json value, struct place places[])
 {
 	struct json_each it = json_each(value);
-	const struct field *f, *next = object->children;
+	const struct field *next = object->children;
 
 	memset(places, 0, object->count * sizeof *places);
 	while (json_next(&it)) {
-		f = field_of(object, &next, &it);
-		if (f) {
-			struct place *place = &places[f - object->children];
-			place->name = it.name.n ? it.name.s : NULL;
-			place->node = it.value.node;
-		} else if (object->parent || !p->renamed || !json_equals(it.key, str_of(p->renamed))) {
+		const struct field *f = field_of(object, &next, &it);
+		struct place place = {it.name.n ? it.name.s : NULL, it.value.node};
+
+		if (f)
+			places[f - object->children] = place;
+		else if (object->parent || !p->renamed || !json_equals(it.key, str_of(p->renamed)))
 			note_left_out(p->left_out, object, json_token(it.key));
-		}
 	}
 }
 
@@ -1662,10 +1625,20 @@ static void put_name(struct projector *p, const struct field *f, const char *pla
 	put_sign(p, ":");
 }
 
+/* Is this a scalar that is written as it stands?  Then it is. */
+static inline bool put_leaf(struct projector *p, const struct field *f, struct json_plain plain)
+{
+	if (plain.n == 0 || !(f->leaves & TYPE(plain.type)))
+		return false;
+	put_piece(p, plain.s, plain.n);
+	return true;
+}
+
+static bool put_value(struct projector *p, const struct field *f, struct json value, struct json_plain plain);
+
 static bool put_object(struct projector *p, const struct field *f, struct json object)
 {
 	struct place places[SINGER_FIELDS];
-	struct json_plain plain;
 	bool ok = true, first = true;
 	size_t i;
 
@@ -1674,6 +1647,7 @@ static bool put_object(struct projector *p, const struct field *f, struct json o
 		const struct field *child = &f->children[i];
 		const struct singer_extra *extra = f->parent ? NULL : extra_of(p, child->name);
 		struct json value = {object.text, places[i].node};
+		struct json_plain plain = json_plain(value);
 
 		if (!child->selected || (!value.node && !extra && !child->required))
 			continue;
@@ -1681,7 +1655,6 @@ static bool put_object(struct projector *p, const struct field *f, struct json o
 			put_sign(p, ",");
 		first = false;
 		put_name(p, child, places[i].name);
-		plain = json_plain(value);
 		if (extra)
 			ok = put_extra(p, child, extra->value);
 		else
@@ -1689,6 +1662,39 @@ static bool put_object(struct projector *p, const struct field *f, struct json o
 	}
 	put_sign(p, "}");
 	return ok;
+}
+
+static bool put_array(struct projector *p, const struct field *items, struct json array)
+{
+	struct json_each it = json_each(array);
+	struct json_plain plain;
+	bool ok = true, first = true;
+
+	for (; ok && json_next(&it); first = false) {
+		if (!first)
+			put_sign(p, ",");
+		plain = json_plain(it.value);
+		ok = put_leaf(p, items, plain) || put_value(p, items, it.value, plain);
+	}
+	put_sign(p, "]");
+	return ok;
+}
+
+/* A value as its field wants it, unless it is a leaf.  false: it does not fit, and p says why. */
+static bool put_value(struct projector *p, const struct field *f, struct json value, struct json_plain plain)
+{
+	if (f->required && plain.type <= JSON_NULL)
+		return misfit(p, f, plain.type, NULL);
+	if (!(f->types & TYPE(plain.type)))
+		return put_other(p, f, value, plain);
+	if (plain.type == JSON_STRING && f->date_time)
+		return put_time_of(p, f, value);
+	if ((plain.type == JSON_ARRAY && f->items) || (plain.type == JSON_OBJECT && f->children)) {
+		put_piece(p, plain.s, plain.n);
+		return plain.type == JSON_ARRAY ? put_array(p, f->items, value) : put_object(p, f, value);
+	}
+	put_copy(p, f, value, false);
+	return true;
 }
 
 /* ---- Projection: a row that does not fit ---- */

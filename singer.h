@@ -41,6 +41,7 @@ void log_progress(const char *format, ...) PRINTF_LIKE(1, 2);
 /* Metrics in the form of singer-python's metrics.py; stream is one of the tap's own names. */
 void log_records(const char *stream, uint64_t more);          /* record_count: since the last such line */
 void log_request(const char *stream, int64_t ms, int status); /* http_request_duration; status 0: no answer */
+void log_bytes(uint64_t received, uint64_t decoded); /* http_bytes_received, http_bytes_decoded: of the whole run */
 
 /* What Singer has to know of a stream: constants, part of a row of the stream table. */
 struct singer_stream {

@@ -1287,15 +1287,17 @@ static void log_summary(const struct tap *tap, const struct http *http, enum syn
 	struct http_stats stats;
 
 	http_stats(http, &stats);
+	log_bytes(stats.bytes, stats.decoded);
 	if (result == SYNC_STOPPED && !*fault)
 		reason = "";
 	log_line(results[result].level,
-		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes, "
-		 "%lld.%lld s%s%s%s",
+		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes "
+		 "(%llu decoded), %lld.%lld s%s%s%s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
 		 (unsigned long long)tap->singer.records, (unsigned long long)stats.requests,
-		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (long long)(elapsed_us / 1000000),
-		 (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "", *fault ? "standard output: " : "", reason);
+		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (unsigned long long)stats.decoded,
+		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "",
+		 *fault ? "standard output: " : "", reason);
 }
 
 static bool prepare_sync(struct tap *tap)
@@ -1374,6 +1376,20 @@ static int mode_test(struct tap *tap)
 	return status;
 }
 
+/* Who has neither catalog nor rules is told once what else there is. */
+static void log_more_streams(void)
+{
+	unsigned more = 0;
+	size_t i;
+
+	for (i = 0; i < STREAMS; i++)
+		more += streams[i].singer.by_name;
+	log_line(LOG_INFO,
+		 "%u more streams are not part of a run without catalog and --select; --select '*' takes all of them, "
+		 "--about lists them",
+		 more);
+}
+
 static int mode_sync(struct tap *tap)
 {
 	struct sync_totals totals = {0};
@@ -1385,6 +1401,8 @@ static int mode_sync(struct tap *tap)
 
 	if (!prepare(tap, &http))
 		return usage_error(tap);
+	if (!tap->options.catalog && !tap->options.properties && !tap->options.select)
+		log_more_streams();
 	options = sync_options(&tap->config);
 	options.totals = &totals;
 	options.progress = on_progress;

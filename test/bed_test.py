@@ -106,7 +106,7 @@ def check_workspace(*options, streams=ALL):
         model = Model(Client(server))
         label = " ".join(options) + ": "
         for stream in streams:
-            expected = model.expect(stream.name, Options(START))
+            expected = model.expect(stream.name, Options(START), schema=stream.schema)
             check_rows(stream, expected, label)
             REPORT.ok(expected.records, f"{label}{stream.name}: is not empty")
             seen = SEEN.setdefault(stream.name, set())

@@ -250,6 +250,14 @@ static void test_log_metrics(void)
 		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.000, \"tags\": "
 		"{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
 		"metric of a request without an answer");
+	log_bytes(1000, 12345678901);
+	check_text(take(log_file),
+		   "INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_received\", \"value\": 1000, \"tags\": "
+		   "{}}\n"
+		   "INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_decoded\", \"value\": 12345678901, "
+		   "\"tags\": "
+		   "{}}\n",
+		   "metrics of bytes");
 }
 
 /* The text of a member of a structured line, as JSON; NULL if the line is not one JSON object. */
