@@ -1789,10 +1789,9 @@ def core_files(t):
     pipe = os.path.join(tap.folder, "pipe")
     os.mkfifo(pipe)
     with tap.start("--config", pipe) as process:
-        time.sleep(singer.PATIENCE / 4)
         limits = f"/proc/{process.pid}/limits"
-        text = open(limits, encoding="ascii").read() if os.path.exists(limits) else ""
-        process.terminate()
+        with open(pipe, "wb"):  # waits until the tap has opened it, and holds it there
+            text = open(limits, encoding="ascii").read() if os.path.exists(limits) else ""
         tap.finish(process)
     if not text:
         t.skip("the limit", "this system does not show it")
