@@ -506,6 +506,11 @@ def about(t):
     tap = t.tap()
     text = tap.run("--about")
     t.ok(text.exit == 0 and b"api_token" in text.stdout, "text", text.stderr)
+    for option in ("--about", "--help", "--version"):
+        with open("/dev/full", "wb") as full:
+            run = subprocess.run([*singer.COMMAND, option], stdout=full, stderr=subprocess.PIPE, text=True)
+        expected = (1, "CRITICAL standard output: No space left on device\n")
+        t.equal((run.returncode, run.stderr), expected, f"{option} on a full disk")
     run = tap.run("--about", "--format", "json")
     facts = json.loads(run.stdout)
     members = [
@@ -518,12 +523,19 @@ def about(t):
         "settings",
     ]
     t.equal(list(facts), members, "json: members")
-    t.ok({"catalog", "discover", "state"} <= set(facts["capabilities"]), "json: capabilities", facts["capabilities"])
+    names = facts["capabilities"]
+    t.ok({"catalog", "discover", "state"} <= set(names), "json: capabilities", names)
+    t.ok(f"\nCapabilities: {', '.join(names)}\n" in text.stdout.decode(), "text: capabilities", text.stdout)
     settings = facts["settings"]
+    defaults = {key: value["default"] for key, value in settings["properties"].items() if "default" in value}
+    wanted = {"request_timeout": 300, "max_connections": 4, "max_attempts": 8, "unique_keys": False}
+    t.equal({key: defaults.get(key) for key in wanted}, wanted, "json: defaults are of their settings' types")
     t.equal(settings["required"], ["api_token", "start_date"], "json: required settings")
     jsonschema.Draft7Validator.check_schema(settings)
     t.ok(settings["properties"]["api_token"].get("secret"), "json: the token is a secret")
     markdown = tap.run("--about", "--format=markdown").stdout.decode()
+    listed = "\n".join(f"* `{name}`" for name in names)
+    t.ok(f"## Capabilities\n\n{listed}\n\n" in markdown, "markdown: capabilities", markdown[:500])
     t.none(
         (key for key in settings["properties"] if f"| {key} |" not in markdown), "markdown: every setting has a row"
     )
@@ -994,6 +1006,8 @@ def mistyped(t):
         t.equal((run.exit, missing), (2 if "required" in words else 0, []), f"{words[0]} {words[1]}", run.stderr)
     run = tap.sync("--test=schema", "--select", "iam_groups", env={"TAP_SEGMENT_STRAT_DATE": "x"})
     t.equal((run.exit, run.stderr), (0, ""), "without --config ENV the environment is not read")
+    run = tap.sync("--test=schema", "--select", "iam_groups", env={"TAP_SEGMENT_PAGE_SIZE": "many"})
+    t.equal((run.exit, run.stderr), (0, ""), "so nothing in it can be wrong")
     run = tap.sync("--config", "ENV", "--test=schema", "--select", "iam_groups", env={"TAP_SEGMENT__SELECT": "x"})
     t.equal((run.exit, run.stderr), (0, ""), "Meltano's own variables are no mistakes")
 
@@ -1766,6 +1780,23 @@ def signal_before_the_run(t):
             process.send_signal(number)
             run = tap.finish(process)
         t.equal((run.exit, run.stdout, run.stderr), (status, b"", ""), number.name)
+
+
+@case("core files")
+def core_files(t):
+    """A core file would hold the token: there is none, whatever the limit was."""
+    tap = t.tap()
+    pipe = os.path.join(tap.folder, "pipe")
+    os.mkfifo(pipe)
+    with tap.start("--config", pipe) as process:
+        limits = f"/proc/{process.pid}/limits"
+        with open(pipe, "wb"):  # waits until the tap has opened it, and holds it there
+            text = open(limits, encoding="ascii").read() if os.path.exists(limits) else ""
+        tap.finish(process)
+    if not text:
+        t.skip("the limit", "this system does not show it")
+    else:
+        t.ok(re.search(r"^Max core file size +0 ", text, re.M), "the limit", text)
 
 
 @case("SIGINT ignored from the start")
