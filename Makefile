@@ -63,12 +63,14 @@ FORCE:
 # What stands before a test program (WRAP) and before the tap in the end-to-end suite (TAP), such as valgrind or qemu.
 WRAP =
 TAP = ./$(B)tap-segment
+SCRIPTS = test/drivers_test.sh test/gzip_test.py test/e2e.py test/contrib_test.py
+# What tests the tests and never runs the program.
+OWN_TESTS = test/run_test.sh test/bed_test.py
 SEGMENTD = ./$(B)test/segmentd
 
 test: all $(UNIT_TESTS) $(DRIVERS)
 	WRAP="$(WRAP)" TAP="$(TAP)" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
-		test/run $(UNIT_TESTS) test/run_test.sh test/drivers_test.sh test/bed_test.py test/e2e.py \
-		test/contrib_test.py
+		test/run $(UNIT_TESTS) $(OWN_TESTS) $(SCRIPTS)
 
 # A test includes the module it tests, so from this it gets only the others.
 $(B)test/modules.a: $(MODULES)

@@ -158,6 +158,13 @@ void error_add(struct error *error, const char *format, ...)
 	va_end(args);
 }
 
+bool error_about(struct error *error, const char *subject)
+{
+	struct error bare = *error;
+
+	return subject && fail(error, "%s: %s", subject, bare.text);
+}
+
 /* ---- Arena ---- */
 
 /* The strictest of the alignments promised; max_align_t is C11's. */

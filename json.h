@@ -60,6 +60,7 @@ struct error {
 
 bool fail(struct error *, const char *format, ...) PRINTF_LIKE(2, 3);      /* fills it; always returns false */
 void error_add(struct error *, const char *format, ...) PRINTF_LIKE(2, 3); /* puts more behind it */
+bool error_about(struct error *, const char *subject); /* puts "subject: " before it, NULL: nothing; returns false */
 
 /* ---- Time: instants are microseconds since 1970, UTC, years 1 to 9999 of the Gregorian calendar ---- */
 

@@ -1639,7 +1639,7 @@ static bool token_in_doubt(const struct run *r, const struct job *j, const struc
 
 static enum step token_ask(struct run *r, size_t stream)
 {
-	r->token_probe = http_start(r->http, "/", V1, 0);
+	r->token_probe = http_start(r->http, "/", V1, 0, STREAMS);
 	r->token_stream = stream;
 	return r->token_probe ? STEP_ON : run_no_memory(r);
 }
@@ -1768,10 +1768,11 @@ static bool extra_text(struct run *r, const struct job *j, const struct rows *it
 	*absent = false;
 	template_next(&template, &plain, &name);
 	if (is_of_row(name)) {
-		if (!scalar_text(row_member(it, name), &r->scratch, text))
-			return false;
-		*absent = !text->n && !in_unique_key(s, s->add[i].name);
-	} else if (str_is(name, "from")) {
+		struct json v = row_member(it, name);
+		*absent = json_type(v) <= JSON_NULL && !in_unique_key(s, s->add[i].name);
+		return scalar_text(v, &r->scratch, text);
+	}
+	if (str_is(name, "from")) {
 		time_format(j->from, x->from);
 		*text = str_of(x->from);
 	} else if (str_is(name, "each")) {
@@ -2253,7 +2254,7 @@ static bool page_ask(struct run *r, size_t place, struct job *j)
 	if (j->path.failed)
 		return false;
 	log_line(LOG_DEBUG, "%s: GET %s", stream_name(j->stream), j->path.bytes);
-	j->asked = http_start(r->http, j->path.bytes, streams[j->stream].accept, j->rank);
+	j->asked = http_start(r->http, j->path.bytes, streams[j->stream].accept, j->rank, (unsigned)j->stream);
 	if (!j->asked)
 		return false;
 	j->want = false;
@@ -2821,6 +2822,21 @@ static int64_t milliseconds(struct json number, struct arena *arena)
 	if (ms < 0)
 		return -1;
 	return ms < (double)most ? (int64_t)ms + ((double)(int64_t)ms < ms) : most;
+}
+
+const char *segment_region_url(const char *region)
+{
+	static const struct {
+		const char *name, *url;
+	} regions[] = {{"us", "https://api.segmentapis.com"},
+		       {"eu", "https://eu1.api.segmentapis.com"},
+		       {"eu1", "https://eu1.api.segmentapis.com"}};
+	size_t i;
+
+	for (i = 0; i < countof(regions); i++)
+		if (str_is_word(str_of(region), regions[i].name))
+			return regions[i].url;
+	return NULL;
 }
 
 int64_t segment_pause_ms(const char *body, size_t length)

@@ -113,6 +113,9 @@ enum sync_result {
 enum sync_result streams_sync(struct http *, struct singer *, struct state *, struct selection sel[STREAMS],
 			      const struct sync_options *);
 
+/* Where the API of a region is: us, eu, or eu1 as its host says; in any case.  NULL: there is no such region. */
+const char *segment_region_url(const char *region);
+
 /* The hooks of struct http_options. */
 int64_t segment_pause_ms(const char *body, size_t length);  /* errors[0].data.msBeforeNext of a 429; -1: none */
 void streams_notice(void *ctx, const struct http_notice *); /* a log line naming the path's stream; ctx: unused */

@@ -249,6 +249,7 @@ def test_man_options():
 # What a man page must say of a key for which the program says that it expects ...
 EXPECTED = {
     r"an integer from (\d+) to (\d+)": ["{1} to {2}"],
+    r"a number of seconds from (\d+) to (\d+)": ["{1} to {2}"],
     r"a date or date-time.*": ["date or date-time"],
     r"(\w+) or (\w+)": ["{1}", "{2}"],
     r"a string": [],
@@ -588,7 +589,8 @@ esac
 """
 
 SYNCS = [
-    # name, what the tap does, the target's last words, its exit status, the state before; exit status, state after
+    # name, what the tap does, the target's last words, its exit status, the state before; exit status, state after.
+    # Where the state stays as it was although the target printed something, a message says so.
     ("a first run", "states", "", 0, "", 0, '{"STATE":2}\n'),
     ("a later run", "states", "", 0, "old\n", 0, '{"STATE":2}\n'),
     ("the tap fails", "fails", "", 0, "old\n", 1, '{"STATE":3}\n'),
@@ -597,6 +599,19 @@ SYNCS = [
     ("half a line at the end", "states", '{"STA', 7, "old\n", 7, '{"STATE":2}\n'),
     ("no state", "nothing", "", 0, "old\n", 0, "old\n"),
     ("half a line only", "nothing", '{"STA', 7, "old\n", 7, "old\n"),
+    ("no line's end", "nothing", '{"STATE": {"a": [1, -2.5e3, "\\\\\\"}", null]}}', 0, "old\n", 0,
+     '{"STATE": {"a": [1, -2.5e3, "\\\\\\"}", null]}}\n'),
+    ("a line's end as on Windows", "nothing", '{"STATE":5}\r\n', 0, "old\n", 0, '{"STATE":5}\n'),
+    ("an empty object", "nothing", "{}\n", 0, "old\n", 0, "{}\n"),
+    ("chatter at the end", "states", "Done: 0 rows\n", 0, "old\n", 0, "old\n"),
+    ("chatter in brackets", "states", "{done}\n", 0, "old\n", 0, "old\n"),
+    ("a blank line at the end", "states", "\n", 0, "old\n", 0, "old\n"),
+    ("null at the end", "states", "null\n", 0, "old\n", 0, "old\n"),
+    ("a list at the end", "states", "[{}]\n", 0, "old\n", 0, "old\n"),
+    ("two objects on a line", "states", "{}{}\n", 0, "old\n", 0, "old\n"),
+    ("half an object as a line", "states", '{"a":{"b":1}\n', 0, "old\n", 0, "old\n"),
+    ("a string without its end", "states", '{"a":"}\n', 0, "old\n", 0, "old\n"),
+    ("letters in place of values", "states", "{S:V}\n", 0, "old\n", 0, "old\n"),
     ("a signal", "stopped", "", 0, "old\n", 99, '{"STATE":4}\n'),
 ]
 
@@ -622,9 +637,11 @@ def sync(name, doing, words, target_exit, before, expected_exit, after):
         done = subprocess.run(command, capture_output=True, text=True, env={**CLEAN, **environment})
         given = Path(folder, "given").read_text().split()
         told = ["--state", str(state)] if before else []
+        message = f"segment-sync: the last line that the target printed is no JSON object, so {state} stays as it was\n"
+        said = message if before == after and (words or doing != "nothing") else ""
         REPORT.equal(
             (done.returncode, state.read_text(), given, os.listdir(state.parent), done.stdout + done.stderr),
-            (expected_exit, after, ["--config", "c.json", *told, "--log-level", "error"], ["state.json"], ""),
+            (expected_exit, after, ["--config", "c.json", *told, "--log-level", "error"], ["state.json"], said),
             f"segment-sync: {name}: exit status, state, options, nothing left behind",
         )
 

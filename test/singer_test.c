@@ -109,6 +109,8 @@ static void test_log_secrets(void)
 
 static void test_log_two_secrets(void)
 {
+	size_t i;
+
 	log_secret("first-one");
 	log_secret("");
 	log_secret("second");
@@ -117,6 +119,12 @@ static void test_log_two_secrets(void)
 	log_secret(NULL);
 	log_line(LOG_INFO, "second");
 	check_text(take(log_file), "INFO second\n", "until all are forgotten");
+	for (i = 0; i < 2 * SECRETS; i++)
+		log_secret("another");
+	log_secret("the-newest");
+	log_line(LOG_INFO, "another the-newest");
+	check_text(take(log_file), "INFO *** ***\n", "however many there are, the newest is known");
+	log_secret(NULL);
 }
 
 static void test_log_hold(void)
@@ -210,6 +218,14 @@ static void test_log_metrics(void)
 		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.000, \"tags\": "
 		"{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
 		"metric of a request without an answer");
+	log_bytes(1000, 12345678901);
+	check_text(take(log_file),
+		   "INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_received\", \"value\": 1000, \"tags\": "
+		   "{}}\n"
+		   "INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_decoded\", \"value\": 12345678901, "
+		   "\"tags\": "
+		   "{}}\n",
+		   "metrics of bytes");
 }
 
 /* The text of a member of a structured line, as JSON; NULL if the line is not one JSON object. */
@@ -358,7 +374,8 @@ static bool select_streams(struct selection sel[TEST_STREAMS], struct arena *are
 	for (i = 0; i < TEST_STREAMS; i++)
 		sel[i].stream = &test_streams[i];
 	return selection_make(sel, TEST_STREAMS, catalog ? parsed(arena, catalog) : none, rules ? list : NULL,
-			      unique_keys, arena, error);
+			      unique_keys, arena, error) &&
+	       (!rules || selection_check_rules(sel, TEST_STREAMS, list, error));
 }
 
 /* What discovery says of a field, with more said about it. */
@@ -650,26 +667,28 @@ static const struct {
 	/* refused */
 	{"an empty catalog", CATALOG(""), NULL, false, "the catalog has no stream; --discover writes one that has", ""},
 	{"a catalog of another tap", CATALOG(ENTRY("orders", "'x':1") "," ENTRY("event", "'x':1")), NULL, false,
-	 "the catalog has no stream of this tap; the nearest is events, to its event; --discover writes a catalog",
+	 "the catalog has no stream of this tap; the nearest to event is events; --discover writes a catalog",
 	 "WARNING stream orders of the catalog is unknown and left out\n"
 	 "WARNING stream event of the catalog is unknown and left out\n"},
 	{"a catalog of another tap, with rules", CATALOG(ENTRY("orders", "'x':1")), "users", false,
-	 "the catalog has no stream of this tap; the nearest is users, to its orders; --discover writes a catalog",
+	 "the catalog has no stream of this tap; the nearest to orders is users; --discover writes a catalog",
 	 "WARNING stream orders of the catalog is unknown and left out\n"},
 	{"a rule that matches nothing", NULL, "evnets", false,
-	 "--select: evnets matches no stream or field; the nearest is events; --discover shows what there is", ""},
+	 "--select: evnets matches no stream or field; the nearest is events; --discover shows what there is",
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a rule that excludes nothing", NULL, "events,!user", false,
 	 "--select: !user matches no stream or field; the nearest is users; --discover shows what there is", ""},
 	{"a field that a stream does not have", NULL, "users.nmae", false,
 	 "--select: users.nmae matches no stream or field; the nearest is users.name; --discover shows what there is",
-	 ""},
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a field that no stream has", NULL, "*.timestmp", false,
 	 "--select: *.timestmp matches no stream or field; the nearest is events.timestamp; --discover shows what "
 	 "there "
 	 "is",
-	 ""},
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a field of a stream that is not there", NULL, "usrs.name", false,
-	 "--select: usrs.name matches no stream or field; the nearest is users; --discover shows what there is", ""},
+	 "--select: usrs.name matches no stream or field; the nearest is users; --discover shows what there is",
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"no rule", NULL, " , ", false, "--select: expected rules like sources,audit_events.*,!iam_*", ""},
 	{"no list of streams", "{}", NULL, false,
 	 "not a catalog: expected {\"streams\": [...]}, as --discover writes it", ""},

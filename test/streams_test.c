@@ -88,7 +88,7 @@ enum { BRIEF = 300, MEMBERS = 8 }; /* longest value shown; most members of a tes
 
 static void add_value(char *to, size_t size, struct json v)
 {
-	struct json_out out = {.failed = false};
+	struct json_out out = {0};
 	size_t i;
 
 	json_put_value(&out, v, 0);
@@ -2295,9 +2295,9 @@ static void test_log(void)
 static void test_notice(void)
 {
 	static const struct http_notice notices[] = {
-		{HTTP_RETRY, "/users?" COUNT, "status 503", 2, 4000},
-		{HTTP_RATE_LIMIT, "/sources/a/connected-warehouses?" COUNT, "Retry-After", 1, 60000},
-		{HTTP_RETRY, "/", "timeout", 1, 1000},
+		{HTTP_RETRY, "/users?" COUNT, "status 503", 2, 4000, 0},
+		{HTTP_RATE_LIMIT, "/sources/a/connected-warehouses?" COUNT, "Retry-After", 1, 60000, 0},
+		{HTTP_RETRY, "/", "timeout", 1, 1000, 0},
 	};
 	static struct outcome o;
 	size_t i;
@@ -2623,7 +2623,7 @@ static void test_encoding(void)
 	size_t i;
 
 	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct json_out out = {.failed = false};
+		struct json_out out = {0};
 		put_encoded(&out, (struct str){cases[i].text, cases[i].length});
 		json_put(&out, (struct str){"", 1});
 		check_text(out.bytes, cases[i].encoded, "percent-encoding");
