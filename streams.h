@@ -59,6 +59,8 @@ struct stream {
 	unsigned per_minute; /* requests that the API documents as its limit; 0: none said */
 	struct stream_pair add[STREAM_ADD];
 	const char *needs; /* what a plan or a token may lack where the API answers 403 */
+	const char *cost;  /* requests of a run, further pages aside: S sources, D destinations, ... as README says */
+	const char *personal; /* personal data and secrets in its rows; NULL: none known */
 };
 
 enum { STREAMS = 54 };                       /* the one place that counts them: another number does not compile */

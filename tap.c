@@ -957,6 +957,14 @@ static void about_text(struct json_out *out)
 		}
 		json_put_text(out, "\n");
 	}
+	json_put_text(out, "Streams:\n");
+	for (i = 0; i < STREAMS; i++) {
+		const struct singer_stream *s = &streams[i].singer;
+		json_put_text(out, "  ");
+		json_put_text(out, s->name);
+		json_put_text(out, s->replication_key ? ": incremental" : ": full table");
+		json_put_text(out, s->by_name ? ", by name only\n" : "\n");
+	}
 }
 
 static void put_names(struct json_out *out, const char *const names[SINGER_KEYS])
@@ -969,33 +977,46 @@ static void put_names(struct json_out *out, const char *const names[SINGER_KEYS]
 	}
 }
 
-static bool same_names(const char *const a[SINGER_KEYS], const char *const b[SINGER_KEYS])
+static const char *window_name(enum window window)
 {
-	size_t i;
-
-	for (i = 0; i < SINGER_KEYS && a[i] && b[i]; i++)
-		if (strcmp(a[i], b[i]) != 0)
-			return false;
-	return i == SINGER_KEYS || a[i] == b[i];
+	switch (window) {
+	case WINDOW_NONE: return "";
+	case WINDOW_MONTH: return "month";
+	case WINDOW_DAY: return "day";
+	case WINDOW_SPAN: return "30 days";
+	case WINDOW_DAYS: return "30 whole days";
+	}
+	return "";
 }
 
-static void about_stream(struct json_out *out, const struct singer_stream *s)
+static void put_column(struct json_out *out, const char *text)
+{
+	json_put_text(out, " | ");
+	json_put_text(out, text ? text : "");
+}
+
+static void put_key_column(struct json_out *out, const char *const names[SINGER_KEYS])
+{
+	json_put_text(out, " | ");
+	put_names(out, names);
+}
+
+static void about_stream(struct json_out *out, const struct stream *s)
 {
 	json_put_text(out, "| ");
-	json_put_text(out, s->name);
-	json_put_text(out, s->replication_key ? " | incremental | " : " | full table | ");
-	json_put_text(out, s->parent ? s->parent : "");
+	json_put_text(out, s->singer.name);
+	put_column(out, s->singer.by_name ? "" : "yes");
+	put_column(out, s->singer.replication_key ? "incremental" : "full table");
+	put_column(out, window_name(s->window));
+	put_column(out, s->singer.parent);
+	put_key_column(out, s->singer.key);
+	put_key_column(out, s->singer.unique_key);
+	put_column(out, s->cost);
 	json_put_text(out, " | ");
-	put_names(out, s->key);
-	json_put_text(out, " | ");
-	if (same_names(s->key, s->unique_key)) {
-		json_put_text(out, "every row");
-	} else {
-		json_put_text(out, "one row per ");
-		put_names(out, s->key);
-	}
-	json_put_text(out, " | ");
-	put_names(out, s->unique_key);
+	if (s->per_minute)
+		json_put_int64(out, s->per_minute);
+	put_column(out, s->needs);
+	put_column(out, s->personal);
 	json_put_text(out, " |\n");
 }
 
@@ -1023,12 +1044,12 @@ static void about_markdown(struct json_out *out)
 		json_put_text(out, k->help);
 		json_put_text(out, " |\n");
 	}
-	json_put_text(
-		out,
-		"\n## Streams\n\n| Stream | Method | Parent | Key | An upserting target keeps | With `unique_keys` |\n"
-		"| --- | --- | --- | --- | --- | --- |\n");
+	json_put_text(out, "\n## Streams\n\n| Stream | Plain run | Method | Window | Parent | Key | With `unique_keys` "
+			   "| Requests | Limit a "
+			   "minute | Needs | Personal data, secrets |\n"
+			   "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
 	for (i = 0; i < STREAMS; i++)
-		about_stream(out, &streams[i].singer);
+		about_stream(out, &streams[i]);
 }
 
 static int mode_about(struct tap *tap)

@@ -1162,8 +1162,8 @@ def check_selected(t, run, name, schema, label):
 RULES = [
     # --select, streams expected
     ("sources", ["sources"]),
-    ("sources,iam_*", ["sources", "iam_users", "iam_groups"]),
-    ("iam_*,!iam_users", ["iam_groups"]),
+    ("sources,iam_*", ["sources", "iam_users", "iam_groups", "iam_group_members"]),
+    ("iam_*,!iam_users", ["iam_groups", "iam_group_members"]),
     (
         "!usage_*,!catalog_*,!*destination*,!source*,!audit_events",
         ["warehouses", "iam_users", "iam_groups", "transformations"],
