@@ -2,14 +2,13 @@
  *
  * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · rows ·
  *           windows and bookmarks · a stream's begin and end · chain · walk · sample · the rate limit's own words */
+#define SCHEMA_TEXTS /* of schemas/schemas.h */
 #include "streams.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "schemas/schemas.h"
 
 /* ---- Table ---- */
 
@@ -1072,6 +1071,8 @@ void streams_notice(void *ctx, const struct http_notice *n)
 	if (n->event == HTTP_RATE_LIMIT)
 		log_line(LOG_WARNING, "%s: %s: rate limit (%s): waiting %lld ms", path_stream(n->path), n->path,
 			 n->reason, (long long)n->wait_ms);
+	else if (n->event == HTTP_WAITING)
+		log_progress("%s: %s for %lld s", path_stream(n->path), n->reason, (long long)(n->wait_ms / 1000));
 	else
 		log_line(LOG_WARNING, "%s: %s: %s: attempt %u failed, next one in %lld ms", path_stream(n->path),
 			 n->path, n->reason, n->attempt, (long long)n->wait_ms);
@@ -2793,23 +2794,17 @@ static void run_free(struct run *r)
 	arena_free(&r->arena);
 }
 
-/* Reads the bookmarks, each stream's since. */
-static bool read_bookmarks(struct run *r, struct error *error)
+/* A stream goes on from its bookmark, if it has one. */
+static void take_bookmarks(struct run *r)
 {
 	size_t i;
 
 	for (i = 0; i < STREAMS; i++) {
 		struct since *since = &r->plan.since[i];
-		int64_t us = INT64_MIN; /* no instant */
-		if (!r->sel[i].selected || r->sel[i].full_table || !streams[i].singer.replication_key)
-			continue;
-		if (!state_get(r->state, &streams[i].singer, &us, error))
-			return false;
-		since->bookmarked = us != INT64_MIN;
+		since->bookmarked = r->sel[i].bookmark_us != INT64_MIN;
 		if (since->bookmarked)
-			since->us = us;
+			since->us = r->sel[i].bookmark_us;
 	}
-	return true;
 }
 
 static void sample_init(struct run *r)
@@ -2844,7 +2839,6 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 {
 	static struct run r; /* too large for a small stack */
 	enum sync_result result = SYNC_ENDED;
-	struct error error = {""};
 
 	memset(&r, 0, sizeof r);
 	if (!run_init(&r, http, singer, state, sel, opt)) {
@@ -2852,9 +2846,8 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 	} else if (opt->sample) {
 		sample_init(&r);
 		result = run_walk(&r);
-	} else if (!read_bookmarks(&r, &error)) {
-		run_ends(&r, SYNC_ENDED, "state", error.text);
 	} else {
+		take_bookmarks(&r);
 		selection_warn_keys(sel, STREAMS);
 		result = run_walk(&r);
 	}

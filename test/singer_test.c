@@ -1,6 +1,8 @@
 /* Unit tests of singer.c: vectors for log lines, selection, projection, messages and state; failing memory and
  * writes.  JSON in the tables is written with ' for ". */
+#define isatty fake_isatty /* so that a test can make standard error a terminal */
 #include "../singer.c"
+#undef isatty
 #include "check.h"
 
 #include <fcntl.h>
@@ -140,6 +142,36 @@ static void test_log_hold(void)
 	log_release(false);
 	log_line(LOG_ERROR, "alone");
 	check_text(take(log_file), "ERROR alone\n", "or are dropped");
+}
+
+static bool terminal;
+
+int fake_isatty(int fd)
+{
+	return terminal && fd == STDERR_FILENO;
+}
+
+static void test_log_progress(void)
+{
+	log_progress("%d rows", 1);
+	check_text(take(log_file), "", "no progress where standard error is no terminal");
+	terminal = true;
+	log_progress("%d rows", 1);
+	check_text(take(log_file), "1 rows", "progress on a terminal");
+	log_progress("%d rows", 2);
+	check_text(take(log_file), "\r\033[K2 rows", "the next one takes its place");
+	log_line(LOG_INFO, "line");
+	check_text(take(log_file), "\r\033[KINFO line\n", "and so does a line");
+	log_line(LOG_INFO, "line");
+	check_text(take(log_file), "INFO line\n", "once");
+	log_setup(LOG_WARNING, false);
+	log_progress("%d rows", 3);
+	check_text(take(log_file), "", "no progress above the level of what it tells");
+	log_setup(LOG_INFO, true);
+	log_progress("%d rows", 3);
+	check_text(take(log_file), "", "no progress among structured lines");
+	log_setup(LOG_INFO, false);
+	terminal = false;
 }
 
 static void test_log_levels(void)
@@ -834,6 +866,54 @@ static void test_selection_limits(void)
 		   "and the error says so");
 	take(log_file);
 	json_out_free(&catalog);
+	arena_free(&arena);
+}
+
+/* Thousands of fields with metadata each: nothing may count all of these for each of those. */
+static void test_selection_size(void)
+{
+	enum { OUTER = 60, INNER = 60, LEAVES = 8 };
+	struct selection sel[TEST_STREAMS];
+	struct json_out schema = {0}, metadata = {0};
+	struct arena arena = {0};
+	struct error error = {""};
+	clock_t begin = clock();
+	char name[128];
+	int a, b, c;
+
+	json_put_text(&metadata, "}},\"metadata\":[{\"breadcrumb\":[],\"metadata\":{\"selected\":true}}");
+	json_put_text(
+		&schema,
+		"{\"streams\":[{\"tap_stream_id\":\"users\",\"schema\":{\"properties\":{\"id\":{\"type\":\"string\"}");
+	for (a = 0; a < OUTER; a++) {
+		snprintf(name, sizeof name, ",\"a%d\":{\"type\":\"object\",\"properties\":{", a);
+		json_put_text(&schema, name);
+		for (b = 0; b < INNER; b++) {
+			snprintf(name, sizeof name, "%s\"b%d\":{\"type\":\"object\",\"properties\":{", b ? "," : "", b);
+			json_put_text(&schema, name);
+			for (c = 0; c < LEAVES; c++) {
+				snprintf(name, sizeof name, "%s\"c%d\":{\"type\":\"string\"}", c ? "," : "", c);
+				json_put_text(&schema, name);
+				snprintf(name, sizeof name,
+					 ",{\"breadcrumb\":[\"properties\",\"a%d\",\"properties\",\"b%d\","
+					 "\"properties\",\"c%d\"],"
+					 "\"metadata\":{}}",
+					 a, b, c);
+				json_put_text(&metadata, name);
+			}
+			json_put_text(&schema, "}}");
+		}
+		json_put_text(&schema, "}}");
+	}
+	json_put(&schema, (struct str){metadata.bytes, metadata.length});
+	json_put_text(&schema, "]}]}");
+	json_put(&schema, (struct str){"", 1});
+	check(select_streams(sel, &arena, schema.bytes, NULL, false, &error) && sel[0].fields->count == OUTER + 1,
+	      "%d fields with metadata each", OUTER * INNER * LEAVES);
+	check((clock() - begin) / CLOCKS_PER_SEC < 2, "in no time");
+	take(log_file);
+	json_out_free(&schema);
+	json_out_free(&metadata);
 	arena_free(&arena);
 }
 
@@ -2186,6 +2266,7 @@ int main(void)
 		return 2;
 	test_streams_init();
 	test_log_secrets();
+	test_log_progress();
 	test_log_levels();
 	test_log_cut();
 	test_log_two_secrets();
@@ -2195,6 +2276,7 @@ int main(void)
 	test_globs();
 	test_selections();
 	test_selection_limits();
+	test_selection_size();
 	test_key_warning();
 	test_schemas();
 	test_rows();
