@@ -1,5 +1,12 @@
 /* http.c - GET from one origin over HTTP/1.1 and TLS 1.2.
  *
+ * Contents
+ *
+ *     Part 1  Pure texts            clock, random bytes, URL, HTTP dates, response head, gzip, framing, trust anchors,
+ *                                   proxies' texts
+ *     Part 2  One connection        what a client holds, TLS, addresses, the proxy's tunnel, the exchange
+ *     Part 3  Queue and interface   retry, lanes, judging attempts, sending, options, waiting, interface
+ *
  * Implementation notes
  *
  * One thread, one poll().  A connection is a state machine whose steps never block; a step says whether it waits, has
@@ -9,11 +16,12 @@
  *                   `------------`------------`----------`--------`--> CLOSED
  *
  * A connection is opened for a request and belongs to it until it is IDLE; so whatever goes wrong on the way is a
- * failed attempt of that one request.  Steps know nothing of retry and rate limits; the queue, further down, knows
- * nothing of sockets.
+ * failed attempt of that one request.  A step ends with what the connection waits for next.  Steps know nothing of
+ * retry and rate limits; the queue, in part 3, knows nothing of sockets.
  *
- * Time.  h->now is the monotonic clock.  Deadlines are kept on the clock inside(h), which stands still while the caller
- * is elsewhere and while the resolver blocks; pauses (backoff, rate limit) are kept on h->now, for they pass anyway.
+ * Time.  h->now is the monotonic clock.  Deadlines are kept on deadline_clock(h), which stands still while the
+ * caller is elsewhere and while the resolver blocks; pauses (backoff, rate limit) are kept on h->now, for they pass
+ * anyway.
  *
  * Buffers.  What is sent is h->tunnel_text or the request's text; the connection only points there.  What comes in
  * belongs to the request: its struct answer holds the unfinished line and then the body, and survives the connection.
@@ -89,6 +97,8 @@ enum {
 	REUSE_MS = 60 * 1000,   /* a connection idle for longer is not used: a NAT may have forgotten it */
 	OPENING_MS = 30 * 1000, /* to connect, pass the proxy and shake hands */
 	OUTSIDE_MS = 10 * 1000, /* an attempt that fails after more than this outside http_next does not count */
+	SILENCE_MS = 3000,      /* an attempt of so long is worth a word, */
+	TELL_MS = 1000,         /* and one again after so long */
 	POLL_FAILURES = 3,
 	NAME_ATTEMPTS = 3,       /* to resolve a name that does not exist */
 	IDLE_MS = 1000,          /* no server drops a client that is silent for less */
@@ -101,6 +111,10 @@ enum {
 	TLS_ALERT = 21,      /* RFC 5246 section 6.2.1: with what the first record of a server begins */
 	TLS_HANDSHAKE = 22
 };
+
+/* ================================================================================
+ * Part 1: pure texts.  Nothing here knows of sockets or of struct http.
+ * ================================================================================ */
 
 /* ---- Clock, random bytes, text ---- */
 
@@ -1404,6 +1418,7 @@ static bool answer_reserve(struct answer *a, size_t more)
 		return false;
 	a->bytes = bytes;
 	a->capacity = size > need ? size : need;
+	assert(a->length + a->line + more <= a->capacity);
 	return true;
 }
 
@@ -2164,6 +2179,180 @@ static bool trust_open(struct trust *t, const struct http_options *o, bool tls, 
 	return !tls || trust_default(t, error);
 }
 
+/* ---- Proxies: whom they are not for, and what they are asked ---- */
+
+/* Is the host this domain of no_proxy, or within it?  The domain may begin with "." or "*." and end with a dot. */
+static bool host_within(const struct url *u, struct str domain)
+{
+	size_t n = strlen(u->host);
+
+	if (domain.n > 1 && domain.s[0] == '*' && domain.s[1] == '.')
+		str_skip(&domain, 1);
+	if (domain.n && *domain.s == '.')
+		str_skip(&domain, 1);
+	if (domain.n > 1 && domain.s[domain.n - 1] == '.')
+		domain.n--;
+	if (!domain.n || domain.n > n || !str_is_word(domain, u->host + n - domain.n))
+		return false;
+	return domain.n == n || (u->family == AF_UNSPEC && u->host[n - domain.n - 1] == '.');
+}
+
+/* The bytes of a numeric address; the length, or 0 if it is none of the family. */
+static size_t address_bytes(int family, struct str text, unsigned char bytes[16])
+{
+	char copy[INET6_ADDRSTRLEN];
+
+	if (family == AF_UNSPEC || text.n >= sizeof copy)
+		return 0;
+	memcpy(copy, text.s, text.n);
+	copy[text.n] = '\0';
+	if (inet_pton(family, copy, bytes) != 1)
+		return 0;
+	return family == AF_INET ? 4 : 16;
+}
+
+/* Is a numeric host in this network, ADDRESS/BITS (RFC 4632 section 3.1)? */
+static bool host_in_network(const struct url *u, struct str address, struct str bits_text)
+{
+	unsigned char host[16], network[16];
+	size_t length = address_bytes(u->family, address, network), bits = 0, i;
+	int64_t number;
+
+	if (!length || !address_bytes(u->family, str_of(u->host), host) || !take_number(&bits_text, &number) ||
+	    bits_text.n || number > (int64_t)length * 8)
+		return false;
+	bits = (size_t)number;
+	for (i = 0; i < bits; i++)
+		if ((host[i / 8] ^ network[i / 8]) & 0x80 >> i % 8)
+			return false;
+	return true;
+}
+
+/* An IPv6 address may stand in brackets, and spelt in another way; a port may follow whatever is no bare one. */
+static bool host_matches(const struct url *u, struct str entry)
+{
+	struct str address = entry, port = {NULL, 0};
+	unsigned char a[16], b[16];
+	size_t length;
+	int64_t number;
+
+	if (memchr(entry.s, '/', entry.n)) {
+		address = str_cut(&entry, '/');
+		return host_in_network(u, address, entry);
+	}
+	if (*entry.s == '[') {
+		str_skip(&entry, 1);
+		address = str_cut(&entry, ']');
+		port = entry;
+		str_cut(&port, ':');
+	} else if (!address_bytes(AF_INET6, entry, a)) {
+		port = entry;
+		address = str_cut(&port, ':');
+	}
+	if (port.n && (!take_number(&port, &number) || port.n || number != u->port))
+		return false;
+	length = address_bytes(u->family, address, a);
+	if (length)
+		return address_bytes(u->family, str_of(u->host), b) && memcmp(a, b, length) == 0;
+	return host_within(u, address);
+}
+
+/* Entries are separated by commas or blanks. */
+static bool proxy_exempt(const struct url *u, const char *list)
+{
+	struct str entry;
+
+	for (; list && *list; list += strspn(list, ", \t")) {
+		entry.s = list;
+		entry.n = strcspn(list, ", \t");
+		if (entry.n && (str_is_word(entry, "*") || host_matches(u, entry)))
+			return true;
+		list += entry.n;
+	}
+	return false;
+}
+
+static char *base64_encode(char *to, const unsigned char *s, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i += 3) {
+		uint32_t bits =
+			(uint32_t)s[i] << 16 | (i + 1 < n ? (uint32_t)s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
+		*to++ = base64_alphabet[bits >> 18];
+		*to++ = base64_alphabet[bits >> 12 & 63];
+		*to++ = i + 1 < n ? base64_alphabet[bits >> 6 & 63] : '=';
+		*to++ = i + 2 < n ? base64_alphabet[bits & 63] : '=';
+	}
+	return to;
+}
+
+/* Writes what percent-encoded text means; returns its length. */
+static size_t percent_decode(unsigned char *to, struct str s)
+{
+	size_t n = 0;
+
+	for (; s.n; str_skip(&s, 1)) {
+		if (*s.s == '%' && s.n > 2 && hex_value(s.s[1]) >= 0 && hex_value(s.s[2]) >= 0) {
+			to[n++] = (unsigned char)(hex_value(s.s[1]) << 4 | hex_value(s.s[2]));
+			str_skip(&s, 2);
+		} else {
+			to[n++] = (unsigned char)*s.s;
+		}
+	}
+	return n;
+}
+
+/* A user's name with a colon would end there (RFC 7617 section 2). */
+static bool user_has_colon(struct str user)
+{
+	for (; user.n && *user.s != ':'; str_skip(&user, 1))
+		if (user.n > 2 && user.s[0] == '%' && user.s[1] == '3' && to_lower(user.s[2]) == 'a')
+			return true;
+	return false;
+}
+
+/* user-id ":" password, without percent-encoding; the colon is there even if the password is not.  `to` has room for
+ * one byte more than the text. */
+static size_t user_pass(unsigned char *to, struct str user)
+{
+	size_t n = percent_decode(to, user);
+
+	if (!user.n || !memchr(user.s, ':', user.n))
+		to[n++] = ':';
+	return n;
+}
+
+/* The CONNECT request (RFC 9110 section 9.3.6), with the proxy's own credentials (RFC 7617) and never the token. */
+static char *tunnel_text(const struct url *origin, struct str user)
+{
+	bool brackets = origin->family == AF_INET6;
+	size_t size = 2 * NAME_SIZE + 100 + user.n * 2, n;
+	unsigned char *plain = malloc(user.n + 1);
+	char *text = malloc(size), authority[NAME_SIZE];
+
+	if (plain && text) {
+		snprintf(authority, sizeof authority, "%s%s%s:%u", brackets ? "[" : "", origin->host,
+			 brackets ? "]" : "", (unsigned)origin->port);
+		n = (size_t)snprintf(text, size, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", authority, authority);
+		if (user.s) {
+			n += (size_t)snprintf(text + n, size - n, "Proxy-Authorization: Basic ");
+			n = (size_t)(base64_encode(text + n, plain, user_pass(plain, user)) - text);
+			n += (size_t)snprintf(text + n, size - n, "\r\n");
+		}
+		snprintf(text + n, size - n, "\r\n");
+	} else {
+		free(text);
+		text = NULL;
+	}
+	free(plain);
+	return text;
+}
+
+/* ================================================================================
+ * Part 2: one connection.
+ * ================================================================================ */
+
 /* ---- What a client holds ---- */
 
 /* In the order in which they are passed: below BUSY a connection is not open yet. */
@@ -2227,11 +2416,11 @@ struct conn {
 	bool surplus;          /* bytes came after the answer */
 	struct http_request *request;
 	struct tls *tls;
-	int64_t deadline, open_by; /* on the clock inside() */
+	int64_t deadline, open_by; /* on the clock deadline_clock() */
 	int64_t idle_since;        /* on the clock h->now */
 	struct dial dials[DIALS];  /* of CONNECTING */
 	unsigned dial_count;
-	int64_t dial_at;       /* when the next address is due, on the clock inside() */
+	int64_t dial_at;       /* when the next address is due, on the clock deadline_clock() */
 	size_t first, tried;   /* addresses: the first one, how many were begun */
 	size_t place;          /* of the one that connected, or was begun last */
 	struct address failed; /* the last one that failed */
@@ -2259,7 +2448,7 @@ struct http_request {
 	int64_t ready_at;       /* not to be sent before */
 	int64_t held_before;    /* the lane's held_ms when the request was first sent */
 	int64_t waited_ms;      /* pauses that the server asked for in answers to this request */
-	int64_t began, outside; /* inside() and h->outside at the attempt's start */
+	int64_t began, outside; /* deadline_clock() and h->outside at the attempt's start */
 	unsigned attempts;
 	bool sent;  /* in some attempt */
 	bool plain; /* no coding is asked for */
@@ -2286,18 +2475,19 @@ struct lane {
 enum session_state { SESSION_UNKNOWN, SESSION_KEPT, SESSION_NONE };
 
 struct http {
-	struct http_options options; /* the numbers and hooks; its strings are not used after http_open */
+	struct http_options options; /* the numbers and hooks; its strings are NULL */
 	struct url origin, proxy;
 	bool tunnel;                /* through the proxy */
 	char *base_url, *proxy_url; /* what origin and proxy point into */
 	char *fields, *tunnel_text; /* the header fields of every request; the CONNECT request */
 	struct trust trust;
 	struct address addresses[ADDRESSES];
-	size_t address_count, address_first;  /* where the next connection begins */
-	int64_t now, left_at, still, outside; /* milliseconds; see the notes above */
+	size_t address_count, address_first;       /* where the next connection begins */
+	int64_t now, left_at, stopped_ms, outside; /* milliseconds; see the notes above */
 	struct http_request *requests, **last;
 	uint64_t finished;
 	unsigned poll_failures; /* in a row */
+	int64_t tell_at;        /* on h->now: no HTTP_WAITING before */
 	struct lane lanes[HTTP_LANES];
 	int64_t limited_until; /* the end of all holds that the statistics know */
 	/* While no connection can be opened, one request tries and the others wait. */
@@ -2312,9 +2502,9 @@ struct http {
 };
 
 /* The clock of the deadlines: it runs only while http_next can work. */
-static int64_t inside(const struct http *h)
+static int64_t deadline_clock(const struct http *h)
 {
-	return h->now - h->still;
+	return h->now - h->stopped_ms;
 }
 
 /* How a step of a connection ends. */
@@ -2751,7 +2941,7 @@ static enum step tls_failed(const struct http *h, struct conn *c)
 
 /* How moving bytes ends; the last three as in enum step. */
 enum pump {
-	PUMP_ON,
+	PUMP_GOES_ON,
 	PUMP_GREETED,
 	PUMP_ANSWERED,
 	PUMP_CLOSED,
@@ -2769,7 +2959,7 @@ static enum step pump_step(enum pump pump)
 
 /* What a socket will not do for now. */
 struct flow {
-	bool full, dry;
+	bool send_blocked, receive_blocked;
 	unsigned reads;
 };
 
@@ -2785,8 +2975,8 @@ static ssize_t socket_send(struct conn *c, const void *bytes, size_t length, str
 	do
 		n = send(c->fd, bytes, length, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
-	f->full = n == 0 || (n < 0 && would_block(errno));
-	c->error = n < 0 && !f->full ? errno : 0;
+	f->send_blocked = n == 0 || (n < 0 && would_block(errno));
+	c->error = n < 0 && !f->send_blocked ? errno : 0;
 	return n;
 }
 
@@ -2797,7 +2987,7 @@ static ssize_t socket_receive(struct conn *c, void *bytes, size_t length, struct
 	do
 		n = recv(c->fd, bytes, length, 0);
 	while (n < 0 && errno == EINTR);
-	f->dry = (n < 0 && would_block(errno)) || ++f->reads >= READS;
+	f->receive_blocked = (n < 0 && would_block(errno)) || ++f->reads >= READS;
 	c->error = n < 0 && !would_block(errno) ? errno : 0;
 	return n;
 }
@@ -2812,11 +3002,11 @@ static enum pump conn_feed(struct conn *c, const char *bytes, size_t length)
 		return PUMP_CUT;
 	c->verdict = answer_feed(&c->request->answer, bytes, length, &used);
 	c->surplus = used < length;
-	return c->verdict == ANSWER_MORE ? PUMP_ON : PUMP_ANSWERED;
+	return c->verdict == ANSWER_MORE ? PUMP_GOES_ON : PUMP_ANSWERED;
 }
 
 /* After its handshake an engine that only sends is answering a close_notify; whether that arrives is all the same. */
-static enum pump tls_send(struct conn *c, unsigned state, struct flow *f)
+static enum pump tls_send_record(struct conn *c, unsigned state, struct flow *f)
 {
 	br_ssl_engine_context *engine = &c->tls->client.eng;
 	size_t length;
@@ -2825,12 +3015,12 @@ static enum pump tls_send(struct conn *c, unsigned state, struct flow *f)
 
 	if (n > 0)
 		br_ssl_engine_sendrec_ack(engine, (size_t)n);
-	if (n > 0 || f->full)
-		return PUMP_ON;
+	if (n > 0 || f->send_blocked)
+		return PUMP_GOES_ON;
 	return c->greeted && state == BR_SSL_SENDREC ? PUMP_CLOSED : PUMP_CUT;
 }
 
-static enum pump tls_receive(struct conn *c, struct flow *f)
+static enum pump tls_receive_record(struct conn *c, struct flow *f)
 {
 	br_ssl_engine_context *engine = &c->tls->client.eng;
 	size_t length;
@@ -2838,17 +3028,17 @@ static enum pump tls_receive(struct conn *c, struct flow *f)
 	ssize_t n = socket_receive(c, bytes, length, f);
 
 	if (n < 0)
-		return f->dry && !c->error ? PUMP_ON : PUMP_CUT;
+		return f->receive_blocked && !c->error ? PUMP_GOES_ON : PUMP_CUT;
 	if (n == 0)
 		return PUMP_CUT;
 	if (!c->received)
 		c->opening = bytes[0];
 	c->received = true;
 	br_ssl_engine_recvrec_ack(engine, (size_t)n);
-	return PUMP_ON;
+	return PUMP_GOES_ON;
 }
 
-static enum pump tls_take(struct conn *c)
+static enum pump tls_receive_data(struct conn *c)
 {
 	br_ssl_engine_context *engine = &c->tls->client.eng;
 	size_t length;
@@ -2860,7 +3050,7 @@ static enum pump tls_take(struct conn *c)
 }
 
 /* Without the flush a short request would stay in the engine. */
-static enum pump tls_put(struct conn *c)
+static enum pump tls_send_data(struct conn *c)
 {
 	br_ssl_engine_context *engine = &c->tls->client.eng;
 	size_t room, n = c->out_length - c->out_sent;
@@ -2873,11 +3063,11 @@ static enum pump tls_put(struct conn *c)
 	c->out_sent += n;
 	if (c->out_sent == c->out_length)
 		br_ssl_engine_flush(engine, 0);
-	return PUMP_ON;
+	return PUMP_GOES_ON;
 }
 
 /* Nothing more can be done now. */
-static enum pump tls_rest(struct conn *c, unsigned state)
+static enum pump tls_wait(struct conn *c, unsigned state)
 {
 	if (c->greeted && state == BR_SSL_SENDREC)
 		return PUMP_CLOSED;
@@ -2892,26 +3082,26 @@ static enum pump tls_pump(struct conn *c)
 {
 	br_ssl_engine_context *engine = &c->tls->client.eng;
 	struct flow f = {false, false, 0};
-	enum pump result = PUMP_ON;
+	enum pump result = PUMP_GOES_ON;
 
-	while (result == PUMP_ON) {
+	while (result == PUMP_GOES_ON) {
 		unsigned state = br_ssl_engine_current_state(engine);
 
 		if (state & BR_SSL_CLOSED) {
 			result = br_ssl_engine_last_error(engine) ? PUMP_FAILED : PUMP_CLOSED;
-		} else if (state & BR_SSL_SENDREC && !f.full) {
-			result = tls_send(c, state, &f);
+		} else if (state & BR_SSL_SENDREC && !f.send_blocked) {
+			result = tls_send_record(c, state, &f);
 		} else if (state & BR_SSL_RECVAPP) {
-			result = tls_take(c);
+			result = tls_receive_data(c);
 		} else if (state & BR_SSL_SENDAPP && !c->greeted) {
 			c->greeted = true;
 			result = PUMP_GREETED;
 		} else if (state & BR_SSL_SENDAPP && c->out_sent < c->out_length) {
-			result = tls_put(c);
-		} else if (state & BR_SSL_RECVREC && !f.dry) {
-			result = tls_receive(c, &f);
+			result = tls_send_data(c);
+		} else if (state & BR_SSL_RECVREC && !f.receive_blocked) {
+			result = tls_receive_record(c, &f);
 		} else {
-			result = tls_rest(c, state);
+			result = tls_wait(c, state);
 		}
 	}
 	return result;
@@ -2928,7 +3118,7 @@ static void tls_close(struct conn *c)
 		br_ssl_engine_recvapp_ack(engine, length);
 	br_ssl_engine_close(engine);
 	if (br_ssl_engine_current_state(engine) & BR_SSL_SENDREC)
-		tls_send(c, 0, &f);
+		tls_send_record(c, 0, &f);
 }
 
 /* The same for a connection without TLS: to a proxy before the tunnel stands, or to this machine. */
@@ -2936,17 +3126,17 @@ static enum pump plain_pump(struct conn *c)
 {
 	struct flow f = {false, false, 0};
 	char bytes[READ_SIZE];
-	enum pump result = PUMP_ON;
+	enum pump result = PUMP_GOES_ON;
 	ssize_t n;
 
-	while (c->out_sent < c->out_length && !f.full) {
+	while (c->out_sent < c->out_length && !f.send_blocked) {
 		n = socket_send(c, c->out + c->out_sent, c->out_length - c->out_sent, &f);
-		if (n < 0 && !f.full)
+		if (n < 0 && !f.send_blocked)
 			return PUMP_CUT;
 		if (n > 0)
 			c->out_sent += (size_t)n;
 	}
-	while (result == PUMP_ON && !f.dry) {
+	while (result == PUMP_GOES_ON && !f.receive_blocked) {
 		n = socket_receive(c, bytes, sizeof bytes, &f);
 		if (n > 0)
 			result = conn_feed(c, bytes, (size_t)n);
@@ -2955,15 +3145,15 @@ static enum pump plain_pump(struct conn *c)
 		else if (c->error)
 			result = PUMP_CUT;
 	}
-	if (result != PUMP_ON)
+	if (result != PUMP_GOES_ON)
 		return result;
 	return c->out_sent < c->out_length ? PUMP_BOTH : PUMP_READS;
 }
 
-/* ---- Connection: resolve, connect, proxy ---- */
+/* ---- Addresses: resolve and connect ---- */
 
 /* Where sockets lead: to the proxy if there is one. */
-static const struct url *peer(const struct http *h)
+static const struct url *connect_url(const struct http *h)
 {
 	return h->tunnel ? &h->proxy : &h->origin;
 }
@@ -3106,7 +3296,7 @@ static int addresses_find(struct http *h, const struct url *u)
 	int error = resolver_ask_all(h, u);
 
 	h->now = clock_ms(h->now);
-	h->still += h->now - before;
+	h->stopped_ms += h->now - before;
 	addresses_alternate(h);
 	return error;
 }
@@ -3114,7 +3304,7 @@ static int addresses_find(struct http *h, const struct url *u)
 /* localhost needs no resolver (RFC 6761 section 6.3), and an empty root has no hosts file. */
 static enum step conn_resolve(struct http *h, struct conn *c)
 {
-	const struct url *u = peer(h);
+	const struct url *u = connect_url(h);
 	int error = 0;
 	size_t i;
 
@@ -3146,8 +3336,8 @@ static enum step conn_resolve(struct http *h, struct conn *c)
 	return STEP_MOVED;
 }
 
-/* Small writes are not held back.  A connection that has died silently is noticed within a minute: where nothing is under
- * way by three probes after 20 s, where something is by its age. */
+/* Small writes are not held back.  A connection that has died silently is noticed within a minute: by three probes
+ * after 20 s where nothing is under way, by the age of what is. */
 static void socket_options(int fd)
 {
 	static const struct {
@@ -3231,13 +3421,13 @@ static void dial_next(struct http *h, struct conn *c)
 
 		d->address = c->place = (c->first + c->tried++) % h->address_count;
 		d->ready = false;
-		d->deadline = inside(h) + ADDRESS_MS;
+		d->deadline = deadline_clock(h) + ADDRESS_MS;
 		a = &h->addresses[d->address];
 		d->fd = socket_open(a->name.ss_family);
 		if (d->fd >= 0 && (connect(d->fd, (const struct sockaddr *)&a->name, a->length) == 0 ||
 				   errno == EINPROGRESS || errno == EINTR)) {
 			c->dial_count++;
-			c->dial_at = inside(h) + NEXT_ADDRESS_MS;
+			c->dial_at = deadline_clock(h) + NEXT_ADDRESS_MS;
 			return;
 		}
 		dial_failed(c, a, errno);
@@ -3253,7 +3443,7 @@ static int dial_error(const struct http *h, const struct dial *d)
 	socklen_t size = sizeof error;
 
 	if (!d->ready)
-		return inside(h) >= d->deadline ? ETIMEDOUT : EINPROGRESS;
+		return deadline_clock(h) >= d->deadline ? ETIMEDOUT : EINPROGRESS;
 	return getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
 }
 
@@ -3294,7 +3484,7 @@ static enum step conn_open(struct http *h, struct conn *c, struct http_request *
 	if (step != STEP_MOVED)
 		return step;
 	c->first = h->address_first;
-	c->open_by = inside(h) + opening_ms(h);
+	c->open_by = deadline_clock(h) + opening_ms(h);
 	return STEP_MOVED;
 }
 
@@ -3305,12 +3495,13 @@ static enum step conn_request(struct http *h, struct conn *c)
 
 	if (c->state != CONN_IDLE)
 		h->failed_openings = 0;
+	assert(c->fd >= 0 && r && r->state == ACTIVE && !c->dial_count);
 	c->state = CONN_BUSY;
 	c->out = r->text;
 	c->out_length = r->length;
 	c->out_sent = 0;
 	c->surplus = false;
-	c->deadline = inside(h) + h->options.timeout_ms;
+	c->deadline = deadline_clock(h) + h->options.timeout_ms;
 	answer_free(&r->answer);
 	memset(&r->answer, 0, sizeof r->answer);
 	r->answer.now = wall_us() / 1000000;
@@ -3364,17 +3555,19 @@ static enum step connecting_step(struct http *h, struct conn *c)
 			dial_failed(c, &h->addresses[c->dials[i].address], error);
 		close(c->dials[i].fd);
 		dial_remove(c, i);
-		c->dial_at = inside(h);
+		c->dial_at = deadline_clock(h);
 	}
-	if (inside(h) >= c->open_by)
+	if (deadline_clock(h) >= c->open_by)
 		return conn_failed(c, FAILED_AGAIN, "cannot connect: no reply in time");
-	if (!c->dial_count || inside(h) >= c->dial_at)
+	if (!c->dial_count || deadline_clock(h) >= c->dial_at)
 		dial_next(h, c);
 	if (!c->dial_count)
 		return conn_unreachable(h, c);
 	c->deadline = dial_deadline(h, c);
 	return STEP_WRITES;
 }
+
+/* ---- Proxy: the tunnel ---- */
 
 /* A 4xx is the proxy's decision, and would be so again. */
 static enum step proxy_refused(const struct http *h, struct conn *c, const struct head *a)
@@ -3418,7 +3611,7 @@ static enum step proxy_step(struct http *h, struct conn *c)
 		return tls_start(h, c);
 	case PUMP_CLOSED:
 	case PUMP_CUT:
-	case PUMP_ON:
+	case PUMP_GOES_ON:
 	case PUMP_GREETED:
 	case PUMP_FAILED: break;
 	}
@@ -3460,7 +3653,7 @@ static enum step exchange_verdict(struct conn *c)
 }
 
 /* The connection ended before the answer's own end. */
-static enum step exchange_ended(struct conn *c, bool clean)
+static enum step exchange_end(struct conn *c, bool clean)
 {
 	struct answer *a;
 
@@ -3489,9 +3682,9 @@ static enum step exchange_step(struct http *h, struct conn *c)
 	case PUMP_BOTH: return pump_step(pump);
 	case PUMP_GREETED: tls_keep_session(h, c); return conn_request(h, c);
 	case PUMP_ANSWERED: return exchange_verdict(c);
-	case PUMP_CLOSED: return exchange_ended(c, true);
-	case PUMP_CUT: return exchange_ended(c, false);
-	case PUMP_ON:
+	case PUMP_CLOSED: return exchange_end(c, true);
+	case PUMP_CUT: return exchange_end(c, false);
+	case PUMP_GOES_ON:
 	case PUMP_FAILED: break;
 	}
 	h->session_state = SESSION_UNKNOWN;
@@ -3504,13 +3697,14 @@ static enum step conn_step(struct http *h, struct conn *c)
 	enum step step = STEP_MOVED;
 
 	while (step == STEP_MOVED) {
+		assert(c->request);
 		switch (c->state) {
 		case CONN_CONNECTING: step = connecting_step(h, c); break;
 		case CONN_PROXY: step = proxy_step(h, c); break;
 		case CONN_HANDSHAKE:
 		case CONN_BUSY: step = exchange_step(h, c); break;
 		case CONN_CLOSED:
-		case CONN_IDLE: assert(!"a step of a connection without a request"); return STEP_READS;
+		case CONN_IDLE: return STEP_READS;
 		}
 	}
 	return step;
@@ -3530,7 +3724,11 @@ static enum step conn_timeout(struct http *h, struct conn *c)
 			   (long)((h->options.timeout_ms + 999) / 1000));
 }
 
-/* ---- Queue: retry ---- */
+/* ================================================================================
+ * Part 3: queue and interface.
+ * ================================================================================ */
+
+/* ---- Retry ---- */
 
 static void notify(struct http *h, enum http_event event, const struct http_request *r, unsigned attempt,
 		   const char *reason, int64_t wait)
@@ -3552,6 +3750,7 @@ static void request_finish(struct http *h, struct http_request *r, enum http_out
 {
 	struct http_response *response = &r->response;
 
+	assert(r->state == WAITING || r->state == ACTIVE);
 	r->state = FINISHED;
 	r->finished = ++h->finished;
 	if (outcome != HTTP_DONE)
@@ -3561,7 +3760,7 @@ static void request_finish(struct http *h, struct http_request *r, enum http_out
 	response->body = r->answer.length ? r->answer.bytes : "";
 	response->length = r->answer.length;
 	response->received_us = wall_us();
-	response->elapsed_ms = inside(h) - r->began;
+	response->elapsed_ms = deadline_clock(h) - r->began;
 	response->attempts = r->attempts;
 	response->error = r->error.text;
 }
@@ -3630,16 +3829,16 @@ static void request_plain(struct http_request *r)
 
 /* Did the attempt fail because nobody was there?  The caller was away for long; or for most of the time, so that the
  * server may have dropped a new connection before it served it.  The next attempt must find such a time of its own. */
-static bool attempt_was_left(const struct http *h, const struct http_request *r, const struct conn *c)
+static bool attempt_is_excused(const struct http *h, const struct http_request *r, const struct conn *c)
 {
 	int64_t away = h->outside - r->outside;
 	bool heard = c->state == CONN_BUSY && r->answer.heard;
 
-	return away > OUTSIDE_MS || (!heard && away >= IDLE_MS && away > inside(h) - r->began);
+	return away > OUTSIDE_MS || (!heard && away >= IDLE_MS && away > deadline_clock(h) - r->began);
 }
 
 /* No request that waits would fare better than this one, whose error says why. */
-static void all_unreachable(struct http *h, struct http_request *tried)
+static void requests_unreachable(struct http *h, struct http_request *tried)
 {
 	struct http_request *r;
 
@@ -3688,7 +3887,7 @@ static void opening_failed(struct http *h, struct http_request *r, const struct 
 	}
 	if (h->failed_openings > 1)
 		error_add(&r->error, " (%u attempts)", h->failed_openings);
-	all_unreachable(h, r);
+	requests_unreachable(h, r);
 	h->failed_openings--;
 	h->open_at = h->now;
 }
@@ -3702,12 +3901,12 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 	switch (c->failure) {
 	case FAILED_STALE: request_repeat(h, r); return;
 	case FAILED_OVER: request_finish(h, r, HTTP_BROKEN); return;
-	case FAILED_HOST: all_unreachable(h, r); return;
+	case FAILED_HOST: requests_unreachable(h, r); return;
 	case FAILED_TRUST: request_finish(h, r, HTTP_UNTRUSTED); return;
 	case FAILED_NO_MEMORY: request_finish(h, r, HTTP_NO_MEMORY); return;
 	case FAILED_AGAIN: break;
 	}
-	if (attempt_was_left(h, r, c)) {
+	if (attempt_is_excused(h, r, c)) {
 		request_repeat(h, r);
 	} else if (c->state != CONN_BUSY) {
 		opening_failed(h, r, c, reason);
@@ -3720,7 +3919,7 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 	}
 }
 
-/* ---- Queue: lanes ---- */
+/* ---- Lanes ---- */
 
 static bool lane_is_held(const struct http *h, const struct lane *l)
 {
@@ -3784,6 +3983,7 @@ static void lane_end(const struct http *h, const struct http_request *r, bool an
 {
 	struct lane *l = r->lane;
 
+	assert(r->window != l->window || l->active);
 	if (r->window == l->window)
 		l->active--;
 	if (!answered)
@@ -3841,7 +4041,7 @@ static void lanes_announce(struct http *h)
 			lane_announce(h, &h->lanes[i], first[i]);
 }
 
-/* ---- Queue: judging answers ---- */
+/* ---- Judging attempts ---- */
 
 /* What a 429 asks for, in the order of trust; never next to nothing, or a server could keep us running in a circle. */
 static int64_t limit_wait(struct http *h, struct http_request *r)
@@ -3916,7 +4116,8 @@ static void request_done(struct http *h, struct http_request *r)
 	request_finish(h, r, HTTP_DONE);
 }
 
-/* Is there another attempt after a status that may go better next time?  The server may ask for more time than we have. */
+/* Is there another attempt after a status that may go better next time?  The server may ask for more time than we
+ * have. */
 static bool request_has_retry(const struct http *h, const struct http_request *r, int64_t asked)
 {
 	return r->attempts < h->options.attempts && asked <= h->options.patience_ms - r->waited_ms;
@@ -3944,7 +4145,7 @@ static void attempt_answered(struct http *h, struct http_request *r)
 }
 
 /* A step came to an end: the connection is kept or closed, the request judged. */
-static void attempt_over(struct http *h, struct conn *c, enum step step)
+static void attempt_end(struct http *h, struct conn *c, enum step step)
 {
 	struct http_request *r = c->request;
 
@@ -3970,6 +4171,8 @@ static void attempt_over(struct http *h, struct conn *c, enum step step)
 	attempt_failed(h, r, c);
 	conn_drop(c);
 }
+
+/* ---- Sending ---- */
 
 /* Of those that may be sent now, the one of the lowest rank, the oldest of equals. */
 static struct http_request *queue_first(const struct http *h)
@@ -4017,23 +4220,24 @@ static struct conn *conn_pick(struct http *h)
 }
 
 /* After one step of a connection: the others, until it waits or its attempt is over. */
-static void conn_go_on(struct http *h, struct conn *c, enum step step)
+static void conn_continue(struct http *h, struct conn *c, enum step step)
 {
 	if (step == STEP_MOVED)
 		step = conn_step(h, c);
 	if (step_waits(step))
 		conn_wait(c, step);
 	else
-		attempt_over(h, c, step);
+		attempt_end(h, c, step);
 }
 
 static void attempt_start(struct http *h, struct conn *c, struct http_request *r)
 {
 	enum step step;
 
+	assert(r->state == WAITING && !c->request);
 	r->state = ACTIVE;
 	r->attempts++;
-	r->began = inside(h);
+	r->began = deadline_clock(h);
 	r->outside = h->outside;
 	lane_start(r);
 	if (c->state == CONN_IDLE) {
@@ -4042,7 +4246,7 @@ static void attempt_start(struct http *h, struct conn *c, struct http_request *r
 	} else {
 		step = conn_open(h, c, r);
 	}
-	conn_go_on(h, c, step);
+	conn_continue(h, c, step);
 }
 
 static void dispatch(struct http *h)
@@ -4108,174 +4312,6 @@ static bool origin_open(struct http *h, const char *base_url, struct error *erro
 	return true;
 }
 
-/* Is the host this domain of no_proxy, or within it?  The domain may begin with "." or "*." and end with a dot. */
-static bool host_within(const struct url *u, struct str domain)
-{
-	size_t n = strlen(u->host);
-
-	if (domain.n > 1 && domain.s[0] == '*' && domain.s[1] == '.')
-		str_skip(&domain, 1);
-	if (domain.n && *domain.s == '.')
-		str_skip(&domain, 1);
-	if (domain.n > 1 && domain.s[domain.n - 1] == '.')
-		domain.n--;
-	if (!domain.n || domain.n > n || !str_is_word(domain, u->host + n - domain.n))
-		return false;
-	return domain.n == n || (u->family == AF_UNSPEC && u->host[n - domain.n - 1] == '.');
-}
-
-/* The bytes of a numeric address; the length, or 0 if it is none of the family. */
-static size_t address_bytes(int family, struct str text, unsigned char bytes[16])
-{
-	char copy[INET6_ADDRSTRLEN];
-
-	if (family == AF_UNSPEC || text.n >= sizeof copy)
-		return 0;
-	memcpy(copy, text.s, text.n);
-	copy[text.n] = '\0';
-	if (inet_pton(family, copy, bytes) != 1)
-		return 0;
-	return family == AF_INET ? 4 : 16;
-}
-
-/* Is a numeric host in this network, ADDRESS/BITS (RFC 4632 section 3.1)? */
-static bool host_in_network(const struct url *u, struct str address, struct str bits_text)
-{
-	unsigned char host[16], network[16];
-	size_t length = address_bytes(u->family, address, network), bits = 0, i;
-	int64_t number;
-
-	if (!length || !address_bytes(u->family, str_of(u->host), host) || !take_number(&bits_text, &number) ||
-	    bits_text.n || number > (int64_t)length * 8)
-		return false;
-	bits = (size_t)number;
-	for (i = 0; i < bits; i++)
-		if ((host[i / 8] ^ network[i / 8]) & 0x80 >> i % 8)
-			return false;
-	return true;
-}
-
-/* An IPv6 address may stand in brackets, and spelt in another way; a port may follow whatever is no bare one. */
-static bool host_matches(const struct url *u, struct str entry)
-{
-	struct str address = entry, port = {NULL, 0};
-	unsigned char a[16], b[16];
-	size_t length;
-	int64_t number;
-
-	if (memchr(entry.s, '/', entry.n)) {
-		address = str_cut(&entry, '/');
-		return host_in_network(u, address, entry);
-	}
-	if (*entry.s == '[') {
-		str_skip(&entry, 1);
-		address = str_cut(&entry, ']');
-		port = entry;
-		str_cut(&port, ':');
-	} else if (!address_bytes(AF_INET6, entry, a)) {
-		port = entry;
-		address = str_cut(&port, ':');
-	}
-	if (port.n && (!take_number(&port, &number) || port.n || number != u->port))
-		return false;
-	length = address_bytes(u->family, address, a);
-	if (length)
-		return address_bytes(u->family, str_of(u->host), b) && memcmp(a, b, length) == 0;
-	return host_within(u, address);
-}
-
-/* Entries are separated by commas or blanks. */
-static bool proxy_exempt(const struct url *u, const char *list)
-{
-	struct str entry;
-
-	for (; list && *list; list += strspn(list, ", \t")) {
-		entry.s = list;
-		entry.n = strcspn(list, ", \t");
-		if (entry.n && (str_is_word(entry, "*") || host_matches(u, entry)))
-			return true;
-		list += entry.n;
-	}
-	return false;
-}
-
-static char *base64_encode(char *to, const unsigned char *s, size_t n)
-{
-	size_t i;
-
-	for (i = 0; i < n; i += 3) {
-		uint32_t bits =
-			(uint32_t)s[i] << 16 | (i + 1 < n ? (uint32_t)s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
-		*to++ = base64_alphabet[bits >> 18];
-		*to++ = base64_alphabet[bits >> 12 & 63];
-		*to++ = i + 1 < n ? base64_alphabet[bits >> 6 & 63] : '=';
-		*to++ = i + 2 < n ? base64_alphabet[bits & 63] : '=';
-	}
-	return to;
-}
-
-/* Writes what percent-encoded text means; returns its length. */
-static size_t percent_decode(unsigned char *to, struct str s)
-{
-	size_t n = 0;
-
-	for (; s.n; str_skip(&s, 1)) {
-		if (*s.s == '%' && s.n > 2 && hex_value(s.s[1]) >= 0 && hex_value(s.s[2]) >= 0) {
-			to[n++] = (unsigned char)(hex_value(s.s[1]) << 4 | hex_value(s.s[2]));
-			str_skip(&s, 2);
-		} else {
-			to[n++] = (unsigned char)*s.s;
-		}
-	}
-	return n;
-}
-
-/* A user's name with a colon would end there (RFC 7617 section 2). */
-static bool user_has_colon(struct str user)
-{
-	for (; user.n && *user.s != ':'; str_skip(&user, 1))
-		if (user.n > 2 && user.s[0] == '%' && user.s[1] == '3' && to_lower(user.s[2]) == 'a')
-			return true;
-	return false;
-}
-
-/* user-id ":" password, without percent-encoding; the colon is there even if the password is not.  `to` has room for
- * one byte more than the text. */
-static size_t user_pass(unsigned char *to, struct str user)
-{
-	size_t n = percent_decode(to, user);
-
-	if (!user.n || !memchr(user.s, ':', user.n))
-		to[n++] = ':';
-	return n;
-}
-
-/* The CONNECT request (RFC 9110 section 9.3.6), with the proxy's own credentials (RFC 7617) and never the token. */
-static char *tunnel_text(const struct url *origin, struct str user)
-{
-	bool brackets = origin->family == AF_INET6;
-	size_t size = 2 * NAME_SIZE + 100 + user.n * 2, n;
-	unsigned char *plain = malloc(user.n + 1);
-	char *text = malloc(size), authority[NAME_SIZE];
-
-	if (plain && text) {
-		snprintf(authority, sizeof authority, "%s%s%s:%u", brackets ? "[" : "", origin->host,
-			 brackets ? "]" : "", (unsigned)origin->port);
-		n = (size_t)snprintf(text, size, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", authority, authority);
-		if (user.s) {
-			n += (size_t)snprintf(text + n, size - n, "Proxy-Authorization: Basic ");
-			n = (size_t)(base64_encode(text + n, plain, user_pass(plain, user)) - text);
-			n += (size_t)snprintf(text + n, size - n, "\r\n");
-		}
-		snprintf(text + n, size - n, "\r\n");
-	} else {
-		free(text);
-		text = NULL;
-	}
-	free(plain);
-	return text;
-}
-
 /* `option` names where the proxy comes from; its value may hold a password and is not shown. */
 static bool proxy_set(struct http *h, const char *option, const char *value, struct error *error)
 {
@@ -4328,7 +4364,7 @@ static bool fields_open(struct http *h, const struct http_options *o, struct err
 	return true;
 }
 
-/* ---- Interface ---- */
+/* ---- Waiting ---- */
 
 /* How long poll may sleep: to the next deadline, the end of a pause, or the next glance at the stop flag. */
 static int wait_ms(const struct http *h)
@@ -4339,8 +4375,8 @@ static int wait_ms(const struct http *h)
 
 	for (i = 0; i < h->options.connections; i++) {
 		const struct conn *c = &h->conns[i];
-		if (c->request && c->deadline + h->still < until)
-			until = c->deadline + h->still;
+		if (c->request && c->deadline + h->stopped_ms < until)
+			until = c->deadline + h->stopped_ms;
 	}
 	for (r = h->requests; r; r = r->next) {
 		int64_t from = r->lane->hold_until > r->ready_at ? r->lane->hold_until : r->ready_at;
@@ -4357,10 +4393,10 @@ static void conn_serve(struct http *h, struct conn *c, bool ready)
 	if (c->state == CONN_CLOSED)
 		return;
 	if (c->state != CONN_IDLE) {
-		if (inside(h) >= c->deadline)
-			conn_go_on(h, c, conn_timeout(h, c));
+		if (deadline_clock(h) >= c->deadline)
+			conn_continue(h, c, conn_timeout(h, c));
 		else if (ready)
-			conn_go_on(h, c, STEP_MOVED);
+			conn_continue(h, c, STEP_MOVED);
 	} else if (ready && !conn_alive(c)) {
 		conn_close(c);
 	}
@@ -4434,6 +4470,38 @@ static void wait_and_serve(struct http *h)
 		conn_serve(h, &h->conns[i], ready[i]);
 }
 
+/* What an attempt waits for, of which nothing has come yet. */
+static const char *conn_awaits(const struct conn *c)
+{
+	switch (c->state) {
+	case CONN_CONNECTING: return "no connection yet";
+	case CONN_PROXY: return "no answer from the proxy yet";
+	case CONN_HANDSHAKE: return "no TLS handshake yet";
+	case CONN_BUSY: return "no whole answer yet";
+	case CONN_CLOSED:
+	case CONN_IDLE: break;
+	}
+	return "";
+}
+
+/* Where nothing came to an end for a while, the attempt that is oldest is told of, every so often. */
+static void tell_waiting(struct http *h)
+{
+	const struct conn *oldest = NULL;
+	unsigned i;
+
+	for (i = 0; i < h->options.connections; i++) {
+		const struct conn *c = &h->conns[i];
+		if (c->request && (!oldest || c->request->began < oldest->request->began))
+			oldest = c;
+	}
+	if (!oldest || h->now < h->tell_at || deadline_clock(h) - oldest->request->began < SILENCE_MS)
+		return;
+	h->tell_at = h->now + TELL_MS;
+	notify(h, HTTP_WAITING, oldest->request, oldest->request->attempts, conn_awaits(oldest),
+	       deadline_clock(h) - oldest->request->began);
+}
+
 static struct http_request *finished_first(const struct http *h)
 {
 	struct http_request *r, *first = NULL;
@@ -4444,7 +4512,7 @@ static struct http_request *finished_first(const struct http *h)
 	return first;
 }
 
-static bool under_way(const struct http *h)
+static bool any_unfinished(const struct http *h)
 {
 	const struct http_request *r;
 
@@ -4460,19 +4528,22 @@ struct http_request *http_next(struct http *h)
 
 	h->now = clock_ms(h->now);
 	h->outside += h->now - h->left_at;
-	h->still += h->now - h->left_at;
+	h->stopped_ms += h->now - h->left_at;
 	while (!h->options.stop || !*h->options.stop) {
 		dispatch(h);
 		r = finished_first(h);
-		if (r || !under_way(h))
+		if (r || !any_unfinished(h))
 			break;
 		wait_and_serve(h);
+		tell_waiting(h);
 	}
 	if (r)
 		r->state = RETURNED;
 	h->now = h->left_at = clock_ms(h->now);
 	return r;
 }
+
+/* ---- Interface ---- */
 
 struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank, unsigned lane)
 {
@@ -4495,7 +4566,8 @@ struct http_request *http_start(struct http *h, const char *path, const char *ac
 	r->lane = &h->lanes[lane];
 	r->rank = rank;
 	r->ready_at = h->now;
-	r->began = inside(h);
+	r->began = deadline_clock(h);
+	assert(!*h->last);
 	*h->last = r;
 	h->last = &r->next;
 	if (*path != '/' || strchr(path, ' ') || !is_plain(str_of(path)) || !is_plain(str_of(accept))) {
@@ -4524,6 +4596,7 @@ void http_release(struct http *h, struct http_request *r)
 		lane_end(h, r, false);
 	for (link = &h->requests; *link != r; link = &(*link)->next)
 		;
+	assert(*link == r);
 	*link = r->next;
 	if (h->last == &r->next)
 		h->last = link;
@@ -4587,7 +4660,10 @@ struct http *http_open(const struct http_options *o, struct error *error)
 	}
 	for (i = 0; i < HTTP_CONNECTIONS; i++)
 		h->conns[i].fd = -1;
-	h->options = *o;
+	h->options = *o; /* its strings are the caller's: what is needed of them is copied */
+	h->options.base_url = h->options.token = h->options.user_agent = NULL;
+	h->options.ca_file = h->options.ca_file_name = NULL;
+	h->options.proxy = h->options.proxy_name = h->options.no_proxy = NULL;
 	h->last = &h->requests;
 	h->now = h->left_at = clock_ms(0);
 	for (i = 0; i < HTTP_LANES; i++) {

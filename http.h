@@ -49,8 +49,9 @@ enum {
 };
 
 /* HTTP_RETRY: an attempt failed, the next one follows after the pause.  HTTP_RATE_LIMIT: the lane is held back; path is
- * the first of its requests that has to wait.  The texts live during the call, which must not call back into http. */
-enum http_event { HTTP_RETRY, HTTP_RATE_LIMIT };
+ * the first of its requests that has to wait.  HTTP_WAITING: an attempt has lasted for wait_ms, 3 s at least; told of
+ * every second, for a line on a terminal.  The texts live during the call, which must not call back into http. */
+enum http_event { HTTP_RETRY, HTTP_RATE_LIMIT, HTTP_WAITING };
 struct http_notice {
 	enum http_event event;
 	const char *path, *reason;
@@ -98,7 +99,8 @@ struct http_response {
 	int64_t received_us; /* when its last byte came, microseconds since 1970 */
 	int64_t elapsed_ms;  /* of the last attempt, without the time outside http_next */
 	unsigned attempts;   /* that count */
-	/* One line: path or host, cause, way out; never the token.  Of HTTP_DONE "", but a 3xx says why it is of no use. */
+	/* One line: path or host, cause, way out; never the token.  Of HTTP_DONE "", but a 3xx and
+	 * the 400 of a server that wants a client certificate say why they are of no use. */
 	const char *error;
 };
 

@@ -2,14 +2,13 @@
  *
  * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · rows ·
  *           windows and bookmarks · a stream's begin and end · chain · walk · sample · the rate limit's own words */
+#define SCHEMA_TEXTS /* of schemas/schemas.h */
 #include "streams.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "schemas/schemas.h"
 
 /* ---- Table ---- */
 
@@ -1072,6 +1071,8 @@ void streams_notice(void *ctx, const struct http_notice *n)
 	if (n->event == HTTP_RATE_LIMIT)
 		log_line(LOG_WARNING, "%s: %s: rate limit (%s): waiting %lld ms", path_stream(n->path), n->path,
 			 n->reason, (long long)n->wait_ms);
+	else if (n->event == HTTP_WAITING)
+		log_progress("%s: %s for %lld s", path_stream(n->path), n->reason, (long long)(n->wait_ms / 1000));
 	else
 		log_line(LOG_WARNING, "%s: %s: %s: attempt %u failed, next one in %lld ms", path_stream(n->path),
 			 n->path, n->reason, n->attempt, (long long)n->wait_ms);

@@ -4,6 +4,7 @@
 #define STREAMS_H
 
 #include "http.h"
+#include "schemas/schemas.h"
 #include "singer.h"
 
 /* What a bookmark closes, and so what one job asks for.  Parents are another matter. */
@@ -63,7 +64,7 @@ struct stream {
 	const char *personal; /* personal data and secrets in its rows; NULL: none known */
 };
 
-enum { STREAMS = 54 };                       /* the one place that counts them: another number does not compile */
+enum { STREAMS = SCHEMAS };                  /* a row for each schema: one without the other does not compile */
 extern const struct stream streams[STREAMS]; /* a parent stands before its children */
 
 /* What became of the selected streams.  Those that a signal or a fatal error left out are in selected only. */

@@ -781,15 +781,15 @@ def tls(t):
         if accepted:
             t.equal((run.exit, bool(run.of_type("RECORD"))), (0, True), f"{label}: accepted", run.stderr)
             continue
-        t.equal((run.exit, requests), (1, []), f"{label}: refused before any request", run.stderr)
+        t.equal((run.exit, requests), (4, []), f"{label}: refused before any request", run.stderr)
         t.ok(any(re.search(pattern, line) for line in run.log("CRITICAL", "ERROR")), f"{label}: says why", run.stderr)
     with segment.Babbler(b"HTTP/1.1 400 Bad Request\r\n\r\n") as babbler:
         run = t.tap(base_url=f"https://localhost:{babbler.port}").sync()
-        t.equal((run.exit, run.of_type("RECORD")), (1, []), "no TLS at all: refused", run.stderr)
+        t.equal((run.exit, run.of_type("RECORD")), (4, []), "no TLS at all: refused", run.stderr)
         t.ok(any("TLS" in line for line in run.log("CRITICAL")), "no TLS at all: says so", run.stderr)
     with segment.Babbler(b"") as babbler:
         run = t.tap(base_url=f"https://localhost:{babbler.port}", **ONCE).sync()
-        t.equal((run.exit, run.of_type("RECORD")), (1, []), "silence: given up", run.stderr)
+        t.equal((run.exit, run.of_type("RECORD")), (3, []), "silence: given up", run.stderr)
         t.ok(any("time" in line for line in run.log("CRITICAL")), "silence: says so", run.stderr)
 
 
@@ -803,7 +803,7 @@ def openssl(t):
         t.equal((run.exit, len(run.records("iam_groups"))), (0, 1), f"{label}: accepted", run.stderr)
     with segment.OpenSSL("-tls1_3", groups=body) as server:
         run = t.tap(server).sync("--select", "iam_groups")
-    t.equal((run.exit, run.records("iam_groups")), (1, []), "TLS 1.3 only: refused", run.stderr)
+    t.equal((run.exit, run.records("iam_groups")), (4, []), "TLS 1.3 only: refused", run.stderr)
     t.ok(any("TLS 1.2" in line for line in run.log("CRITICAL")), "TLS 1.3 only: says what is needed", run.stderr)
     for label, options, words in (
         ("no suite of ours", ["-tls1_2", "-cipher", "AES128-SHA"], "no cipher suite in common"),
@@ -811,7 +811,7 @@ def openssl(t):
     ):
         with segment.OpenSSL(*options, groups=body) as server:
             run = t.tap(server, max_attempts=2).sync("--select", "iam_groups")
-        t.equal((run.exit, run.records("iam_groups")), (1, []), f"{label}: refused", run.stderr)
+        t.equal((run.exit, run.records("iam_groups")), (4, []), f"{label}: refused", run.stderr)
         t.ok(any(words in line for line in run.log("CRITICAL")), f"{label}: says so", run.stderr)
 
 
@@ -819,7 +819,7 @@ def openssl(t):
 def wildcard(t):
     """A star stands for one label; the proxy resolves names that this machine can't."""
     with Server(*DEMO, chain="wildcard.chain.pem", key="wildcard.key.pem") as server, segment.Proxy() as relay:
-        for name, status in (("a.test.localhost", 0), ("a.b.test.localhost", 1), ("test.localhost", 1)):
+        for name, status in (("a.test.localhost", 0), ("a.b.test.localhost", 4), ("test.localhost", 4)):
             before = len(server.requests())
             tap = t.tap(server, base_url=f"https://{name}:{server.port}", proxy=f"http://{relay.address}")
             run = tap.sync("--select", "iam_groups")
@@ -835,7 +835,7 @@ def tinyproxy(t):
         return
     server = HAMLET.open()
     with segment.TinyProxy() as relay:
-        for word, status in (("secret-word", 0), ("wrong-word", 1)):
+        for word, status in (("secret-word", 0), ("wrong-word", 3)):
             run = t.tap(server, proxy=f"http://user:{word}@{relay.address}").sync("--select", "iam_groups")
             t.equal((run.exit, bool(run.records("iam_groups"))), (status, not status), word, run.stderr)
             t.ok("-word" not in run.stderr, f"{word} is not printed", run.stderr)
@@ -888,7 +888,7 @@ def proxy(t):
         t.equal((run.exit, bool(relay.heads)), (0, True), "no_proxy with another port", run.stderr)
     with segment.Proxy(status=407) as relay:
         run = t.tap(server, proxy=f"http://user:p%40ss-word@{relay.address}", max_attempts=1).sync()
-        t.equal((run.exit, run.of_type("RECORD")), (1, []), "a proxy that refuses: exit status", run.stderr)
+        t.equal((run.exit, run.of_type("RECORD")), (3, []), "a proxy that refuses: exit status", run.stderr)
         found = [line for line in run.log("CRITICAL", "ERROR") if relay.address in line and "407" in line]
         t.ok(found, "a proxy that refuses: the error names proxy and status", run.stderr)
         t.ok("ss-word" not in run.stderr, "but not its credentials", run.stderr)
@@ -1491,7 +1491,7 @@ def certificates(t):
     for name, pattern in REFUSED:
         with Server(*DEMO, chain=f"{name}.chain.pem", key=f"{name}.key.pem") as server:
             run = t.tap(server).sync()
-            t.equal(run.exit, 1, f"{name}: exit status", run.stderr)
+            t.equal(run.exit, 4, f"{name}: exit status", run.stderr)
             t.equal(server.requests(), [], f"{name}: no request was sent")
             t.equal(run.of_type("RECORD"), [], f"{name}: no record")
             lines = [
@@ -1510,7 +1510,7 @@ def unreachable(t):
     """Nobody listens: the run ends, with a STATE."""
     tap = t.tap(None, base_url="https://localhost:1", max_attempts=2)
     run = tap.sync(state={"bookmarks": {"x": 1}})
-    t.equal((run.exit, run.of_type("RECORD")), (1, []), "exit status", run.stderr)
+    t.equal((run.exit, run.of_type("RECORD")), (3, []), "exit status", run.stderr)
     t.equal(run.states[-1]["bookmarks"], {"x": 1}, "the last STATE is the input state")
     t.ok(any("localhost" in line for line in run.log("CRITICAL", "ERROR")), "the error names the host", run.stderr)
 
@@ -2084,6 +2084,22 @@ def others_empty(t):
         t.equal((run.exit, run.order), (0, ALL_NAMES), "all streams", run.stderr[-1500:])
         t.none(singer.protocol_faults(run), "every message as Singer wants it")
         t.equal(run.log("ERROR", "CRITICAL"), [], "no error")
+
+
+@case("one stream's rate limit")
+def lanes(t):
+    """It holds no other stream back, and costs one request."""
+    chosen = ("iam_users", "iam_groups", "sources", "warehouses", "transformations", "catalog_warehouses")
+    with Server(*DEMO, "--fault", "/users*:429-after=3:1") as server:
+        run = t.tap(server, max_connections=2).sync("--select", ",".join(chosen))
+        targets = [line.split()[2] for line in server.requests()]
+    t.equal(run.exit, 0, "exit status", run.stderr)
+    limited = [number for number, target in enumerate(targets) if target.startswith("/users")]
+    t.equal(len(limited), 2, "the limited stream is asked for once more", targets)
+    t.equal(limited[-1], len(targets) - 1, "after all others have had their turn", targets)
+    t.equal(len([line for line in run.log("WARNING") if "rate limit" in line]), 1, "one warning", run.stderr)
+    for name in chosen:
+        check_stream(t, run, name, HAMLET.expect(name, Options(0)))
 
 
 @case("documented rate limits")

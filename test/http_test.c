@@ -421,6 +421,40 @@ static void test_body_limit(void)
 	answer_free(&a);
 }
 
+/* The same with chunks: of 64 MiB together, and of one byte more. */
+static void test_chunked_limit(void)
+{
+	static char piece[1 << 20];
+	static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3FFFFFF\r\n";
+	static const struct {
+		const char *next;
+		enum verdict verdict;
+	} cases[] = {{"\r\n1\r\nx\r\n0\r\n\r\n", ANSWER_WHOLE}, {"\r\n2\r\n", ANSWER_OVER}};
+	size_t c, used;
+
+	for (c = 0; c < countof(cases); c++) {
+		struct answer a = {0};
+		enum verdict v = answer_feed(&a, head, sizeof head - 1, &used);
+		int i;
+		for (i = 0; i < 64 && v == ANSWER_MORE; i++)
+			v = answer_feed(&a, piece, sizeof piece - (i == 63), &used);
+		v = v == ANSWER_MORE ? answer_feed(&a, cases[c].next, strlen(cases[c].next), &used) : v;
+		check(v == cases[c].verdict, "chunks of 64 MiB%s", c ? " and a byte" : "");
+		check(v != ANSWER_WHOLE || a.length == HTTP_BODY_LIMIT, "make a body of as much");
+		answer_free(&a);
+	}
+}
+
+/* The only source of random bytes of systems without getentropy. */
+static void test_random_device(void)
+{
+	unsigned char bytes[2][64] = {{0}};
+
+	check(random_device(bytes[0], sizeof bytes[0]) && random_device(bytes[1], sizeof bytes[1]) &&
+		      memcmp(bytes[0], bytes[1], sizeof bytes[0]) != 0,
+	      "/dev/urandom gives bytes, each time others");
+}
+
 /* A server that only says that much will come must send some of it before it costs us that much. */
 static void test_announced(void)
 {
@@ -487,6 +521,20 @@ static void test_dates(void)
 		{"Sun, 06 Nov 1994 08:49:37 PST", -1},
 		{"Sun, 06 Nov 1994 08:49:37 +00", -1},
 		{"Sun, 06 Nov 1994 08:49:37 +2460", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +2400", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +2359", 784111777 - 86340},
+		{"Sun, 06 Nov 0000 08:49:37 GMT", -1},
+		{"Mon, 31 Jan 1994 00:00:00 GMT", 759974400},
+		{"Thu, 31 Mar 1994 00:00:00 GMT", 765072000},
+		{"Sat, 30 Apr 1994 00:00:00 GMT", 767664000},
+		{"Tue, 31 May 1994 00:00:00 GMT", 770342400},
+		{"Thu, 30 Jun 1994 00:00:00 GMT", 772934400},
+		{"Sun, 31 Jul 1994 00:00:00 GMT", 775612800},
+		{"Wed, 31 Aug 1994 00:00:00 GMT", 778291200},
+		{"Fri, 30 Sep 1994 00:00:00 GMT", 780883200},
+		{"Mon, 31 Oct 1994 00:00:00 GMT", 783561600},
+		{"Wed, 30 Nov 1994 00:00:00 GMT", 786153600},
+		{"Sat, 31 Dec 1994 00:00:00 GMT", 788832000},
 		{"Sun, 06 Nov 1994 08:49:37 08:49:37 GMT", -1},
 		{"Sun, 06 Nov 1994 08:49:37 GMT; x", -1},
 		{"(Sun) 06 Nov 1994 08:49:37 GMT", -1},
@@ -670,6 +718,10 @@ static void test_tunnel(void)
 	free(text);
 	url_parse("http://us%253aer@proxy", &proxy);
 	check(!user_has_colon(proxy.user), "a user's name may have a percent sign");
+	url_parse("http://50%25%:%zz%4@proxy", &proxy);
+	text = tunnel_text(&origin, proxy.user);
+	check(strstr(text, "Basic NTAlJTolenolNA==\r\n") != NULL, "a percent sign that encodes nothing stays");
+	free(text);
 	url_parse("https://[2001:db8::1]:8443", &origin);
 	url_parse("http://proxy", &proxy);
 	text = tunnel_text(&origin, proxy.user);
@@ -1224,7 +1276,8 @@ static struct {
 	int64_t resolver_ms;                         /* that it takes */
 	char asked[200], connects[50], options[200]; /* of the resolver; in connect(); by setsockopt() */
 	int no_name;                                 /* with this, if it is not 0 */
-	size_t send_most;
+	size_t send_most, sends;
+	bool send_stops;     /* every other send would block */
 	bool tls, unwilling; /* it says close_notify to everybody */
 	bool asks_certificate;
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
@@ -1233,8 +1286,11 @@ static struct {
 	char first[2000], latest[2000]; /* requests */
 	sig_atomic_t stop;
 	int64_t stop_at;
+	int poll_error;
+	size_t poll_fails; /* so many polls fail with it */
 	char notices[20000];
-	unsigned retries, limits, lane;
+	unsigned retries, limits, lane, tellings;
+	char told[100];
 	int64_t wait;
 	struct limit limit;
 } net;
@@ -1612,6 +1668,10 @@ static ssize_t net_send(int fd, const void *bytes, size_t length, int flags)
 	}
 	if (length > net.send_most)
 		length = net.send_most;
+	if (net.sends++ % 2 && net.send_stops) {
+		errno = EAGAIN;
+		return -1;
+	}
 	if (p->tls) {
 		tls_peer_receive(p, bytes, length);
 		return (ssize_t)length;
@@ -1679,6 +1739,11 @@ static int net_poll(struct pollfd *fds, nfds_t count, int timeout)
 
 	if (timeout > GLANCE_MS || timeout < 0 || ++net.polls > 2000000)
 		exit(2);
+	if (net.poll_fails) {
+		net.poll_fails--;
+		errno = net.poll_error;
+		return -1;
+	}
 	if (ready)
 		return ready;
 	for (i = 0; i < count; i++)
@@ -1704,6 +1769,11 @@ static void test_notice(void *ctx, const struct http_notice *n)
 	size_t at = strlen(net.notices);
 
 	(void)ctx;
+	if (n->event == HTTP_WAITING) {
+		net.tellings++;
+		snprintf(net.told, sizeof net.told, "%s %s %lld", n->path, n->reason, (long long)n->wait_ms);
+		return;
+	}
 	if (n->event == HTTP_RETRY)
 		net.retries++;
 	else
@@ -1887,6 +1957,64 @@ static void test_pieces(void)
 	http_close(h);
 }
 
+/* The socket takes a request in parts, and now and then nothing. */
+static void test_parts(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	net.send_most = 50;
+	net.send_stops = true;
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200 && net.sends > 5, "sent in parts: %lu",
+	      (unsigned long)net.sends);
+	check(net.polls > net.sends / 2 && net.polls < 20, "and waited for in between: %lu", (unsigned long)net.polls);
+	http_close(h);
+}
+
+static void test_malformed_request(void)
+{
+	static const struct {
+		const char *path, *accept;
+	} cases[] = {{"users", V1}, {"/a b", V1}, {"/\xc3\xa9", V1}, {"/a\r\nX: y", V1}, {"/", "a\nb"}};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		const struct http_response *a;
+		struct http *h;
+		net_reset(replies, countof(replies));
+		h = test_open(&o);
+		http_start(h, cases[i].path, cases[i].accept, 1, 0);
+		a = http_response(http_next(h));
+		check(a->outcome == HTTP_BROKEN && !net.opened, "a request that nobody may send: case %u", (unsigned)i);
+		check_text(a->error, "a path that is not percent-encoded, or an Accept with control characters",
+			   "and the error says so");
+		http_close(h);
+	}
+}
+
+/* The end of a connection has no errno; an older one must not show. */
+static void test_cut_without_error(void)
+{
+	static const struct reply replies[] = {{"", ENDS, 10, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.attempts = 1;
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1, 0);
+	errno = ENOSPC;
+	check_text(http_response(http_next(h))->error, "/p: the connection closed before an answer",
+		   "no errno is shown");
+	http_close(h);
+}
+
 /* ---- Retry ---- */
 
 /* The pauses between the requests of the log lie in [p/2, p]. */
@@ -1992,17 +2120,17 @@ static void test_miscoded(void)
 		const struct http_response *a;
 		net_reset(replies, countof(replies));
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->status == 200 && a->attempts == 2 && net.retries == 1, "asked for again: %s", cases[i].error);
 		check_text(net.latest + strlen(net.latest) - (sizeof ending - 1), ending, "without a coding");
-		http_start(h, "/q", V1, 1, 1);
+		http_start(h, "/q", V1, 1, 0);
 		http_next(h);
 		check(strstr(net.latest, "gzip\r\n\r\n") != NULL, "the next request asks for gzip again");
 		http_close(h);
 		net_reset(replies, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == HTTP_BROKEN && a->length == 0, "never a good one: %s", cases[i].error);
 		check_text(a->error, cases[i].error, "never a good one: the error");
@@ -2078,6 +2206,39 @@ static void test_timeouts(void)
 		check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 300000, "cut off after request_timeout: %s",
 		      cases[i].name);
 		check_text(a->error, "/p: no whole answer within request_timeout (300 s)", cases[i].name);
+		http_close(h);
+	}
+}
+
+/* A server that accepts and stays silent: what is waited for is told every second. */
+static void test_waiting(void)
+{
+	static const struct {
+		const char *base_url, *proxy, *resolves, *told;
+	} cases[] = {
+		{"http://localtest", NULL, "1", "/p no whole answer yet 10000"},
+		{"http://localtest", NULL, "3", "/p no connection yet 9000"},
+		{"https://localtest", NULL, "1", "/p no TLS handshake yet 10000"},
+		{"https://localtest", "http://127.0.0.1:3128", "1", "/p no answer from the proxy yet 10000"},
+	};
+	static const struct reply replies[] = {{NULL, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.resolves = cases[i].resolves;
+		net.stop_at = 1000000 + 10000;
+		o.base_url = cases[i].base_url;
+		o.proxy = cases[i].proxy;
+		o.ca_file = bundle;
+		o.attempts = 1;
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		http_next(h);
+		check(net.tellings >= 7 && net.tellings <= 8, "told every second from 3 s on: %u", net.tellings);
+		check_text(net.told, cases[i].told, "and what is waited for");
 		http_close(h);
 	}
 }
@@ -3489,6 +3650,46 @@ static void test_stop(void)
 	http_close(h);
 }
 
+/* A poll() that fails for good ends everything; one that fails now and then does no harm. */
+static void test_poll_fails(void)
+{
+	static const struct {
+		int error;
+		size_t fails;
+		enum http_outcome outcome;
+		const char *text;
+	} cases[] = {
+		{EINVAL, SIZE_MAX, HTTP_UNREACHABLE,
+		 "/1: this system cannot wait for the network: poll: Invalid argument"},
+		{ENOMEM, SIZE_MAX, HTTP_NO_MEMORY, NULL},
+		{EINTR, 100, HTTP_DONE, ""},
+		{EAGAIN, 2, HTTP_DONE, ""},
+	};
+	static const struct reply replies[] = {{ok, STAYS, 5000, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.connections = 1;
+	for (i = 0; i < countof(cases); i++) {
+		const struct http_response *a;
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.poll_error = cases[i].error;
+		net.poll_fails = cases[i].fails;
+		h = test_open(&o);
+		http_start(h, "/1", V1, 1, 0);
+		http_start(h, "/2", V1, 2, 0);
+		a = http_response(http_next(h));
+		check(a->outcome == cases[i].outcome, "poll fails: %s", strerror(cases[i].error));
+		if (cases[i].text)
+			check_text(a->error, cases[i].text, "and the error says so");
+		a = http_response(http_next(h));
+		check(a->outcome == cases[i].outcome && net.polls < 150, "the other request too");
+		http_close(h);
+		check(net.open == 0, "no socket is left open");
+	}
+}
+
 /* The n-th allocation and all after it fail, for every n that matters. */
 static void test_no_memory(void)
 {
@@ -3749,6 +3950,8 @@ int main(void)
 	test_framing();
 	test_gzip();
 	test_body_limit();
+	test_chunked_limit();
+	test_random_device();
 	test_announced();
 	test_dates();
 	test_urls();
@@ -3770,11 +3973,15 @@ int main(void)
 	test_parallel();
 	test_equal_ranks();
 	test_pieces();
+	test_parts();
+	test_malformed_request();
+	test_cut_without_error();
 	test_retries();
 	test_miscoded();
 	test_recovery();
 	test_over();
 	test_timeouts();
+	test_waiting();
 	test_outside();
 	test_left();
 	test_left_once();
@@ -3824,6 +4031,7 @@ int main(void)
 	test_cancel();
 	test_probe_cancelled();
 	test_stop();
+	test_poll_fails();
 	test_no_memory();
 	test_refused();
 	test_ranges();
