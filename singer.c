@@ -1,3 +1,8 @@
+/* singer.c - the Singer protocol, in three parts; each uses only those above it.
+ *
+ * Contents: 1 log        secrets · lines · metrics
+ *           2 selection  fields · the --select rules · the catalog · keys · which fields · a stream, and all of them
+ *           3 output     projection: pieces, values, objects, rows that do not fit · messages · state · the catalog */
 #include "singer.h"
 
 #include <errno.h>
@@ -9,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- Log ---- */
+/* ==== Part 1: the log ============================================================================================= */
 
 enum {
 	LOG_LINE = 2048,         /* bytes of a plain line, its end included */
@@ -53,6 +58,8 @@ void log_secret(const char *secret)
 	else if (*secret)
 		logger.secret[logger.secrets++ % SECRETS] = secret;
 }
+
+/* ---- Secrets ---- */
 
 static bool is_word(char c)
 {
@@ -198,6 +205,8 @@ static bool strike_out_strings(char *json)
 	return found;
 }
 
+/* ---- Lines ---- */
+
 static void make_printable(char *text)
 {
 	for (; *text; text++)
@@ -318,6 +327,8 @@ void log_progress(const char *format, ...)
 	errno = saved;
 }
 
+/* ---- Metrics ---- */
+
 /* metric: JSON, behind "METRIC: ", which the structured form does not show.  It is made of numbers and of the tap's own
  * names: nothing in it to clean or to strike out. */
 static void log_metric(const char *stream, const char *metric)
@@ -371,6 +382,8 @@ void log_bytes(uint64_t received, uint64_t decoded)
 	snprintf(metric, sizeof metric, format, "http_bytes_decoded", decoded);
 	log_metric(NULL, metric);
 }
+
+/* ==== Part 2: selection =========================================================================================== */
 
 /* ---- Fields: a schema compiled ---- */
 
@@ -584,7 +597,7 @@ static bool field_compile(const struct maker *m, struct field *f, struct json bu
 	return !f->items || field_compile(m, f->items, json_get(built_in, "items"));
 }
 
-/* ---- Selection: the --select rules ---- */
+/* ---- The --select rules ---- */
 
 /* [!]stream or [!]stream.field, both with * and ?. */
 struct rule {
@@ -765,7 +778,7 @@ bool selection_check_rules(const struct selection sel[], size_t n, const char *c
 	return any || fail(error, "--select: expected rules like sources,audit_events.*,!iam_*");
 }
 
-/* ---- Selection: the catalog ---- */
+/* ---- The catalog ---- */
 
 enum choice { UNSAID, NO, YES };
 
@@ -950,7 +963,7 @@ static void stream_method(const struct maker *m, struct selection *sel)
 	}
 }
 
-/* ---- Selection: keys ---- */
+/* ---- Keys ---- */
 
 static size_t key_count(const char *const key[SINGER_KEYS])
 {
@@ -1094,7 +1107,7 @@ void selection_warn_keys(const struct selection sel[], size_t n)
 			 names);
 }
 
-/* ---- Selection: fields ---- */
+/* ---- Which fields ---- */
 
 /* The field at a breadcrumb: "properties" before a name, "items" into an array.  NULL: the schema has none there. */
 static struct field *field_at(struct field *root, struct json breadcrumb)
@@ -1255,7 +1268,7 @@ static void fields_warn(const struct maker *m, const struct field *f)
 		fields_warn(m, f->items);
 }
 
-/* ---- Selection: a stream, and all of them ---- */
+/* ---- A stream, and all of them ---- */
 
 enum { LEFT_OUT_NAMES = 16, LEFT_OUT_LENGTH = 64 };
 
@@ -1382,7 +1395,7 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 	if (!catalog_open(m, sel, n, catalog) || !rules_parse(m, rules))
 		return false;
 	for (i = 0; i < n; i++) {
-		struct selection fresh = {.stream = sel[i].stream};
+		struct selection fresh = {.stream = sel[i].stream, .bookmark_us = INT64_MIN};
 		sel[i] = fresh;
 		if (!stream_make(m, &sel[i], m->entries[i]))
 			return false;
@@ -1402,6 +1415,8 @@ bool selection_make(struct selection sel[], size_t n, struct json catalog, const
 	json_out_free(&m.line);
 	return ok;
 }
+
+/* ==== Part 3: output ============================================================================================== */
 
 /* ---- Projection: pieces ----
  * Most of what a row becomes stands in its text, and mostly in the same order.  So what is written comes in pieces of
@@ -2325,7 +2340,7 @@ void singer_state(struct singer *s, const struct state *st)
 		write_out(s);
 }
 
-/* ---- Catalog ----
+/* ---- The catalog as discovery writes it ----
  * Put together as compact text, then parsed and written again with line breaks: readers such as Meltano refuse lines
  * of more than 64 KiB. */
 

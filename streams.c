@@ -2,14 +2,13 @@
  *
  * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · rows ·
  *           windows and bookmarks · a stream's begin and end · chain · walk · sample · the rate limit's own words */
+#define SCHEMA_TEXTS /* of schemas/schemas.h */
 #include "streams.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "schemas/schemas.h"
 
 /* ---- Table ---- */
 
@@ -1395,7 +1394,7 @@ enum {
 };
 
 /* What to look at, by the parameter that the API names. */
-static const char *advice_of_field(const struct http_response *a)
+static const char *advice_of_field(const struct stream *s, const struct http_response *a)
 {
 	static const struct {
 		const char *field, *text;
@@ -1406,7 +1405,7 @@ static const char *advice_of_field(const struct http_response *a)
 		     {"pagination", "check page_size"}};
 	struct arena arena = {.limit = API_ERROR_LIMIT};
 	struct json error = api_error(&arena, a->body, a->length), field = json_get(error, "field");
-	const char *text = "check start_date, end_date and page_size";
+	const char *text = s->window ? "check start_date, end_date and page_size" : "check page_size";
 	size_t i;
 
 	if (json_type(error) != JSON_OBJECT)
@@ -1420,7 +1419,7 @@ static const char *advice_of_field(const struct http_response *a)
 	return text;
 }
 
-static const char *advice(const struct http_response *a)
+static const char *advice(const struct stream *s, const struct http_response *a)
 {
 	static const struct {
 		int from, to;
@@ -1435,7 +1434,7 @@ static const char *advice(const struct http_response *a)
 	for (i = 0; i < countof(table); i++)
 		if (a->outcome == HTTP_DONE && a->status >= table[i].from && a->status <= table[i].to)
 			return table[i].text;
-	return a->status == 400 || a->status == 422 ? advice_of_field(a) : "run again later";
+	return a->status == 400 || a->status == 422 ? advice_of_field(s, a) : "run again later";
 }
 
 /* Before its last row.  A child of the stream is lost with it. */
@@ -1460,12 +1459,6 @@ static enum step stream_fails(struct run *r, const struct job *j, const char *wh
 	return stream_ends(r, j, LOSS_FAILED);
 }
 
-static void answer_text(struct error *t, const struct page *p)
-{
-	error_add_page(t, p);
-	error_add(t, "; %s", advice(p->answer));
-}
-
 /* The third failure in a row speaks for the stream as a whole; where a stream is one job, the first does. */
 static enum step job_fails(struct run *r, const struct job *j, const char *why)
 {
@@ -1485,7 +1478,8 @@ static enum step answer_fails(struct run *r, const struct job *j, const struct p
 {
 	struct error what = {""};
 
-	answer_text(&what, p);
+	error_add_page(&what, p);
+	error_add(&what, "; %s", advice(&streams[j->stream], p->answer));
 	return job_fails(r, j, what.text);
 }
 
@@ -2795,23 +2789,17 @@ static void run_free(struct run *r)
 	arena_free(&r->arena);
 }
 
-/* Reads the bookmarks, each stream's since. */
-static bool read_bookmarks(struct run *r, struct error *error)
+/* A stream goes on from its bookmark, if it has one. */
+static void take_bookmarks(struct run *r)
 {
 	size_t i;
 
 	for (i = 0; i < STREAMS; i++) {
 		struct since *since = &r->plan.since[i];
-		int64_t us = INT64_MIN; /* no instant */
-		if (!r->sel[i].selected || r->sel[i].full_table || !streams[i].singer.replication_key)
-			continue;
-		if (!state_get(r->state, &streams[i].singer, &us, error))
-			return false;
-		since->bookmarked = us != INT64_MIN;
+		since->bookmarked = r->sel[i].bookmark_us != INT64_MIN;
 		if (since->bookmarked)
-			since->us = us;
+			since->us = r->sel[i].bookmark_us;
 	}
-	return true;
 }
 
 static void sample_init(struct run *r)
@@ -2846,7 +2834,6 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 {
 	static struct run r; /* too large for a small stack */
 	enum sync_result result = SYNC_ENDED;
-	struct error error = {""};
 
 	memset(&r, 0, sizeof r);
 	if (!run_init(&r, http, singer, state, sel, opt)) {
@@ -2854,9 +2841,8 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 	} else if (opt->sample) {
 		sample_init(&r);
 		result = run_walk(&r);
-	} else if (!read_bookmarks(&r, &error)) {
-		run_ends(&r, SYNC_ENDED, "state", error.text);
 	} else {
+		take_bookmarks(&r);
 		selection_warn_keys(sel, STREAMS);
 		result = run_walk(&r);
 	}

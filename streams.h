@@ -4,6 +4,7 @@
 #define STREAMS_H
 
 #include "http.h"
+#include "schemas/schemas.h"
 #include "singer.h"
 
 /* What a bookmark closes, and so what one job asks for.  Parents are another matter. */
@@ -63,7 +64,7 @@ struct stream {
 	const char *personal; /* personal data and secrets in its rows; NULL: none known */
 };
 
-enum { STREAMS = 54 };                       /* the one place that counts them: another number does not compile */
+enum { STREAMS = SCHEMAS };                  /* a row for each schema: one without the other does not compile */
 extern const struct stream streams[STREAMS]; /* a parent stands before its children */
 
 /* What became of the selected streams.  Those that a signal or a fatal error left out are in selected only. */
@@ -110,8 +111,8 @@ enum sync_result {
 /* Walks the selected streams and writes all their messages, from the first STATE (the state as read) to the last one.
  * sel[i] belongs to streams[i].  Rows, their order, STATE lines and warnings are the same for every number of
  * connections and every order in which answers come.  Logs what went wrong, except for a failed standard output: that
- * is SYNC_ENDED, and singer_flush tells.  A bookmark that state_get can't read ends the run before anything is written.
- * A sample needs no state.  Not to be called from two threads, nor from its own hooks. */
+ * is SYNC_ENDED, and singer_flush tells.  Goes on from the bookmarks that state_bookmarks left in sel.  A sample needs no
+ * state.  Not to be called from two threads, nor from its own hooks. */
 enum sync_result streams_sync(struct http *, struct singer *, struct state *, struct selection sel[STREAMS],
 			      const struct sync_options *);
 

@@ -506,6 +506,11 @@ def about(t):
     tap = t.tap()
     text = tap.run("--about")
     t.ok(text.exit == 0 and b"api_token" in text.stdout, "text", text.stderr)
+    for option in ("--about", "--help", "--version"):
+        with open("/dev/full", "wb") as full:
+            run = subprocess.run([*singer.COMMAND, option], stdout=full, stderr=subprocess.PIPE, text=True)
+        expected = (1, "CRITICAL standard output: No space left on device\n")
+        t.equal((run.returncode, run.stderr), expected, f"{option} on a full disk")
     run = tap.run("--about", "--format", "json")
     facts = json.loads(run.stdout)
     members = [
@@ -518,12 +523,19 @@ def about(t):
         "settings",
     ]
     t.equal(list(facts), members, "json: members")
-    t.ok({"catalog", "discover", "state"} <= set(facts["capabilities"]), "json: capabilities", facts["capabilities"])
+    names = facts["capabilities"]
+    t.ok({"catalog", "discover", "state"} <= set(names), "json: capabilities", names)
+    t.ok(f"\nCapabilities: {', '.join(names)}\n" in text.stdout.decode(), "text: capabilities", text.stdout)
     settings = facts["settings"]
+    defaults = {key: value["default"] for key, value in settings["properties"].items() if "default" in value}
+    wanted = {"request_timeout": 300, "max_connections": 4, "max_attempts": 8, "unique_keys": False}
+    t.equal({key: defaults.get(key) for key in wanted}, wanted, "json: defaults are of their settings' types")
     t.equal(settings["required"], ["api_token", "start_date"], "json: required settings")
     jsonschema.Draft7Validator.check_schema(settings)
     t.ok(settings["properties"]["api_token"].get("secret"), "json: the token is a secret")
     markdown = tap.run("--about", "--format=markdown").stdout.decode()
+    listed = "\n".join(f"* `{name}`" for name in names)
+    t.ok(f"## Capabilities\n\n{listed}\n\n" in markdown, "markdown: capabilities", markdown[:500])
     t.none(
         (key for key in settings["properties"] if f"| {key} |" not in markdown), "markdown: every setting has a row"
     )
@@ -617,7 +629,9 @@ def requests(t):
         lines = [line.split(maxsplit=7) for line in server.requests()]
     targets = [words[2] for words in lines]
     t.equal(len(targets), len(set(targets)), "no page is asked for twice")
-    t.equal({(words[1], words[3], *words[6:]) for words in lines}, {("GET", "200", "gzip", "test-agent/1")}, "all as told")
+    t.equal(
+        {(words[1], words[3], *words[6:]) for words in lines}, {("GET", "200", "gzip", "test-agent/1")}, "all as told"
+    )
     t.ok(
         re.search(rf"\b{len(targets)} requests", run.stderr.splitlines()[-1]),
         "the summary counts them",
@@ -994,6 +1008,8 @@ def mistyped(t):
         t.equal((run.exit, missing), (2 if "required" in words else 0, []), f"{words[0]} {words[1]}", run.stderr)
     run = tap.sync("--test=schema", "--select", "iam_groups", env={"TAP_SEGMENT_STRAT_DATE": "x"})
     t.equal((run.exit, run.stderr), (0, ""), "without --config ENV the environment is not read")
+    run = tap.sync("--test=schema", "--select", "iam_groups", env={"TAP_SEGMENT_PAGE_SIZE": "many"})
+    t.equal((run.exit, run.stderr), (0, ""), "so nothing in it can be wrong")
     run = tap.sync("--config", "ENV", "--test=schema", "--select", "iam_groups", env={"TAP_SEGMENT__SELECT": "x"})
     t.equal((run.exit, run.stderr), (0, ""), "Meltano's own variables are no mistakes")
 
@@ -1038,7 +1054,9 @@ def loose_values(t):
         run = tap.sync(catalog=catalog, config=changes)
         t.equal((run.exit, run.timeless), (0, usual.timeless), name, run.stderr)
     bom = "\ufeff" + json.dumps({**tap.config, "api_token": TOKEN}).replace(", ", ",\r\n")
-    run = tap.run("--config", tap.file("bom.json", bom), "--catalog", tap.file("c.json", "\ufeff" + json.dumps(catalog)))
+    run = tap.run(
+        "--config", tap.file("bom.json", bom), "--catalog", tap.file("c.json", "\ufeff" + json.dumps(catalog))
+    )
     t.equal((run.exit, run.timeless), (0, usual.timeless), "a byte order mark and CRLF", run.stderr)
     run = tap.sync("--select", "audit_events", state="\ufeff" + json.dumps({"bookmarks": {}}))
     t.equal((run.exit, run.records("audit_events")), (0, usual.records("audit_events")), "in a state", run.stderr)
@@ -1051,7 +1069,11 @@ def loose_values(t):
 def no_state(t):
     """What is no state is refused before anything of it is written."""
     tap = t.tap(HAMLET.open(), start_date=START)
-    for name, state in (("the config", tap.config), ("some object", {"a": {}}), ("wrapped", {"singer_state": {"a": 1}})):
+    for name, state in (
+        ("the config", tap.config),
+        ("some object", {"a": {}}),
+        ("wrapped", {"singer_state": {"a": 1}}),
+    ):
         check_refusal(t, tap.sync(state=state), name, r"state\.json: .*bookmarks")
     state = {"bookmarks": {}, "note": [f"the token is {TOKEN}!"], TOKEN: {"a": TOKEN}}
     run = tap.sync("--select", "iam_groups", state=state)
@@ -1101,7 +1123,9 @@ def catalog_keys(t):
             got = run.of_type("SCHEMA")[0].get("key_properties")
             t.equal(got, list(STREAM[name].keys(now)), f"unique_keys {then}, then {now}", run.stderr)
     run = tap.run("--discover", "--config", "/nonexistent.json")
-    t.equal((run.exit, run.stdout, len(run.log("WARNING"))), (0, tap.run("-d").stdout, 1), "a config that isn't there")
+    t.equal(
+        (run.exit, run.stdout, len(run.log("WARNING"))), (0, tap.run("-d").stdout, 1), "a config that isn't there"
+    )
 
 
 # --- selection
@@ -1175,7 +1199,11 @@ def select_option(t):
     check_selected(t, run, "sources", pruned(STREAM["sources"].schema, gone), "sources.name: ")
     run = tap.sync("--select", "sources,!sources.metadata,!*.id")
     check_selected(t, run, "sources", pruned(STREAM["sources"].schema, {"metadata"}), "all but a field: ")
-    for rules, nearest in (("sourcs", "sources"), ("sources,!iam_user", "iam_users"), ("sources.nmae", "sources.name")):
+    for rules, nearest in (
+        ("sourcs", "sources"),
+        ("sources,!iam_user", "iam_users"),
+        ("sources.nmae", "sources.name"),
+    ):
         check_refusal(t, tap.sync("--select", rules), f"nothing is {rules}", rf"--select: .*{nearest}")
     check_refusal(t, tap.run("--discover", "--select", "sourcs"), "in discovery too", r"--select: .*sources")
     check_refusal(t, tap.sync("--select", ","), "no rule", r"--select")
@@ -1460,7 +1488,10 @@ def keys(t):
 REFUSED = [
     # certificate, what the error says
     ("expired", r"has expired on \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ; this machine's clock says \d{4}-\d\d-\d\dT"),
-    ("not-yet-valid", r"not valid before \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ; this machine's clock says \d{4}-\d\d-\d\dT"),
+    (
+        "not-yet-valid",
+        r"not valid before \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ; this machine's clock says \d{4}-\d\d-\d\dT",
+    ),
     ("wrong-name", r"name"),
     ("ip-only", r"name"),
     ("unknown-root", r"trust|ca_file"),
@@ -1768,6 +1799,23 @@ def signal_before_the_run(t):
         t.equal((run.exit, run.stdout, run.stderr), (status, b"", ""), number.name)
 
 
+@case("core files")
+def core_files(t):
+    """A core file would hold the token: there is none, whatever the limit was."""
+    tap = t.tap()
+    pipe = os.path.join(tap.folder, "pipe")
+    os.mkfifo(pipe)
+    with tap.start("--config", pipe) as process:
+        limits = f"/proc/{process.pid}/limits"
+        with open(pipe, "wb"):  # waits until the tap has opened it, and holds it there
+            text = open(limits, encoding="ascii").read() if os.path.exists(limits) else ""
+        tap.finish(process)
+    if not text:
+        t.skip("the limit", "this system does not show it")
+    else:
+        t.ok(re.search(r"^Max core file size +0 ", text, re.M), "the limit", text)
+
+
 @case("SIGINT ignored from the start")
 def ignored_interrupt(t):
     """As a shell has it for what it starts in the background: it stays ignored."""
@@ -2034,6 +2082,29 @@ def others_forbidden(t):
         t.equal(paths.count(path), 1, f"{name}: one request")
     below = [path for path in paths if path.startswith(("/spaces/", "/tracking-plans/"))]
     t.equal(below, [], "none for their children")
+
+
+@case("others in small pages only")
+def others_small_pages(t):
+    """A server that takes no more than 200 rows a page: those that ask for more come down to that."""
+    names = [stream.name for stream in MORE if stream.count > 200]
+    with Server(*DEMO, "--page-cap", "200") as server:
+        run = t.tap(server, start_date=START, page_size=1000).sync(catalog=plain_catalog("audiences", *names))
+    names = [name for name in ALL_NAMES if name in ("audiences", *names)]
+    check_sync(t, run, names, Options(instant(START)))
+
+
+@case("a kind of function that is not known")
+def unknown_kind(t):
+    """One value of a fixed parameter that the API refuses costs that value only."""
+    with Server(*DEMO, "--fault", "/functions[?]resourceType=INSERT_SOURCE*:422") as server:
+        run = t.tap(server).sync(catalog=plain_catalog("functions", "roles"))
+    kinds = {row.get("resourceType") for row in run.records("functions")}
+    others = set(segment.KINDS_OF_FUNCTIONS) - {"INSERT_SOURCE"}
+    t.equal((run.exit, kinds), (1, others), "the others are read", run.stderr[-1500:])
+    told = [line for line in run.log("ERROR")[:-1] if "INSERT_SOURCE" in line]
+    t.equal(len(told), 1, "the error names it", run.stderr[-1500:])
+    t.equal(run.order, ["roles", "functions"], "the next stream, too")
 
 
 def is_below(stream, lists):

@@ -585,7 +585,11 @@ class Server:
         """Ends the server; how many connections were open at once."""
         self.process.terminate()
         self.process.wait()
-        return int(re.search(r"most_open (\d+)", (self.folder / "stats").read_text())[1])
+        return self.stat("most_open")
+
+    def stat(self, name):
+        """A number that the server wrote when it ended."""
+        return int(re.search(rf"{name} (\d+)", (self.folder / "stats").read_text())[1])
 
     def requests(self):
         """The lines of the request log so far."""

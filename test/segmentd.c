@@ -55,7 +55,7 @@ enum {
 /* What the command line says; the table of options at the end of this file explains each. */
 static struct {
 	const char *chain, *key, *address, *port_file, *scale, *token, *now, *log, *stats, *tls, *suites;
-	int64_t port, seed, page_cap, latency_ms, idle_ms, minute_ms, groups;
+	int64_t port, seed, page_cap, latency_ms, rate, idle_ms, minute_ms, groups;
 	bool plain, twice, inclusive, no_resume, no_gzip, mute;
 } options = {.address = "127.0.0.1", .scale = "demo", .token = "demo-token", .seed = 1, .page_cap = 1000};
 
@@ -3413,8 +3413,11 @@ static struct {
 } cache;
 
 static struct {
-	uint64_t connections, full, resumed, requests, open, most_open;
+	uint64_t connections, full, resumed, requests, open, most_open, sent;
 } totals;
+
+/* With --rate: when the line has sent all that it was given.  It takes a little more before that. */
+static int64_t line_us;
 
 struct conn {
 	br_ssl_server_context tls; /* stays first: the session cache knows the connection by it */
@@ -3743,6 +3746,7 @@ static void answer_request(struct conn *c, size_t length)
 	struct reply reply = {.fault = &no_fault, .index = (int64_t)++totals.requests, .finish = NOTIFY};
 	const struct rule *rule;
 	struct query q = {0};
+	int64_t came_ms = now_ms(); /* what the making takes is part of the latency */
 
 	if (length > 0)
 		c->in[length - 2] = '\0';
@@ -3770,7 +3774,7 @@ static void answer_request(struct conn *c, size_t length)
 	c->silent = reply.fault->answer == SILENCE;
 	c->again = reply.fault->answer == RAW ? reply.fault->body : NULL;
 	c->drip_ms = reply.fault->drip ? reply.number : -1;
-	c->due_ms = now_ms() + options.latency_ms;
+	c->due_ms = came_ms + options.latency_ms;
 	c->in_length -= length;
 	memmove(c->in, c->in + length, c->in_length);
 }
@@ -3796,9 +3800,29 @@ static bool take_request(struct conn *c)
 	return true;
 }
 
+/* Milliseconds until the line takes more. */
+static int64_t line_ms(void)
+{
+	enum { AHEAD_US = 4000 };
+	int64_t ahead = options.rate > 0 ? line_us - clock_us(CLOCK_MONOTONIC) - AHEAD_US : 0;
+
+	return ahead > 0 ? (ahead + 999) / 1000 : 0;
+}
+
+/* n bytes have left for the line. */
+static void fill_line(size_t n)
+{
+	int64_t now = clock_us(CLOCK_MONOTONIC);
+
+	totals.sent += n;
+	if (options.rate > 0)
+		line_us = (line_us > now ? line_us : now) + (int64_t)n * 8 * SECOND / options.rate;
+}
+
 /* What of the answer may leave now. */
 static bool send_answer(struct conn *c)
 {
+	enum { PIECE = 2048 };
 	size_t n;
 
 	if (c->fd < 0 || !c->busy || c->silent || c->parting || now_ms() < c->due_ms)
@@ -3808,8 +3832,12 @@ static bool send_answer(struct conn *c)
 		put_text(&c->out, c->again);
 	}
 	if (c->sent < c->out.length) {
-		n = transmit(c, c->out.bytes + c->sent, c->drip_ms >= 0 ? 1 : c->out.length - c->sent);
+		if (line_ms() > 0)
+			return false;
+		n = options.rate > 0 ? smaller(c->out.length - c->sent, PIECE) : c->out.length - c->sent;
+		n = transmit(c, c->out.bytes + c->sent, c->drip_ms >= 0 ? 1 : n);
 		c->sent += n;
+		fill_line(n);
 		if (c->drip_ms >= 0)
 			c->due_ms = now_ms() + c->drip_ms;
 		return n > 0;
@@ -3875,7 +3903,7 @@ static int64_t timer_of(const struct conn *c, int64_t now)
 	int64_t due = -1;
 
 	if (is_sending(c))
-		due = c->due_ms;
+		due = c->due_ms > now + line_ms() ? c->due_ms : now + line_ms();
 	else if (!c->busy && !c->parting && options.idle_ms > 0)
 		due = c->active_ms + options.idle_ms;
 	return due < 0 ? -1 : due > now ? due - now : 0;
@@ -3883,7 +3911,7 @@ static int64_t timer_of(const struct conn *c, int64_t now)
 
 static short events_of(const struct conn *c, int64_t now)
 {
-	bool sending = c->eager || (is_sending(c) && c->due_ms <= now);
+	bool sending = c->eager || (is_sending(c) && timer_of(c, now) == 0);
 	unsigned state;
 
 	if (options.mute)
@@ -4006,9 +4034,11 @@ static const struct option {
 	 .number = &options.minute_ms},
 	{"groups", "N", "groups of events of the second source (5000 are shown)", .number = &options.groups},
 	{"latency", "MS", "from a request to its answer", .number = &options.latency_ms},
+	{"rate", "N", "bits a second of the line that all answers share, without what TLS adds",
+	 .number = &options.rate},
 	{"idle", "MS", "closes connections that are idle for so long", .number = &options.idle_ms},
 	{"log", "FILE", "a line a request, as below", .text = &options.log},
-	{"stats", "FILE", "written at the end: connections, handshakes, requests", .text = &options.stats},
+	{"stats", "FILE", "written at the end: connections, handshakes, requests, bytes", .text = &options.stats},
 	{"tls", "1.0|1.1|1.2", "this version only", .text = &options.tls},
 	{"suites", "NAME", "ECDHE with chacha, gcm or cbc only", .text = &options.suites},
 	{"no-resume", NULL, "every handshake is a full one", .flag = &options.no_resume},
@@ -4146,8 +4176,9 @@ static void write_stats(void)
 	if (!f ||
 	    fprintf(f,
 		    "connections %" PRIu64 "\nfull %" PRIu64 "\nresumed %" PRIu64 "\nrequests %" PRIu64
-		    "\nmost_open %" PRIu64 "\n",
-		    totals.connections, totals.full, totals.resumed, totals.requests, totals.most_open) < 0 ||
+		    "\nmost_open %" PRIu64 "\nsent %" PRIu64 "\n",
+		    totals.connections, totals.full, totals.resumed, totals.requests, totals.most_open,
+		    totals.sent) < 0 ||
 	    fclose(f))
 		die(strerror(errno), options.stats);
 }

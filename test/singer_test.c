@@ -1,6 +1,8 @@
 /* Unit tests of singer.c: vectors for log lines, selection, projection, messages and state; failing memory and
  * writes.  JSON in the tables is written with ' for ". */
+#define isatty fake_isatty /* so that a test can make standard error a terminal */
 #include "../singer.c"
+#undef isatty
 #include "check.h"
 
 #include <fcntl.h>
@@ -140,6 +142,36 @@ static void test_log_hold(void)
 	log_release(false);
 	log_line(LOG_ERROR, "alone");
 	check_text(take(log_file), "ERROR alone\n", "or are dropped");
+}
+
+static bool terminal;
+
+int fake_isatty(int fd)
+{
+	return terminal && fd == STDERR_FILENO;
+}
+
+static void test_log_progress(void)
+{
+	log_progress("%d rows", 1);
+	check_text(take(log_file), "", "no progress where standard error is no terminal");
+	terminal = true;
+	log_progress("%d rows", 1);
+	check_text(take(log_file), "1 rows", "progress on a terminal");
+	log_progress("%d rows", 2);
+	check_text(take(log_file), "\r\033[K2 rows", "the next one takes its place");
+	log_line(LOG_INFO, "line");
+	check_text(take(log_file), "\r\033[KINFO line\n", "and so does a line");
+	log_line(LOG_INFO, "line");
+	check_text(take(log_file), "INFO line\n", "once");
+	log_setup(LOG_WARNING, false);
+	log_progress("%d rows", 3);
+	check_text(take(log_file), "", "no progress above the level of what it tells");
+	log_setup(LOG_INFO, true);
+	log_progress("%d rows", 3);
+	check_text(take(log_file), "", "no progress among structured lines");
+	log_setup(LOG_INFO, false);
+	terminal = false;
 }
 
 static void test_log_levels(void)
@@ -837,6 +869,54 @@ static void test_selection_limits(void)
 	arena_free(&arena);
 }
 
+/* Thousands of fields with metadata each: nothing may count all of these for each of those. */
+static void test_selection_size(void)
+{
+	enum { OUTER = 60, INNER = 60, LEAVES = 8 };
+	struct selection sel[TEST_STREAMS];
+	struct json_out schema = {0}, metadata = {0};
+	struct arena arena = {0};
+	struct error error = {""};
+	clock_t begin = clock();
+	char name[128];
+	int a, b, c;
+
+	json_put_text(&metadata, "}},\"metadata\":[{\"breadcrumb\":[],\"metadata\":{\"selected\":true}}");
+	json_put_text(
+		&schema,
+		"{\"streams\":[{\"tap_stream_id\":\"users\",\"schema\":{\"properties\":{\"id\":{\"type\":\"string\"}");
+	for (a = 0; a < OUTER; a++) {
+		snprintf(name, sizeof name, ",\"a%d\":{\"type\":\"object\",\"properties\":{", a);
+		json_put_text(&schema, name);
+		for (b = 0; b < INNER; b++) {
+			snprintf(name, sizeof name, "%s\"b%d\":{\"type\":\"object\",\"properties\":{", b ? "," : "", b);
+			json_put_text(&schema, name);
+			for (c = 0; c < LEAVES; c++) {
+				snprintf(name, sizeof name, "%s\"c%d\":{\"type\":\"string\"}", c ? "," : "", c);
+				json_put_text(&schema, name);
+				snprintf(name, sizeof name,
+					 ",{\"breadcrumb\":[\"properties\",\"a%d\",\"properties\",\"b%d\","
+					 "\"properties\",\"c%d\"],"
+					 "\"metadata\":{}}",
+					 a, b, c);
+				json_put_text(&metadata, name);
+			}
+			json_put_text(&schema, "}}");
+		}
+		json_put_text(&schema, "}}");
+	}
+	json_put(&schema, (struct str){metadata.bytes, metadata.length});
+	json_put_text(&schema, "]}]}");
+	json_put(&schema, (struct str){"", 1});
+	check(select_streams(sel, &arena, schema.bytes, NULL, false, &error) && sel[0].fields->count == OUTER + 1,
+	      "%d fields with metadata each", OUTER * INNER * LEAVES);
+	check((clock() - begin) / CLOCKS_PER_SEC < 2, "in no time");
+	take(log_file);
+	json_out_free(&schema);
+	json_out_free(&metadata);
+	arena_free(&arena);
+}
+
 static void test_key_warning(void)
 {
 	struct selection sel[TEST_STREAMS];
@@ -1041,6 +1121,11 @@ static const struct {
 	 "{'k':1,'t':'2021-02-01T00:00:00.123456789Z'}", "{'k':1,'t':'2021-02-01T00:00:00.123456Z'}"},
 	{"a time with an offset", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
 	 "{'k':1,'t':'2021-02-01T00:00:00+02:00'}", "{'k':1,'t':'2021-01-31T22:00:00.000000Z'}"},
+	{"a time without a zone", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
+	 "{'k':1,'t':'2021-02-01T00:00:00.299964'}", "{'k':1,'t':'2021-02-01T00:00:00.299964Z'}"},
+	{"a time without a second, its zone without a colon",
+	 "'k':{},'t':{'type':['null','string'],'format':'date-time'}", "{'k':1,'t':'2021-02-01T00:00+0000'}",
+	 "{'k':1,'t':'2021-02-01T00:00:00.000000Z'}"},
 	{"a date", "'k':{},'t':{'type':['null','string'],'format':'date-time'}", "{'k':1,'t':'2021-02-01'}",
 	 "{'k':1,'t':'2021-02-01T00:00:00.000000Z'}"},
 	{"a time in small letters", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
@@ -1961,6 +2046,28 @@ static void test_state_no_memory(void)
 	check(!state_raise(&st, &test_streams[1], 1), "a bookmark does");
 }
 
+/* A key by the catalog is a slice of its text, without an end of its own. */
+static void test_catalog_key_misfit(void)
+{
+	char *catalog = json_text(CATALOG(ENTRY("users", "'key_properties':['name','id']")));
+	char *row = json_text("{'id':'7','address':[]}");
+	struct selection sel[TEST_STREAMS];
+	struct singer s = singer_to_file();
+	struct arena arena = {0};
+	struct error error = {""};
+
+	check(select_streams(sel, &arena, catalog, NULL, false, &error) &&
+		      !singer_record(&s, &sel[0], parsed(&arena, row), NULL, 0, 0, &error),
+	      "a row without a field of the catalog's key");
+	check(strstr(error.text, "stream users: a row with name , id 7: ") == error.text, "is named by that key: %s",
+	      error.text);
+	take(log_file);
+	json_out_free(&s.out);
+	arena_free(&arena);
+	free(catalog);
+	free(row);
+}
+
 /* ---- Catalog ---- */
 
 static const char discovered[] = "{\n"
@@ -2186,6 +2293,7 @@ int main(void)
 		return 2;
 	test_streams_init();
 	test_log_secrets();
+	test_log_progress();
 	test_log_levels();
 	test_log_cut();
 	test_log_two_secrets();
@@ -2195,6 +2303,7 @@ int main(void)
 	test_globs();
 	test_selections();
 	test_selection_limits();
+	test_selection_size();
 	test_key_warning();
 	test_schemas();
 	test_rows();
@@ -2217,6 +2326,7 @@ int main(void)
 	test_state_secrets();
 	test_state_equal_members();
 	test_state_no_memory();
+	test_catalog_key_misfit();
 	test_catalog();
 	test_catalog_rules();
 	test_no_memory();
