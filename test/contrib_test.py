@@ -186,6 +186,9 @@ def test_program():
             REPORT.equal(tap(f"--{option.name}=x", "--version").returncode, 2, f"--{option.name} takes no other")
 
 
+RENEW = "(if not, run: make readme)"
+
+
 def test_readme():
     """README.md's tables are those of --about, line for line."""
     readme = versionless((ROOT / "README.md").read_text("utf-8"))
@@ -196,11 +199,33 @@ def test_readme():
         expected = table(about, there)
         faults = [f"missing: {row}" for row in expected if row not in rows]
         faults += [f"surplus: {row}" for row in rows if row not in expected]
-        REPORT.ok(rows == expected, f"README.md: the table under {heading} is --about's", *faults)
+        REPORT.ok(rows == expected, f"README.md: the table under {heading} is --about's {RENEW}", *faults)
+    counted = re.findall(r"(\d+) streams", readme)
+    REPORT.equal(counted, [str(len(STREAMS))], f"README.md: says once how many streams there are {RENEW}")
+    check_remaking(readme)
     literals = string_literals("".join(path.read_text("utf-8") for path in ROOT.glob("*.c")))
     for row in table(readme, "## Troubleshooting"):
         message = row.split("|")[1].split("`")[1].replace("status 403", "status %d")
         REPORT.ok(message in literals, f"README.md: the sources have the message: {message}")
+
+
+def remake(readme, *command):
+    """What contrib/readme makes of a README, and its exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "README.md")
+        path.write_text(readme, "utf-8")
+        done = subprocess.run([str(CONTRIB / "readme"), str(path), *command], capture_output=True, text=True, env=CLEAN)
+        return versionless(path.read_text("utf-8")), done.returncode, os.listdir(folder)
+
+
+def check_remaking(readme):
+    """contrib/readme mends what is wrong in the tables, and leaves all else alone."""
+    worn = re.sub(r"\d+ streams", "7 streams", re.sub(r"^\| (labels|api_token) .*\n", "", readme, flags=re.M))
+    worn = worn.replace("| roles |", "| rolls |")
+    for name, before in (("one that is right", readme), ("one with lines missing, wrong and a wrong number", worn)):
+        REPORT.equal(remake(before, *COMMAND), (readme, 0, ["README.md"]), f"make readme: {name}")
+    text, status, left = remake(worn, "false")
+    REPORT.ok(text == worn and status != 0 and left == ["README.md"], "make readme: nothing is lost without the program")
 
 
 def string_literals(sources):

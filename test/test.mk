@@ -34,6 +34,11 @@ test-sweeps: $(B)test/tap-fault $(SEGMENTD)
 test-portable:
 	test/run test/portable_test.sh
 
+# ---- A stream more, by the README's recipe, and all tests with it ----
+
+test-recipe:
+	MAKE="$(MAKE)" test/run test/recipe_test.py
+
 # ---- Style: layout, cppcheck, and every source without a warning by gcc and by clang ----
 CLANG_FORMAT = clang-format
 CPPCHECK = cppcheck
