@@ -1270,6 +1270,8 @@ struct run {
 	size_t token_stream;      /* for which it is asked */
 	unsigned page_rows_limit; /* found out by a refusal; 0: none met */
 	bool shrink_told, partly, no_memory;
+	bool answered;        /* some request was answered well */
+	bool failed_for_good; /* some failure is none that passes by itself */
 	struct arena scratch; /* of one row */
 	struct arena arena;   /* of the run */
 	struct json empty;    /* {}: what a record made of a bare string begins with */
@@ -1425,10 +1427,20 @@ static enum step job_fails(struct run *r, const struct job *j, const char *why)
 	return STEP_SKIP;
 }
 
+/* May the same request go better at another time, without anybody doing anything? */
+static bool failure_passes(const struct page *p)
+{
+	const struct http_response *a = p->answer;
+
+	return a->outcome == HTTP_BROKEN || a->status >= 500 || a->status == 408 || a->status == 425 ||
+	       a->status == 429;
+}
+
 static enum step answer_fails(struct run *r, const struct job *j, const struct page *p)
 {
 	struct error what = {""};
 
+	r->failed_for_good = r->failed_for_good || !failure_passes(p);
 	answer_text(&what, p);
 	return job_fails(r, j, what.text);
 }
@@ -1620,7 +1632,7 @@ static enum step answer_judge(struct run *r, const struct job *j, const struct p
 		return answer_fails(r, j, p);
 	if (p->answer->status != 200)
 		return answer_refused(r, j, p);
-	t->answered = true;
+	r->answered = t->answered = true;
 	t->failed_in_a_row = 0;
 	if (!page_is_cut(j, p))
 		return STEP_ON;
@@ -1886,12 +1898,14 @@ static enum step sample_judge(struct run *r, const struct job *j, const struct p
 	if (step != STEP_ON)
 		return step;
 	if (page_is_good(p)) {
+		r->answered = true;
 		sample_note(r, j, ACCESS_YES, 200, "no rows");
 		return STEP_ON;
 	}
 	sample_refused(&text, j, p);
 	sample_note(r, j, forbidden ? ACCESS_NO : ACCESS_ERROR, p->answer->status, text.text);
 	r->partly = r->partly || !j->quiet;
+	r->failed_for_good = r->failed_for_good || (!forbidden && !failure_passes(p));
 	return stream_ends(r, j, forbidden ? LOSS_FORBIDDEN : LOSS_FAILED);
 }
 
@@ -2668,6 +2682,13 @@ static enum step all_forbidden(struct run *r)
 	return step;
 }
 
+/* Every selected stream failed or was refused, no request was answered well, and the failures are such as pass. */
+static bool nothing_works(const struct run *r)
+{
+	return r->totals.failed && r->totals.failed + r->totals.skipped == r->totals.selected && !r->answered &&
+	       !r->failed_for_good;
+}
+
 /* END means everything: each stream of the plan is over. */
 static enum sync_result walk_end(struct run *r)
 {
@@ -2679,6 +2700,8 @@ static enum sync_result walk_end(struct run *r)
 		step = run_ends(r, SYNC_ENDED, "internal error", "a stream waits for one that comes later");
 	else if (r->totals.selected && r->totals.skipped == r->totals.selected)
 		step = all_forbidden(r);
+	else if (nothing_works(r))
+		step = run_ends(r, SYNC_LATER, "no request was answered as it should be", "run again later");
 	assert(step != STEP_ON || r->at == r->plan.entries);
 	if (step == STEP_STOP)
 		return SYNC_STOPPED;

@@ -1146,7 +1146,7 @@ static int mode_test(struct tap *tap)
 	options.totals = &totals;
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
 	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
-	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped == totals.selected)
+	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped + totals.failed == totals.selected)
 		log_access(tap, probes);
 	http_close(http);
 	return status;

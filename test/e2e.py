@@ -1349,6 +1349,18 @@ def unreachable(t):
     t.ok(any("localhost" in line for line in run.log("CRITICAL", "ERROR")), "the error names the host", run.stderr)
 
 
+@case("nothing works")
+def nothing_works(t):
+    """What every request meets decides whether to try later, to see what is wrong, or to call somebody."""
+    for fault, status in (("503", 3), ("500-empty", 3), ("cut", 3), ("400", 1), ("wrong-shape", 1), ("403", 4)):
+        with Server(*DEMO, "--fault", f"*:{fault}") as server:
+            for words in ([], ["--test"]):
+                run = t.tap(server, **ONCE).sync(*words, catalog=plain_catalog("sources", "iam_users"))
+                label = f"{fault} {' '.join(words)}"
+                t.equal((run.exit, run.of_type("RECORD")), (status, []), f"{label}: exit status", run.stderr)
+                t.ok(run.log("CRITICAL") or status == 1, f"{label}: says why", run.stderr)
+
+
 @case("plain http on loopback")
 def plain_http(t):
     """Allowed for tests on the same machine."""

@@ -690,6 +690,39 @@ static const struct scenario scenarios[] = {
 			"CRITICAL warehouses: GET /path: the connection broke\n",
 	},
 	{
+		.name = "every request fails in a way that passes, or is forbidden: nothing could be done now",
+		.select = "warehouses,iam_users,iam_groups",
+		.answers = {{"/warehouses?" COUNT, 503, ""},
+			    {"/users?" COUNT, -HTTP_BROKEN, ""},
+			    {"/groups?" COUNT, 403, REFUSED}},
+		.result = SYNC_LATER,
+		.messages =
+			"STATE null\n"
+			"STATE warehouses\n"
+			"STATE iam_users\n"
+			"STATE iam_groups\n"
+			"STATE null\n",
+		.log =
+			"ERROR warehouses: failed: GET /warehouses?pagination.count=200: status 503; run again later\n"
+			"ERROR iam_users: failed: GET /path: the connection broke; run again later\n"
+			"WARNING iam_groups: skipped: GET /groups?pagination.count=200: status 403 (No such thing; not-found; field id); it needs a token that may read groups, a workspace owner's say; or leave the stream out\n"
+			"CRITICAL no request was answered as it should be: run again later\n",
+	},
+	{
+		.name = "... but one that is refused for good is a failure like others",
+		.select = "warehouses,iam_users",
+		.answers = {{"/warehouses?" COUNT, 503, ""}, {"/users?" COUNT, 404, REFUSED}},
+		.result = SYNC_PARTLY,
+		.messages =
+			"STATE null\n"
+			"STATE warehouses\n"
+			"STATE iam_users\n"
+			"STATE null\n",
+		.log =
+			"ERROR warehouses: failed: GET /warehouses?pagination.count=200: status 503; run again later\n"
+			"ERROR iam_users: failed: GET /users?pagination.count=200: status 404 (No such thing; not-found; field id); check base_url and region\n",
+	},
+	{
 		.name = "a refused certificate ends the run, after what came before",
 		.select = "warehouses,iam_users",
 		.answers = {{"/warehouses?" COUNT, 200, ROWS("warehouses", "{'id':'w'}")},
