@@ -418,8 +418,9 @@ enum target_state { TARGET_NEW, TARGET_ANSWERED, TARGET_LEFT_OUT };
 struct targets {
 	size_t *parent; /* offsets */
 	size_t count;
-	unsigned char *state;              /* of each (target, each value): enum target_state */
-	size_t missing;                    /* rows without a value that the child uses */
+	unsigned char *state; /* of each (target, each value): enum target_state */
+	size_t missing;       /* rows without a value that the child uses */
+	bool nameless;        /* ... some of them without their own key: no parent that is gone, but a fault */
 	char first_missing[LEFT_OUT_SIZE]; /* what the first of them has in place of an id */
 };
 
@@ -540,6 +541,17 @@ static bool parent_is_whole(const struct parents *p, size_t parent, const struct
 	return true;
 }
 
+static bool parent_is_nameless(const struct parents *p, size_t parent, const struct names *used,
+			       const char *const key[])
+{
+	size_t i;
+
+	for (i = 0; i < SINGER_KEYS && key[i]; i++)
+		if (names_find(used, str_of(key[i])) < used->count && !parent_value(p, parent, str_of(key[i])).n)
+			return true;
+	return false;
+}
+
 static bool same_tuple(const struct parents *p, size_t a, size_t b, const struct names *used)
 {
 	size_t i;
@@ -598,8 +610,12 @@ static void targets_fill(struct targets *t, struct tuple_set *set, size_t child,
 		if (parent_is_whole(p, at, &used)) {
 			if (tuple_add(set, t, p, at, &used))
 				t->parent[t->count++] = at;
-		} else if (t->missing++ == 0) {
-			snprintf(t->first_missing, sizeof t->first_missing, "%.*s", str_width(first, 60), first.s);
+		} else {
+			if (t->missing++ == 0)
+				snprintf(t->first_missing, sizeof t->first_missing, "%.*s", str_width(first, 60),
+					 first.s);
+			t->nameless =
+				t->nameless || parent_is_nameless(p, at, &used, streams[parent_of(child)].singer.key);
 		}
 	}
 }
@@ -2125,6 +2141,7 @@ static enum step stream_begin(struct run *r, const struct job *j)
 	warn_of_time(r, j);
 	if (parent < STREAMS && r->plan.targets[j->stream].missing) {
 		t->gone = r->plan.targets[j->stream].missing;
+		t->hole = r->plan.targets[j->stream].nameless;
 		memcpy(t->first_left_out, r->plan.targets[j->stream].first_missing, LEFT_OUT_SIZE);
 	}
 	return STEP_ON;
