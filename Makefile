@@ -46,9 +46,9 @@ $(B)tap-segment: $(OBJECTS)
 $(B)json.o: json.c
 $(B)http.o: http.c contrib/roots.h
 $(B)singer.o: singer.c
-$(B)streams.o: streams.c schemas/schemas.h
+$(B)streams.o: streams.c
 $(B)tap.o: tap.c
-$(OBJECTS): $(HEADERS) Makefile
+$(OBJECTS): $(HEADERS) schemas/schemas.h Makefile
 	$(COMPILE) -c -o $@ $(@F:.o=.c)
 
 # Both are looked at in every build and written only if they would be others: CA_BUNDLE may name another file than last
@@ -63,12 +63,14 @@ FORCE:
 # What stands before a test program (WRAP) and before the tap in the end-to-end suite (TAP), such as valgrind or qemu.
 WRAP =
 TAP = ./$(B)tap-segment
+SCRIPTS = test/drivers_test.sh test/gzip_test.py test/e2e.py test/contrib_test.py
+# What tests the tests and never runs the program.
+OWN_TESTS = test/run_test.sh test/bed_test.py
 SEGMENTD = ./$(B)test/segmentd
 
 test: all $(UNIT_TESTS) $(DRIVERS)
 	WRAP="$(WRAP)" TAP="$(TAP)" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
-		test/run $(UNIT_TESTS) test/run_test.sh test/drivers_test.sh test/bed_test.py test/e2e.py \
-		test/contrib_test.py
+		test/run $(UNIT_TESTS) $(OWN_TESTS) $(SCRIPTS)
 
 # A test includes the module it tests, so from this it gets only the others.
 $(B)test/modules.a: $(MODULES)
@@ -80,10 +82,10 @@ $(B)test/singer_test: test/singer_test.c singer.c
 $(B)test/tap_test: test/tap_test.c tap.c
 $(B)test/jsoncheck: test/jsoncheck.c json.c
 $(B)test/httpcheck: test/httpcheck.c http.c contrib/roots.h
-$(B)test/bench: test/bench.c
+$(B)test/bench: test/bench.c http.c contrib/roots.h
 ONE_SOURCE = $(B)test/json_test $(B)test/http_test $(B)test/singer_test $(B)test/tap_test $(B)test/jsoncheck \
 	$(B)test/httpcheck $(B)test/bench
-$(ONE_SOURCE): $(HEADERS) test/check.h $(B)test/modules.a
+$(ONE_SOURCE): $(HEADERS) schemas/schemas.h test/check.h $(B)test/modules.a
 	$(LINK) -o $@ test/$(@F).c $(B)test/modules.a $(LDLIBS)
 
 $(B)test/streams_test: test/streams_test.c test/fake_http.c test/fake_http.h test/check.h streams.c $(HEADERS) \

@@ -7,12 +7,25 @@
  *   1, 2, 4, 8, 16, 32, 60, half of each by chance.  Not counted are an attempt on a kept-alive connection that the
  *   server had closed, a 429, and an attempt that failed after more than 10 s outside http_next, or after 1 s there if
  *   that is most of its time and no answer had begun.  No redirect is followed.
- * Rate limit.  After a 429 nothing is sent for as long as it asks: by Retry-After, else pause_ms, else
- *   X-RateLimit-Reset, else a backoff.  A 2xx with X-RateLimit-Remaining: 0 holds requests back until
- *   X-RateLimit-Reset; if that is further away than patience_ms it is ignored, for the server may well still answer.
- *   Dates count by the server's own clock.  Then one request goes, and the others once one has got an answer that is
- *   not tried again.
- * Codings.  None is asked for.  A 2xx with a Content-Encoding is malformed; any other status counts, without its body.
+ *   Retry-After of a 408, 425 or 5xx is the least pause before the next attempt; if it asks for more than patience_ms,
+ *   the answer is final.
+ * Unreachable.  While no connection can be opened, one request tries and the others wait; the attempts count for all of
+ *   them together, and so do the notices.  A name that does not exist is tried three times.  Then every request that
+ *   waits ends as HTTP_UNREACHABLE, and one that is started later has one more attempt.
+ * Rate limit.  It is kept for each lane; a lane's limit holds no other lane back.  After a 429 nothing of the lane is
+ *   sent for as long as it asks: by Retry-After, else pause_ms, else X-RateLimit-Reset, else a backoff.  A 2xx with
+ *   X-RateLimit-Remaining: 0 holds the lane back until X-RateLimit-Reset; if that is further away than patience_ms it
+ *   is ignored, for the server may well still answer.  Dates count by the server's own clock.
+ *   Then one request of the lane goes, and with each answer that is not tried again one more may be under way.  Where
+ *   the last limit came after so many answers, one goes alone once more.  A lane never has more under way than a
+ *   positive X-RateLimit-Remaining of its last answer.
+ *   A request fails when its own waits pass patience_ms, or when the lane was held back for that long since the request
+ *   was first sent and since any other request of the lane was answered.
+ * Codings.  gzip is asked for (RFC 1952; x-gzip is the same), and decoded once it is whole, whatever the status.  A body
+ *   that is no good gzip makes its answer malformed, as any other coding does that of a 2xx, and the next attempts of
+ *   that request ask for none.  Another status in another coding counts, without its body.
+ * Memory.  A body is there as it came, and while it is decoded also what it says; each has at most HTTP_BODY_LIMIT bytes.
+ *   Room for what it says is made at once by what the gzip announces; of several members it may have to move.
  * Deadlines.  10 s to connect to one address; min(30 s, timeout_ms) for all that comes before the request; timeout_ms
  *   for the request.
  * TLS.  1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305; the host name is checked; SHA-1 and RSA below 2048 bits are
@@ -30,18 +43,21 @@ struct http_request; /* one GET, from http_start to http_release */
 
 enum {
 	HTTP_CONNECTIONS = 32,      /* most connections */
+	HTTP_LANES = 64,            /* lanes are numbered from 0 */
 	HTTP_HEAD_LIMIT = 64 << 10, /* bytes before the body, 1xx answers and trailers included */
-	HTTP_BODY_LIMIT = 64 << 20  /* bytes of one body */
+	HTTP_BODY_LIMIT = 64 << 20  /* bytes of one body, as it comes and decoded */
 };
 
-/* HTTP_RETRY: an attempt failed, the next follows after the pause.  HTTP_RATE_LIMIT: requests are held back, this
- * one first. The texts live during the call, which must not call back into http. */
-enum http_event { HTTP_RETRY, HTTP_RATE_LIMIT };
+/* HTTP_RETRY: an attempt failed, the next one follows after the pause.  HTTP_RATE_LIMIT: the lane is held back; path is
+ * the first of its requests that has to wait.  HTTP_WAITING: an attempt has lasted for wait_ms, 3 s at least; told of
+ * every second, for a line on a terminal.  The texts live during the call, which must not call back into http. */
+enum http_event { HTTP_RETRY, HTTP_RATE_LIMIT, HTTP_WAITING };
 struct http_notice {
 	enum http_event event;
 	const char *path, *reason;
 	unsigned attempt;
 	int64_t wait_ms;
+	unsigned lane;
 };
 
 /* Nothing is kept by pointer but stop, pause_ms, notice and ctx.  A control character or a byte beyond ASCII is refused in
@@ -59,7 +75,7 @@ struct http_options {
 	unsigned attempts;    /* tries of one request, rate-limit waits not counted */
 	int64_t timeout_ms;   /* of a request, from its first byte sent to the last byte of the answer */
 	int64_t backoff_ms;   /* first pause before a retry; 1000, unit tests take 1 */
-	int64_t patience_ms;  /* longest time one request may spend waiting for the rate limit; 900000 */
+	int64_t patience_ms;  /* longest time that one request waits because the server says so; 900000 */
 	volatile sig_atomic_t *stop; /* set by a signal handler; looked at at least every 500 ms; may be NULL */
 	int64_t (*pause_ms)(const char *body, size_t length);  /* pause a 429 body asks for, -1 for none; may be NULL */
 	void (*notice)(void *ctx, const struct http_notice *); /* called inside http_next; may be NULL */
@@ -69,7 +85,7 @@ struct http_options {
 enum http_outcome {
 	HTTP_DONE,   /* a whole answer that will not be tried again: 2xx, 3xx, 4xx, or 5xx after the last attempt */
 	HTTP_BROKEN, /* a connection, but no whole answer in all attempts; or one over a limit; or patience_ms is over */
-	HTTP_UNREACHABLE, /* no connection in all attempts: other requests would fare no better */
+	HTTP_UNREACHABLE, /* no connection can be opened; all requests that wait end together */
 	HTTP_UNTRUSTED,   /* certificate or TLS refused; not tried again */
 	HTTP_NO_MEMORY
 };
@@ -83,7 +99,8 @@ struct http_response {
 	int64_t received_us; /* when its last byte came, microseconds since 1970 */
 	int64_t elapsed_ms;  /* of the last attempt, without the time outside http_next */
 	unsigned attempts;   /* that count */
-	/* One line: path or host, cause, way out; never the token.  Of HTTP_DONE "", but a 3xx says why it is of no use. */
+	/* One line: path or host, cause, way out; never the token.  Of HTTP_DONE "", but a 3xx and
+	 * the 400 of a server that wants a client certificate say why they are of no use. */
 	const char *error;
 };
 
@@ -91,8 +108,9 @@ struct http_stats {
 	uint64_t requests;     /* sent, repeated ones too */
 	uint64_t retries;      /* as many as HTTP_RETRY notices */
 	uint64_t bytes;        /* received: heads and bodies, without what TLS adds */
+	uint64_t decoded;      /* of the bodies of whole answers, after gzip */
 	uint64_t handshakes;   /* full ones; resumed sessions are not counted */
-	int64_t rate_limit_ms; /* that requests were held back */
+	int64_t rate_limit_ms; /* in which at least one lane was held back */
 };
 
 /* A whole file of at most `limit` bytes behind what `bytes` holds.  0, or the errno why not: EFBIG beyond the limit,
@@ -103,8 +121,9 @@ int file_read(const char *name, size_t limit, struct json_out *bytes);
 struct http *http_open(const struct http_options *, struct error *);
 
 /* Queues a GET; copies both strings; returns at once.  path begins with '/', percent-encoded by the caller.
- * Of the requests that wait, the lowest rank goes first, the older first among equals.  NULL: no memory. */
-struct http_request *http_start(struct http *, const char *path, const char *accept, uint64_t rank);
+ * lane, below HTTP_LANES: requests that the server counts together.  Of the requests that wait and whose lane is not
+ * held back, the lowest rank goes first, the older first among equals.  NULL: no memory. */
+struct http_request *http_start(struct http *, const char *path, const char *accept, uint64_t rank, unsigned lane);
 
 /* Starts what waits on free connections; then returns a finished request if there is one, else polls until there is,
  * whichever comes first.  Each is returned once.

@@ -41,6 +41,7 @@ void log_progress(const char *format, ...) PRINTF_LIKE(1, 2);
 /* Metrics in the form of singer-python's metrics.py; stream is one of the tap's own names. */
 void log_records(const char *stream, uint64_t more);          /* record_count: since the last such line */
 void log_request(const char *stream, int64_t ms, int status); /* http_request_duration; status 0: no answer */
+void log_bytes(uint64_t received, uint64_t decoded); /* http_bytes_received, http_bytes_decoded: of the whole run */
 
 /* What Singer has to know of a stream: constants, part of a row of the stream table. */
 struct singer_stream {
@@ -78,10 +79,14 @@ struct selection {
 /* Fills sel[0..n) from the catalog (absent: all but those by name), then the --select rules in place of the catalog's selection
  * (NULL-ended, each with commas or not; NULL: none).  Logs a warning for each unknown stream and field, for a stream with
  * several entries, for an object without any selected field, and if nothing is selected.
- * false: catalog, key or rule is wrong, a rule matches nothing, or the catalog has no stream of these; the error names
- * stream and key or field, not the file. */
+ * false: the catalog or a key in it is wrong, or it has no stream of these; the error names stream and key or field, not
+ * the file. */
 bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *const *rules, bool unique_keys,
 		    struct arena *, struct error *);
+
+/* After selection_make with rules.  false: there is none, or one that matches no stream and no field; the error names what
+ * is nearest to it. */
+bool selection_check_rules(const struct selection[], size_t n, const char *const *rules, struct error *);
 
 /* Before a sync: one warning that names the selected streams whose key in force does not identify a row, if any. */
 void selection_warn_keys(const struct selection[], size_t n);

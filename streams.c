@@ -2,14 +2,13 @@
  *
  * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · rows ·
  *           windows and bookmarks · a stream's begin and end · chain · walk · sample · the rate limit's own words */
+#define SCHEMA_TEXTS /* of schemas/schemas.h */
 #include "streams.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "schemas/schemas.h"
 
 /* ---- Table ---- */
 
@@ -53,57 +52,74 @@ enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600
  * A stream stands behind its parent's, a slow one behind the others. */
 const struct stream streams[] = {
 	{LIST(sources), .path = "/sources", .rows = "sources", .accept = V1, .page_rows = 200,
-	 .needs = "access to sources"},
+	 .needs = "access to sources",
+	 .cost = "1", .personal = "writeKeys, settings"},
 	{.singer = {NAMED(destinations), .key = {"id"}, .unique_key = {"id", "sourceId"}},
 	 .path = "/destinations", .rows = "destinations", .accept = V1, .page_rows = 100,
-	 .needs = "access to destinations"},
+	 .needs = "access to destinations",
+	 .cost = "1", .personal = "settings"},
 	{LIST(warehouses), .path = "/warehouses", .rows = "warehouses", .accept = V1, .page_rows = 200,
-	 .needs = "access to warehouses"},
+	 .needs = "access to warehouses",
+	 .cost = "1", .personal = "settings"},
 	{.singer = {NAMED(source_connected_destinations), .key = {"sourceId"}, .unique_key = {"sourceId", "id"},
 		    .parent = "sources"},
 	 .path = "/sources/{id}/connected-destinations", .rows = "destinations", .accept = V1, .page_rows = 100,
 	 .add = {{"sourceId", "{id}"}},
-	 .needs = "access to sources and their destinations"},
+	 .needs = "access to sources and their destinations",
+	 .cost = "S", .personal = "settings"},
 	{.singer = {NAMED(source_connected_warehouses), .key = {"sourceId"}, .unique_key = {"sourceId", "id"},
 		    .parent = "sources"},
 	 .path = "/sources/{id}/connected-warehouses", .rows = "warehouses", .accept = V1, .page_rows = 200,
 	 .add = {{"sourceId", "{id}"}},
-	 .needs = "access to sources and their warehouses"},
+	 .needs = "access to sources and their warehouses",
+	 .cost = "S", .personal = "settings"},
 	{.singer = {NAMED(destination_subscriptions), .key = {"destinationId"}, .unique_key = {"destinationId", "id"},
 		    .parent = "destinations"},
 	 .path = "/destinations/{id}/subscriptions", .rows = "subscriptions", .accept = ALPHA, .page_rows = 200,
-	 .needs = "access to destinations and to alpha endpoints"},
+	 .needs = "access to destinations and to alpha endpoints",
+	 .cost = "D", .personal = "settings"},
 	{LIST(catalog_sources), .path = "/catalog/sources", .rows = "sourcesCatalog", .accept = V1, .page_rows = 200,
-	 .needs = "access to the catalog"},
+	 .needs = "access to the catalog",
+	 .cost = "1"},
 	{LIST(catalog_destinations), .path = "/catalog/destinations", .rows = "destinationsCatalog", .accept = V1,
 	 .page_rows = 100,
-	 .needs = "access to the catalog"},
+	 .needs = "access to the catalog",
+	 .cost = "1", .personal = "contacts of vendors"},
 	{LIST(catalog_warehouses), .path = "/catalog/warehouses", .rows = "warehousesCatalog", .accept = V1,
 	 .page_rows = 200,
-	 .needs = "access to the catalog"},
+	 .needs = "access to the catalog",
+	 .cost = "1"},
 	{.singer = {NAMED(usage_api_calls_per_source_daily), .key = {"sourceId"},
 		    .unique_key = {"sourceId", "timestamp"}, .replication_key = "timestamp"}, USAGE,
-	 .path = "/usage/api-calls/sources/daily", .rows = "dailyPerSourceAPICallsUsage"},
+	 .path = "/usage/api-calls/sources/daily", .rows = "dailyPerSourceAPICallsUsage",
+	 .cost = "1 a month"},
 	{.singer = {NAMED(usage_api_calls_workspace_daily), .key = {"timestamp"},
 		    .unique_key = {"timestamp"}, .replication_key = "timestamp"}, USAGE,
-	 .path = "/usage/api-calls/daily", .rows = "dailyWorkspaceAPICallsUsage"},
+	 .path = "/usage/api-calls/daily", .rows = "dailyWorkspaceAPICallsUsage",
+	 .cost = "1 a month"},
 	{.singer = {NAMED(usage_mtu_per_source_daily), .key = {"sourceId"},
 		    .unique_key = {"sourceId", "periodStart", "timestamp"}, .replication_key = "timestamp"}, USAGE,
-	 .path = "/usage/mtu/sources/daily", .rows = "dailyPerSourceMTUUsage"},
+	 .path = "/usage/mtu/sources/daily", .rows = "dailyPerSourceMTUUsage",
+	 .cost = "1 a month"},
 	{.singer = {NAMED(usage_mtu_workspace_daily), .key = {"timestamp"},
 		    .unique_key = {"periodStart", "timestamp"}, .replication_key = "timestamp"}, USAGE,
-	 .path = "/usage/mtu/daily", .rows = "dailyWorkspaceMTUUsage"},
+	 .path = "/usage/mtu/daily", .rows = "dailyWorkspaceMTUUsage",
+	 .cost = "1 a month"},
 	{.singer = {NAMED(audit_events), .key = {"id"}, .unique_key = {"id"}, .replication_key = "timestamp"},
 	 .path = "/audit-events", .query = {{"startTime", "{from}"}, {"endTime", "{to}"}}, .rows = "events",
 	 .accept = V1, .page_rows = 1000,
 	 .window = WINDOW_SPAN, .settle_s = AUDIT_SETTLE, .overlap_s = 1,
-	 .needs = "the audit trail, which is part of the Business plan"},
+	 .needs = "the audit trail, which is part of the Business plan",
+	 .cost = "1 in 30 days", .personal = "e-mails"},
 	{LIST(iam_users), .singer.alias = "users", .path = "/users", .rows = "users", .accept = V1, .page_rows = 200,
-	 .needs = "a token that may read users, a workspace owner's say"},
+	 .needs = "a token that may read users, a workspace owner's say",
+	 .cost = "1", .personal = "names, e-mails"},
 	{LIST(iam_groups), .singer.alias = "groups", .path = "/groups", .rows = "userGroups", .accept = V1, .page_rows = 200,
-	 .needs = "a token that may read groups, a workspace owner's say"},
+	 .needs = "a token that may read groups, a workspace owner's say",
+	 .cost = "1"},
 	{LIST(transformations), .path = "/transformations", .rows = "transformations", .accept = V1, .page_rows = 200,
-	 .needs = "the Protocols feature in the plan"},
+	 .needs = "the Protocols feature in the plan",
+	 .cost = "1", .personal = "hash keys"},
 	{.singer = {NAMED(destination_delivery_metrics_summary), .key = {"destinationId"},
 		    .unique_key = {"destinationId", "sourceId", "timestamp"}, .replication_key = "timestamp",
 		    .parent = "destinations"},
@@ -112,99 +128,127 @@ const struct stream streams[] = {
 	 .rows = "deliveryMetricsSummary", .shape = ROWS_OBJECT, .accept = BETA,
 	 .window = WINDOW_DAY, .settle_s = DELIVERY_SETTLE, .reach_days = 14,
 	 .add = {{"destinationId", "{id}"}, {"timestamp", "{from}"}},
-	 .needs = "event delivery metrics in the plan, and access to destinations"},
+	 .needs = "event delivery metrics in the plan, and access to destinations",
+	 .cost = "D a day"},
 	{.singer = {NAMED_ONLY(workspace, "id")}, .path = "/", .rows = "workspace", .shape = ROWS_OBJECT, .accept = V1,
-	 .needs = "any valid token"},
+	 .needs = "any valid token",
+	 .cost = "1"},
 	{.singer = {NAMED_ONLY(labels, "key", "value")}, .path = "/labels", .rows = "labels", .accept = V1,
-	 .needs = "a token that may read labels, a workspace owner's say"},
+	 .needs = "a token that may read labels, a workspace owner's say",
+	 .cost = "1"},
 	{.singer = {NAMED_ONLY(roles, "id")}, .path = "/roles", PAGED("roles"),
-	 .needs = "a token that may read roles, a workspace owner's say"},
+	 .needs = "a token that may read roles, a workspace owner's say",
+	 .cost = "1"},
 	{.singer = {NAMED_ONLY(invites, "email")}, .path = "/invites", PAGED("invites"), .shape = ROWS_TEXTS,
 	 .add = {{"email", "{.}"}},
-	 .needs = "a token that may read invites, a workspace owner's say"},
+	 .needs = "a token that may read invites, a workspace owner's say",
+	 .cost = "1", .personal = "e-mails"},
 	{.singer = {NAMED_ONLY(iam_group_members, "userGroupId", "id"), .parent = "iam_groups"},
 	 .path = "/groups/{id}/users", PAGED("users"), .add = {{"userGroupId", "{id}"}},
-	 .needs = "a token that may read users and groups, a workspace owner's say"},
+	 .needs = "a token that may read users and groups, a workspace owner's say",
+	 .cost = "G", .personal = "names, e-mails"},
 	{.singer = {NAMED_ONLY(tracking_plans, "id")}, .path = "/tracking-plans", PAGED("trackingPlans"),
-	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only"},
+	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only",
+	 .cost = "1"},
 	{.singer = {NAMED_ONLY(tracking_plan_sources, "trackingPlanId", "id"), .parent = "tracking_plans"},
 	 .path = "/tracking-plans/{id}/sources", PAGED("sources"), .add = {{"trackingPlanId", "{id}"}},
-	 .needs = "the Protocols feature in the plan, the role Tracking Plan Read-only, and access to sources"},
+	 .needs = "the Protocols feature in the plan, the role Tracking Plan Read-only, and access to sources",
+	 .cost = "T", .personal = "writeKeys, settings"},
 	{.singer = {NAMED_ONLY(source_schema_settings, "sourceId"), .parent = "sources"},
 	 .path = "/sources/{id}/settings", .rows = "settings", .shape = ROWS_OBJECT, .accept = V1,
 	 .add = {{"sourceId", "{id}"}},
-	 .needs = "access to sources"},
+	 .needs = "access to sources",
+	 .cost = "S"},
 	{.singer = {NAMED_ONLY(destination_filters, "id"), .parent = "destinations"},
 	 .path = "/destination/{id}/filters", PAGED("filters"),
-	 .needs = "access to destinations, and destination filters in the plan (Business)"},
+	 .needs = "access to destinations, and destination filters in the plan (Business)",
+	 .cost = "D", .personal = "conditions may quote user data"},
 	{.singer = {NAMED_ONLY(functions, "id")},
 	 .path = "/functions", .query = {{"resourceType", "{each}"}}, PAGED("functions"),
 	 .each = {"DESTINATION", "INSERT_DESTINATION", "INSERT_SOURCE", "INSERT_TRANSFORMATION", "SOURCE"},
-	 .needs = "the Functions feature in the plan, and the role Function Read-only"},
+	 .needs = "the Functions feature in the plan, and the role Function Read-only",
+	 .cost = "5"},
 	{.singer = {NAMED_ONLY(function_versions, "functionId", "id"), .parent = "functions"},
 	 .path = "/functions/{id}/versions", .rows = "versions", .accept = ALPHA, .page_rows = 200,
 	 .add = {{"functionId", "{id}"}},
-	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints"},
+	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints",
+	 .cost = "5 + F", .personal = "source code, authors"},
 	{.singer = {NAMED_ONLY(insert_function_instances, "id"), .parent = "functions",
 		    .secret = {"settings", "encryptedSettings"}},
 	 .path = "/insert-function-instances", .query = {{"functionId", "{id}"}}, .only = {"resourceType", "INSERT_"},
 	 .rows = "instances", .accept = ALPHA, .page_rows = 200,
-	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints"},
+	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints",
+	 .cost = "5 + insert functions", .personal = "settings, encryptedSettings: out unless named"},
 	{.singer = {NAMED_ONLY(reverse_etl_models, "id")}, .path = "/reverse-etl-models", .rows = "models",
 	 .accept = ALPHA, .page_rows = 200,
-	 .needs = "Reverse ETL in the plan, and access to alpha endpoints"},
+	 .needs = "Reverse ETL in the plan, and access to alpha endpoints",
+	 .cost = "1", .personal = "SQL"},
 	{.singer = {NAMED_ONLY(reverse_etl_syncs, "syncId"), .parent = "destination_subscriptions"},
 	 .path = "/reverse-etl-models/{modelId}/subscriptionId/{id}/syncs", .only = {"modelId", ""},
 	 .rows = "syncStatuses", .accept = ALPHA, .page_rows = 100, .page_most = 100, .count_name = "count",
 	 .cursor_name = "cursor",
 	 .add = {{"subscriptionId", "{id}"}},
-	 .needs = "Reverse ETL in the plan, and access to alpha endpoints"},
+	 .needs = "Reverse ETL in the plan, and access to alpha endpoints",
+	 .cost = "D + M", .personal = "error texts"},
 	{.singer = {NAMED_ONLY(warehouse_connected_sources, "warehouseId", "id"), .parent = "warehouses"},
 	 .path = "/warehouses/{id}/connected-sources", PAGED("sources"), .add = {{"warehouseId", "{id}"}},
-	 .needs = "access to warehouses and their sources"},
+	 .needs = "access to warehouses and their sources",
+	 .cost = "W", .personal = "writeKeys, settings"},
 	{.singer = {NAMED_ONLY(spaces, "id")}, .path = "/spaces", .rows = "spaces", .accept = ALPHA, .page_rows = 200,
-	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints"},
+	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
+	 .cost = "1"},
 	{.singer = {NAMED_ONLY(profiles_warehouses, "spaceId", "id"), .parent = "spaces"},
 	 .path = "/spaces/{id}/profiles-warehouses", .rows = "profilesWarehouses", .accept = ALPHA, .page_rows = 200,
 	 .add = {{"spaceId", "{id}"}},
-	 .needs = "Profiles Sync (Unify) in the plan, and access to alpha endpoints"},
+	 .needs = "Profiles Sync (Unify) in the plan, and access to alpha endpoints",
+	 .cost = "P, each an audit event", .personal = "settings"},
 	{.singer = {NAMED_ONLY(regulations, "id")}, .path = "/regulations", .rows = "regulations", .accept = V1,
 	 .page_rows = 100, /* a row may hold 5000 ids */
-	 .needs = "a workspace owner's token"},
+	 .needs = "a workspace owner's token",
+	 .cost = "1", .personal = "ids of people"},
 	{.singer = {NAMED_ONLY(suppressions, "subjectType", "subjectId")},
 	 .path = "/suppressions", .rows = "suppressed", .shape = ROWS_SERIES, .series = "subjectIds", .accept = V1,
 	 .page_rows = 1000,
 	 .add = {{"subjectType", "{.subjectType}"}, {"subjectId", "{.}"}},
-	 .needs = "a workspace owner's token"},
+	 .needs = "a workspace owner's token",
+	 .cost = "1", .personal = "ids of people"},
 	{.singer = {NAMED_ONLY(credentials, "id")}, .path = "/credentials", PAGED("credentials"),
-	 .needs = "one of the roles Workspace Owner, Warehouse Admin, Source Admin, Entities Admin, Unify and Engage Admin"},
+	 .needs = "one of the roles Workspace Owner, Warehouse Admin, Source Admin, Entities Admin, Unify and Engage Admin",
+	 .cost = "1", .personal = "of the settings only their type"},
 	{.singer = {OVERVIEW(delivery_overview_successfully_received, "sourceId", "eventName", "eventType", "timestamp"),
 		    .parent = "sources"},
 	 .path = "/delivery-overview/successfully-received", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS}, POINTS,
 	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED},
-	 .needs = "event delivery in the plan, access to sources, and beta endpoints"},
+	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
+	 .cost = "S in 30 days"},
 	{.singer = {OVERVIEW(delivery_overview_failed_on_ingest, "sourceId", "eventName", "eventType", "discardReason",
 			     "timestamp"), .parent = "sources"},
 	 .path = "/delivery-overview/failed-on-ingest", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}}, POINTS,
 	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED},
-	 .needs = "event delivery in the plan, access to sources, and beta endpoints"},
+	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
+	 .cost = "S in 30 days"},
 	{.singer = {OVERVIEW(delivery_overview_filtered_at_source, "sourceId", "eventName", "eventType",
 			     "discardReason", "timestamp"), .parent = "sources"},
 	 .path = "/delivery-overview/filtered-at-source", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}}, POINTS,
 	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED},
-	 .needs = "event delivery in the plan, access to sources, and beta endpoints"},
+	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
+	 .cost = "S in 30 days"},
 	{.singer = {OF_DESTINATION(delivery_overview_filtered_at_destination)},
-	 .path = "/delivery-overview/filtered-at-destination", DESTINATION_POINTS},
+	 .path = "/delivery-overview/filtered-at-destination", DESTINATION_POINTS,
+	 .cost = "D in 30 days"},
 	{.singer = {OF_DESTINATION(delivery_overview_failed_delivery)},
-	 .path = "/delivery-overview/failed-delivery", DESTINATION_POINTS},
+	 .path = "/delivery-overview/failed-delivery", DESTINATION_POINTS,
+	 .cost = "D in 30 days"},
 	{.singer = {OF_DESTINATION(delivery_overview_successful_delivery)},
-	 .path = "/delivery-overview/successful-delivery", DESTINATION_POINTS},
+	 .path = "/delivery-overview/successful-delivery", DESTINATION_POINTS,
+	 .cost = "D in 30 days"},
 	/* From here on the API documents a limit: 200 to 25 requests a minute, then 2. */
 	{.singer = {NAMED_ONLY(tracking_plan_rules, "trackingPlanId", "type", "key", "version"),
 		    .parent = "tracking_plans"},
 	 .path = "/tracking-plans/{id}/rules", PAGED("rules"),
 	 .add = {{"trackingPlanId", "{id}"}, {"key", "{.key}"}}, .per_minute = 200,
-	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only"},
+	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only",
+	 .cost = "T"},
 	{.singer = {OVERVIEW(events_volume_daily, "sourceId", "eventName", "eventType", "timestamp"),
 		    .parent = "sources"},
 	 .path = "/events/volume",
@@ -214,42 +258,51 @@ const struct stream streams[] = {
 	 .rows_most = 5000, .window = WINDOW_DAYS, .settle_s = DELIVERY_SETTLE,
 	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{.source.id}"}, {"sourceName", "{.source.name}"},
 		 {"sourceSlug", "{.source.slug}"}, EVENT_ADDED}, .per_minute = 60,
-	 .needs = "a token that may read event volume (Team or Business plan)"},
+	 .needs = "a token that may read event volume (Team or Business plan)",
+	 .cost = "S in 30 days"},
 	{.singer = {NAMED_ONLY(audiences, "id"), .parent = "spaces"},
 	 .path = "/spaces/{id}/audiences", .query = {{"include", "schedules"}}, PAGED("audiences"), .page_most = 200,
 	 .per_minute = 60,
-	 .needs = "the Audiences feature (Engage) in the plan"},
+	 .needs = "the Audiences feature (Engage) in the plan",
+	 .cost = "P", .personal = "definitions may quote traits"},
 	{.singer = {NAMED_ONLY(activations, "id"), .parent = "audiences"},
 	 .path = "/spaces/{spaceId}/audiences/{id}/activations", .rows = "activations", .accept = ALPHA,
 	 .page_rows = 200, .per_minute = 60,
-	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints"},
+	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints",
+	 .cost = "P + A"},
 	{.singer = {NAMED_ONLY(audience_destination_connections, "audienceId", "id"), .parent = "audiences"},
 	 .path = "/spaces/{spaceId}/audiences/{id}/destination-connections", .rows = "connections", .accept = ALPHA,
 	 .page_rows = 200, .per_minute = 50,
 	 .add = {{"spaceId", "{spaceId}"}, {"audienceId", "{id}"}},
-	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints"},
+	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints",
+	 .cost = "P + A", .personal = "settings"},
 	{.singer = {NAMED_ONLY(computed_traits, "id"), .parent = "spaces"},
 	 .path = "/spaces/{id}/computed-traits", .rows = "computedTraits", .accept = ALPHA, .page_rows = 200,
 	 .per_minute = 25,
-	 .needs = "the Computed Traits feature (Unify) in the plan, and access to alpha endpoints"},
+	 .needs = "the Computed Traits feature (Unify) in the plan, and access to alpha endpoints",
+	 .cost = "P"},
 	{.singer = {NAMED_ONLY(space_events, "spaceId", "type", "name"), .parent = "spaces"},
 	 .path = "/spaces/{id}/events", .query = {{"sortBy", "name"}, {"sortDir", "asc"}}, /* or rows move in the walk */
 	 .rows = "events", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
 	 .add = {{"spaceId", "{id}"}},
-	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints"},
+	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
+	 .cost = "P"},
 	{.singer = {NAMED_ONLY(space_traits, "spaceId", "collection", "trait", "type"), .parent = "spaces"},
 	 .path = "/spaces/{id}/traits", .query = {{"collection", "{each}"}, {"sortBy", "trait"}, {"sortDir", "asc"}},
 	 .each = {"users", "accounts"}, .rows = "traits", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
 	 .add = {{"spaceId", "{id}"}, {"collection", "{each}"}},
-	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints"},
+	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
+	 .cost = "2 x P"},
 	{.singer = {NAMED_ONLY(warehouse_syncs, "warehouseId", "sourceId", "start"), .parent = "warehouses"},
 	 .path = "/warehouses/{id}/syncs", .rows = "reports", .accept = V1, .page_rows = 1000, .per_minute = 2,
 	 .add = {{"warehouseId", "{id}"}},
-	 .needs = "access to warehouses"},
+	 .needs = "access to warehouses",
+	 .cost = "W", .personal = "names of tables"},
 	{.singer = {NAMED_ONLY(warehouse_selective_syncs, "warehouseId", "sourceId", "collection"),
 		    .parent = "warehouse_connected_sources"},
 	 .path = "/warehouses/{warehouseId}/connected-sources/{id}/selective-syncs", PAGED("items"), .per_minute = 2,
-	 .needs = "access to warehouses, and selective sync in the plan (Business)"},
+	 .needs = "access to warehouses, and selective sync in the plan (Business)",
+	 .cost = "W + C"},
 };
 /* clang-format on */
 
@@ -1034,6 +1087,8 @@ void streams_notice(void *ctx, const struct http_notice *n)
 	if (n->event == HTTP_RATE_LIMIT)
 		log_line(LOG_WARNING, "%s: %s: rate limit (%s): waiting %lld ms", path_stream(n->path), n->path,
 			 n->reason, (long long)n->wait_ms);
+	else if (n->event == HTTP_WAITING)
+		log_progress("%s: %s for %lld s", path_stream(n->path), n->reason, (long long)(n->wait_ms / 1000));
 	else
 		log_line(LOG_WARNING, "%s: %s: %s: attempt %u failed, next one in %lld ms", path_stream(n->path),
 			 n->path, n->reason, n->attempt, (long long)n->wait_ms);
@@ -1357,7 +1412,7 @@ enum {
 };
 
 /* What to look at, by the parameter that the API names. */
-static const char *advice_of_field(const struct http_response *a)
+static const char *advice_of_field(const struct stream *s, const struct http_response *a)
 {
 	static const struct {
 		const char *field, *text;
@@ -1368,7 +1423,7 @@ static const char *advice_of_field(const struct http_response *a)
 		     {"pagination", "check page_size"}};
 	struct arena arena = {.limit = API_ERROR_LIMIT};
 	struct json error = api_error(&arena, a->body, a->length), field = json_get(error, "field");
-	const char *text = "check start_date, end_date and page_size";
+	const char *text = s->window ? "check start_date, end_date and page_size" : "check page_size";
 	size_t i;
 
 	if (json_type(error) != JSON_OBJECT)
@@ -1382,7 +1437,7 @@ static const char *advice_of_field(const struct http_response *a)
 	return text;
 }
 
-static const char *advice(const struct http_response *a)
+static const char *advice(const struct stream *s, const struct http_response *a)
 {
 	static const struct {
 		int from, to;
@@ -1397,7 +1452,7 @@ static const char *advice(const struct http_response *a)
 	for (i = 0; i < countof(table); i++)
 		if (a->outcome == HTTP_DONE && a->status >= table[i].from && a->status <= table[i].to)
 			return table[i].text;
-	return a->status == 400 || a->status == 422 ? advice_of_field(a) : "run again later";
+	return a->status == 400 || a->status == 422 ? advice_of_field(s, a) : "run again later";
 }
 
 /* Before its last row.  A child of the stream is lost with it. */
@@ -1420,12 +1475,6 @@ static enum step stream_fails(struct run *r, const struct job *j, const char *wh
 	error_add(&line, "failed: %s", why);
 	run_says(r, LOG_ERROR, j->stream, line.text);
 	return stream_ends(r, j, LOSS_FAILED);
-}
-
-static void answer_text(struct error *t, const struct page *p)
-{
-	error_add_page(t, p);
-	error_add(t, "; %s", advice(p->answer));
 }
 
 /* The third failure in a row speaks for the stream as a whole; where a stream is one job, the first does. */
@@ -1457,16 +1506,17 @@ static enum step answer_fails(struct run *r, const struct job *j, const struct p
 	struct error what = {""};
 
 	r->failed_for_good = r->failed_for_good || !failure_passes(p);
-	answer_text(&what, p);
+	error_add_page(&what, p);
+	error_add(&what, "; %s", advice(&streams[j->stream], p->answer));
 	return job_fails(r, j, what.text);
 }
 
 static enum step stream_forbidden(struct run *r, const struct job *j, const struct page *p)
 {
-	struct error what = {"skipped: "};
+	struct error answer = {""}, what = {""};
 
-	error_add_page(&what, p);
-	error_add(&what, "; it needs %s; or leave the stream out", streams[j->stream].needs);
+	error_add_page(&answer, p);
+	error_add(&what, "skipped: %s; it needs %s; or leave the stream out", answer.text, streams[j->stream].needs);
 	run_says(r, LOG_WARNING, j->stream, what.text);
 	return stream_ends(r, j, LOSS_FORBIDDEN);
 }
@@ -1667,7 +1717,7 @@ static bool token_in_doubt(const struct run *r, const struct job *j, const struc
 
 static enum step token_ask(struct run *r, size_t stream)
 {
-	r->token_probe = http_start(r->http, "/", V1, 0);
+	r->token_probe = http_start(r->http, "/", V1, 0, STREAMS);
 	r->token_stream = stream;
 	return r->token_probe ? STEP_ON : run_no_memory(r);
 }
@@ -1796,10 +1846,11 @@ static bool extra_text(struct run *r, const struct job *j, const struct rows *it
 	*absent = false;
 	template_next(&template, &plain, &name);
 	if (is_of_row(name)) {
-		if (!scalar_text(row_member(it, name), &r->scratch, text))
-			return false;
-		*absent = !text->n && !in_unique_key(s, s->add[i].name);
-	} else if (str_is(name, "from")) {
+		struct json v = row_member(it, name);
+		*absent = json_type(v) <= JSON_NULL && !in_unique_key(s, s->add[i].name);
+		return scalar_text(v, &r->scratch, text);
+	}
+	if (str_is(name, "from")) {
 		time_format(j->from, x->from);
 		*text = str_of(x->from);
 	} else if (str_is(name, "each")) {
@@ -2284,7 +2335,7 @@ static bool page_ask(struct run *r, size_t place, struct job *j)
 	if (j->path.failed)
 		return false;
 	log_line(LOG_DEBUG, "%s: GET %s", stream_name(j->stream), j->path.bytes);
-	j->asked = http_start(r->http, j->path.bytes, streams[j->stream].accept, j->rank);
+	j->asked = http_start(r->http, j->path.bytes, streams[j->stream].accept, j->rank, (unsigned)j->stream);
 	if (!j->asked)
 		return false;
 	j->want = false;
@@ -2778,23 +2829,17 @@ static void run_free(struct run *r)
 	arena_free(&r->arena);
 }
 
-/* Reads the bookmarks, each stream's since. */
-static bool read_bookmarks(struct run *r, struct error *error)
+/* A stream goes on from its bookmark, if it has one. */
+static void take_bookmarks(struct run *r)
 {
 	size_t i;
 
 	for (i = 0; i < STREAMS; i++) {
 		struct since *since = &r->plan.since[i];
-		int64_t us = INT64_MIN; /* no instant */
-		if (!r->sel[i].selected || r->sel[i].full_table || !streams[i].singer.replication_key)
-			continue;
-		if (!state_get(r->state, &streams[i].singer, &us, error))
-			return false;
-		since->bookmarked = us != INT64_MIN;
+		since->bookmarked = r->sel[i].bookmark_us != INT64_MIN;
 		if (since->bookmarked)
-			since->us = us;
+			since->us = r->sel[i].bookmark_us;
 	}
-	return true;
 }
 
 static void sample_init(struct run *r)
@@ -2829,7 +2874,6 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 {
 	static struct run r; /* too large for a small stack */
 	enum sync_result result = SYNC_ENDED;
-	struct error error = {""};
 
 	memset(&r, 0, sizeof r);
 	if (!run_init(&r, http, singer, state, sel, opt)) {
@@ -2837,9 +2881,8 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 	} else if (opt->sample) {
 		sample_init(&r);
 		result = run_walk(&r);
-	} else if (!read_bookmarks(&r, &error)) {
-		run_ends(&r, SYNC_ENDED, "state", error.text);
 	} else {
+		take_bookmarks(&r);
 		selection_warn_keys(sel, STREAMS);
 		result = run_walk(&r);
 	}
@@ -2861,6 +2904,21 @@ static int64_t milliseconds(struct json number, struct arena *arena)
 	if (ms < 0)
 		return -1;
 	return ms < (double)most ? (int64_t)ms + ((double)(int64_t)ms < ms) : most;
+}
+
+const char *segment_region_url(const char *region)
+{
+	static const struct {
+		const char *name, *url;
+	} regions[] = {{"us", "https://api.segmentapis.com"},
+		       {"eu", "https://eu1.api.segmentapis.com"},
+		       {"eu1", "https://eu1.api.segmentapis.com"}};
+	size_t i;
+
+	for (i = 0; i < countof(regions); i++)
+		if (str_is_word(str_of(region), regions[i].name))
+			return regions[i].url;
+	return NULL;
 }
 
 int64_t segment_pause_ms(const char *body, size_t length)

@@ -4,6 +4,7 @@
 #define STREAMS_H
 
 #include "http.h"
+#include "schemas/schemas.h"
 #include "singer.h"
 
 /* What a bookmark closes, and so what one job asks for.  Parents are another matter. */
@@ -59,9 +60,11 @@ struct stream {
 	unsigned per_minute; /* requests that the API documents as its limit; 0: none said */
 	struct stream_pair add[STREAM_ADD];
 	const char *needs; /* what a plan or a token may lack where the API answers 403 */
+	const char *cost;  /* requests of a run, further pages aside: S sources, D destinations, ... as README says */
+	const char *personal; /* personal data and secrets in its rows; NULL: none known */
 };
 
-enum { STREAMS = 54 };                       /* the one place that counts them: another number does not compile */
+enum { STREAMS = SCHEMAS };                  /* a row for each schema: one without the other does not compile */
 extern const struct stream streams[STREAMS]; /* a parent stands before its children */
 
 /* What became of the selected streams.  Those that a signal or a fatal error left out are in selected only. */
@@ -108,10 +111,13 @@ enum sync_result {
 /* Walks the selected streams and writes all their messages, from the first STATE (the state as read) to the last one.
  * sel[i] belongs to streams[i].  Rows, their order, STATE lines and warnings are the same for every number of
  * connections and every order in which answers come.  Logs what went wrong, except for a failed standard output: that
- * is SYNC_ENDED, and singer_flush tells.  A bookmark that state_get can't read ends the run before anything is written.
- * A sample needs no state.  Not to be called from two threads, nor from its own hooks. */
+ * is SYNC_ENDED, and singer_flush tells.  Goes on from the bookmarks that state_bookmarks left in sel.  A sample needs no
+ * state.  Not to be called from two threads, nor from its own hooks. */
 enum sync_result streams_sync(struct http *, struct singer *, struct state *, struct selection sel[STREAMS],
 			      const struct sync_options *);
+
+/* Where the API of a region is: us, eu, or eu1 as its host says; in any case.  NULL: there is no such region. */
+const char *segment_region_url(const char *region);
 
 /* The hooks of struct http_options. */
 int64_t segment_pause_ms(const char *body, size_t length);  /* errors[0].data.msBeforeNext of a 429; -1: none */

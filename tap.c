@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,7 +34,11 @@ struct options {
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_CONFIG };
 
-static const char *const log_levels[] = {"debug", "info", "warning", "error", "critical", NULL};
+/* The levels' own names come first, in their order; the others are Python's. */
+static const char *const log_levels[] = {"debug", "info",  "warning", "error", "critical",
+					 "warn",  "fatal", "notset",  NULL};
+static const enum log_level log_level_of[] = {LOG_DEBUG,    LOG_INFO,    LOG_WARNING,  LOG_ERROR,
+					      LOG_CRITICAL, LOG_WARNING, LOG_CRITICAL, LOG_DEBUG};
 static const char *const formats[] = {"text", "json", "markdown", NULL};
 static const char *const test_depths[] = {"all", "schema", NULL};
 
@@ -74,10 +79,31 @@ static const struct option {
 
 enum { OPTIONS = countof(option_table) };
 
+/* An option that is none, or the beginning of several: names the nearest, or these. */
+static void fail_option(struct error *error, struct str given, bool ambiguous)
+{
+	struct nearest nearest = {{NULL, 0}, 0, false};
+	const char *before = "";
+	size_t i;
+
+	fail(error, "--%.*s: %s option", str_width(given, 64), given.s, ambiguous ? "ambiguous" : "unknown");
+	for (i = 0; i < OPTIONS; i++) {
+		nearest_try(&nearest, given, str_of(option_table[i].name));
+		if (ambiguous && strncmp(option_table[i].name, given.s, given.n) == 0) {
+			error_add(error, "%s --%s", *before ? before : ", the beginning of", option_table[i].name);
+			before = " and of";
+		}
+	}
+	if (!ambiguous && nearest.likely)
+		error_add(error, "; did you mean --%s?", nearest.name.s);
+	error_add(error, "%s --help lists them", !ambiguous && nearest.likely ? "" : ";");
+}
+
 /* The option of that name, or of which name[0..n) is the beginning and no other's. */
 static const struct option *option_by_name(const char *name, size_t n, struct error *error)
 {
 	const struct option *found = NULL;
+	struct str given = {name, n};
 	size_t i, matches = 0;
 
 	for (i = 0; i < OPTIONS; i++) {
@@ -91,8 +117,7 @@ static const struct option *option_by_name(const char *name, size_t n, struct er
 	}
 	if (matches == 1)
 		return found;
-	fail(error, "--%.*s: %s option; --help lists them", (int)(n < 64 ? n : 64), name,
-	     matches ? "ambiguous" : "unknown");
+	fail_option(error, given, matches > 0);
 	return NULL;
 }
 
@@ -215,12 +240,12 @@ enum key {
 	KEYS
 };
 
-enum value_type { TYPE_TEXT, TYPE_FILE, TYPE_SECRET, TYPE_TIME, TYPE_INTEGER, TYPE_BOOL, TYPE_REGION };
+enum value_type { TYPE_TEXT, TYPE_FILE, TYPE_SECRET, TYPE_TIME, TYPE_INTEGER, TYPE_SECONDS, TYPE_BOOL, TYPE_REGION };
 
 static const struct config_key {
 	const char *name, *alias;
 	enum value_type type;
-	int64_t least, most; /* of an integer */
+	int64_t least, most; /* of a number */
 	bool required, zero_is_default;
 	const char *fallback; /* default, as text; NULL: none */
 	const char *help;
@@ -232,7 +257,7 @@ static const struct config_key {
 	[KEY_END_DATE] = {"end_date", NULL, TYPE_TIME, .help = "rows from here on are left out"},
 	[KEY_USER_AGENT] = {"user_agent", NULL, TYPE_TEXT, .fallback = "tap-segment/" VERSION,
 			    .help = "User-Agent of each request"},
-	[KEY_REQUEST_TIMEOUT] = {"request_timeout", NULL, TYPE_INTEGER, 1, 86400, .zero_is_default = true,
+	[KEY_REQUEST_TIMEOUT] = {"request_timeout", NULL, TYPE_SECONDS, 1, 86400, .zero_is_default = true,
 				 .fallback = "300", .help = "seconds that a request may take"},
 	[KEY_REGION] = {"region", NULL, TYPE_REGION, .fallback = "us", .help = "the workspace's region: us or eu"},
 	[KEY_BASE_URL] = {"base_url", NULL, TYPE_TEXT, .help = "address of the API, in place of the region's"},
@@ -251,29 +276,14 @@ static const struct config_key {
 				   .help = "exit 1 when a stream is skipped for lack of permission"},
 };
 
-/* text: NULL where not set; number: of an integer, a boolean (0, 1), a time (microseconds). */
+/* text: NULL where not set; number: of an integer, seconds (milliseconds), a boolean (0, 1), a time (microseconds).
+ * variable: of the environment, that the text comes from; NULL: it comes from elsewhere. */
 struct config {
 	struct {
-		const char *text;
+		const char *text, *variable;
 		int64_t number;
 	} value[KEYS];
 };
-
-static const struct {
-	const char *name, *url;
-} regions[] = {{"us", "https://api.segmentapis.com"}, {"eu", "https://eu1.api.segmentapis.com"}};
-
-enum { REGIONS = countof(regions) };
-
-static const char *region_url(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < REGIONS; i++)
-		if (strcmp(regions[i].name, name) == 0)
-			return regions[i].url;
-	return NULL;
-}
 
 /* The key of that name, or KEYS. */
 static enum key key_find(struct json name)
@@ -301,6 +311,23 @@ static bool integer_read(const struct config_key *k, const char *text, int64_t *
 	return true;
 }
 
+/* Seconds with or without decimals, of which those past the millisecond are cut. */
+static bool seconds_read(const struct config_key *k, const char *text, int64_t *ms)
+{
+	int64_t whole = 0, fraction = 0, weight = 100;
+	const char *p = text;
+
+	for (; is_digit(*p) && whole <= k->most; p++)
+		whole = whole * 10 + (*p - '0');
+	if (p == text || (*p == '.' && !is_digit(p[1])))
+		return false;
+	if (*p == '.')
+		for (p++; is_digit(*p); p++, weight /= 10)
+			fraction += weight * (*p - '0');
+	*ms = whole * 1000 + fraction;
+	return *p == '\0' && *ms <= k->most * 1000 && (*ms >= k->least * 1000 || (*ms == 0 && k->zero_is_default));
+}
+
 /* The words that environments and configuration files use for a boolean. */
 static bool bool_read(const char *text, int64_t *number)
 {
@@ -318,20 +345,29 @@ static bool bool_read(const char *text, int64_t *number)
 	return false;
 }
 
-static bool wrong_value(const char *source, const struct config_key *k, struct error *error)
+/* text: the value that is wrong, NULL where it is not even a text.  where: file and key, or the variable. */
+static bool wrong_value(const char *where, const struct config_key *k, const char *text, struct error *error)
 {
+	int64_t unused;
+
 	switch (k->type) {
 	case TYPE_TEXT:
 	case TYPE_FILE:
-	case TYPE_SECRET: return fail(error, "%s: %s: expected a string", source, k->name);
+	case TYPE_SECRET: return fail(error, "%s: expected a string", where);
 	case TYPE_TIME:
-		return fail(error, "%s: %s: expected a date or date-time, such as 2026-01-31 or 2026-01-31T00:00:00Z",
-			    source, k->name);
+		fail(error, "%s: ", where);
+		if (text)
+			error_add(error, "\"%.40s\": %s; ", text, time_read(str_of(text), &unused));
+		error_add(error, "expected a date or date-time, such as 2026-01-31 or 2026-01-31T00:00:00Z");
+		return false;
 	case TYPE_INTEGER:
-		return fail(error, "%s: %s: expected an integer from %lld to %lld", source, k->name,
-			    (long long)k->least, (long long)k->most);
-	case TYPE_BOOL: return fail(error, "%s: %s: expected true or false", source, k->name);
-	case TYPE_REGION: return fail(error, "%s: %s: expected us or eu", source, k->name);
+		return fail(error, "%s: expected an integer from %lld to %lld", where, (long long)k->least,
+			    (long long)k->most);
+	case TYPE_SECONDS:
+		return fail(error, "%s: expected a number of seconds from %lld to %lld", where, (long long)k->least,
+			    (long long)k->most);
+	case TYPE_BOOL: return fail(error, "%s: expected true or false", where);
+	case TYPE_REGION: return fail(error, "%s: expected us or eu", where);
 	}
 	return false;
 }
@@ -343,47 +379,79 @@ static bool is_printable(const char *text)
 	return *text == '\0';
 }
 
-/* Takes one value as text, whatever it was before.  source names the file or ENV in errors. */
-static bool config_set(struct config *config, enum key key, const char *text, const char *source, struct error *error)
+/* A secret as it is sent: without the scheme of its header and the blanks and line ends that copying brings along.  Known
+ * to the log in both spellings before anything else can be said.  NULL: no memory. */
+static const char *secret_clean(const char *given, struct arena *arena)
+{
+	struct str s = str_trim(str_of(given)), scheme = {s.s, s.n < 6 ? s.n : 6};
+	const char *clean;
+
+	if (str_is_word(scheme, "bearer") && (s.n == scheme.n || s.s[scheme.n] == ' ' || s.s[scheme.n] == '\t')) {
+		str_skip(&s, scheme.n);
+		s = str_trim(s);
+	}
+	clean = arena_string(arena, s);
+	log_secret(given);
+	log_secret(clean);
+	return clean;
+}
+
+static bool is_quoted(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n > 1 && (text[0] == '"' || text[0] == '\'' || text[0] == '`') && text[n - 1] == text[0];
+}
+
+/* The number that a text stands for, 0 for one that is none. */
+static bool value_read(const struct config_key *k, const char *text, int64_t *number)
+{
+	*number = 0;
+	switch (k->type) {
+	case TYPE_FILE:
+	case TYPE_TEXT:
+	case TYPE_SECRET: return true;
+	case TYPE_TIME: return time_parse(str_of(text), number);
+	case TYPE_INTEGER: return integer_read(k, text, number);
+	case TYPE_SECONDS: return seconds_read(k, text, number);
+	case TYPE_BOOL: return bool_read(text, number);
+	case TYPE_REGION: return segment_region_url(text) != NULL;
+	}
+	return false;
+}
+
+/* Takes one value as text, whatever it was before.  where: file and key, or the variable, for errors.  The text stays the
+ * caller's, and must live as long as the configuration. */
+static bool config_set(struct config *config, enum key key, const char *text, const char *where, struct arena *arena,
+		       struct error *error)
 {
 	const struct config_key *k = &config_table[key];
 	int64_t number = 0;
-	bool ok = true;
 
-	if (k->type == TYPE_SECRET && strncasecmp(text, "Bearer ", 7) == 0)
-		text += 6 + strspn(text + 6, " ");
-	if (k->type == TYPE_SECRET)
-		log_secret(text); /* before anything else can be said */
-	if (*text == '\0') {      /* how a settings form leaves something out */
+	if (k->type == TYPE_SECRET && !(text = secret_clean(text, arena)))
+		return fail(error, "%s: no memory", where);
+	config->value[key].variable = NULL;
+	if (*text == '\0') { /* how a settings form leaves something out */
 		config->value[key].text = NULL;
 		config->value[key].number = 0;
 		return true;
 	}
-	switch (k->type) {
-	case TYPE_FILE: break;
-	case TYPE_TEXT:
-	case TYPE_SECRET:
-		if (!is_printable(text)) /* the value is not shown: it may hold a secret */
-			return fail(error, "%s: holds a control character or a byte that is not ASCII", k->name);
-		break;
-	case TYPE_TIME: ok = time_parse(str_of(text), &number); break;
-	case TYPE_INTEGER:
-		if (k->zero_is_default && strcmp(text, "0") == 0)
-			return config_set(config, key, k->fallback, source, error);
-		ok = integer_read(k, text, &number);
-		break;
-	case TYPE_BOOL: ok = bool_read(text, &number); break;
-	case TYPE_REGION: ok = region_url(text) != NULL; break;
-	}
-	if (!ok)
-		return wrong_value(source, k, error);
+	/* These values are not shown: they may hold a secret. */
+	if ((k->type == TYPE_SECRET || k->type == TYPE_TEXT) && !is_printable(text))
+		return fail(error, "%s: holds a control character or a byte that is not ASCII", where);
+	if (k->type == TYPE_SECRET && is_quoted(text))
+		return fail(error, "%s: stands in quotes, which are no part of it; take them away", where);
+	if (!value_read(k, text, &number))
+		return wrong_value(where, k, text, error);
+	if (k->zero_is_default && number == 0)
+		return config_set(config, key, k->fallback, where, arena, error);
 	config->value[key].text = text;
 	config->value[key].number = number;
 	return true;
 }
 
 /* A string is taken for every type, since settings often pass through an environment; a number or boolean for its own. */
-static bool config_set_json(struct config *config, enum key key, struct json value, const char *source,
+static bool config_set_json(struct config *config, enum key key, struct json value, const char *where,
 			    struct arena *arena, struct error *error)
 {
 	enum value_type type = config_table[key].type;
@@ -392,33 +460,47 @@ static bool config_set_json(struct config *config, enum key key, struct json val
 	const char *text;
 
 	if (is == JSON_NULL)
-		return config_set(config, key, "", source, error);
-	if (is != JSON_STRING && !(is == JSON_NUMBER && type == TYPE_INTEGER) &&
+		return config_set(config, key, "", where, arena, error);
+	if (is != JSON_STRING && !(is == JSON_NUMBER && (type == TYPE_INTEGER || type == TYPE_SECONDS)) &&
 	    !(is == JSON_BOOL && type == TYPE_BOOL))
-		return wrong_value(source, &config_table[key], error);
+		return wrong_value(where, &config_table[key], NULL, error);
 	if (is == JSON_STRING && !json_string(value, arena, &string))
-		return fail(error, "%s: no memory", source);
+		return fail(error, "%s: no memory", where);
 	if (memchr(string.s, '\0', string.n))
-		return fail(error, "%s: %s: holds a NUL character", source, config_table[key].name);
+		return fail(error, "%s: holds a NUL character", where);
 	text = arena_string(arena, string);
-	return text ? config_set(config, key, text, source, error) : fail(error, "%s: no memory", source);
+	return text ? config_set(config, key, text, where, arena, error) : fail(error, "%s: no memory", where);
 }
 
-static bool config_from_json(struct config *config, struct json document, const char *source, struct arena *arena,
-			     struct error *error)
+/* The members of a document, either the secrets or all others. */
+static bool config_take(struct config *config, struct json document, const char *source, bool secrets,
+			struct arena *arena, struct error *error)
 {
 	struct json_each it;
 
+	for (it = json_each(document); json_next(&it);) {
+		enum key key = key_find(it.key);
+		char where[ERROR_SIZE / 2];
+
+		if (key == KEYS || (config_table[key].type == TYPE_SECRET) != secrets)
+			continue;
+		snprintf(where, sizeof where, "%s: %s", source, config_table[key].name);
+		if (!config_set_json(config, key, it.value, where, arena, error))
+			return false;
+	}
+	return true;
+}
+
+/* Secrets first: an error shows other values. */
+static bool config_from_json(struct config *config, struct json document, const char *source, struct arena *arena,
+			     struct error *error)
+{
 	if (json_type(document) != JSON_OBJECT)
 		return fail(error,
 			    "%s: expected a JSON object such as {\"api_token\": \"...\", \"start_date\": \"...\"}",
 			    source);
-	for (it = json_each(document); json_next(&it);) {
-		enum key key = key_find(it.key);
-		if (key < KEYS && !config_set_json(config, key, it.value, source, arena, error))
-			return false;
-	}
-	return true;
+	return config_take(config, document, source, true, arena, error) &&
+	       config_take(config, document, source, false, arena, error);
 }
 
 /* Every variable that is read, but those of the configuration: TAP_SEGMENT_ and a key's name in upper case. */
@@ -456,35 +538,47 @@ static const char *environment(enum variable row, const char **name)
 	return text;
 }
 
-/* The variable of a configuration key. */
-static const char *key_variable(const char *key)
-{
-	char name[64] = "TAP_SEGMENT_";
-	size_t n = strlen(name);
+#define VARIABLE_PREFIX "TAP_SEGMENT_"
 
-	for (; *key && n < sizeof name - 1; key++)
-		name[n++] = (char)(*key >= 'a' && *key <= 'z' ? *key - 'a' + 'A' : *key);
-	name[n] = '\0';
-	return variable_text(name);
+/* A name in upper case with the prefix: that of a configuration key's variable. */
+struct variable_name {
+	char text[64];
+};
+
+static const char *variable_name(const char *key, struct variable_name *name)
+{
+	size_t n = strlen(VARIABLE_PREFIX);
+
+	memcpy(name->text, VARIABLE_PREFIX, n);
+	for (; *key && n < sizeof name->text - 1; key++)
+		name->text[n++] = (char)(*key >= 'a' && *key <= 'z' ? *key - 'a' + 'A' : *key);
+	name->text[n] = '\0';
+	return name->text;
 }
 
-static bool config_from_environment(struct config *config, struct error *error)
+static bool config_from_environment(struct config *config, struct arena *arena, struct error *error)
 {
+	struct variable_name name;
 	size_t i;
 
 	for (i = 0; i < KEYS; i++) {
 		const struct config_key *k = &config_table[i];
-		const char *text = key_variable(k->name);
+		const char *text = variable_text(variable_name(k->name, &name));
 		if (!text && k->alias)
-			text = key_variable(k->alias);
-		if (text && !config_set(config, (enum key)i, text, "ENV", error))
+			text = variable_text(variable_name(k->alias, &name));
+		if (!text)
+			continue;
+		if (!config_set(config, (enum key)i, text, name.text, arena, error))
 			return false;
+		config->value[i].variable = arena_string(arena, str_of(name.text));
+		if (!config->value[i].variable)
+			return fail(error, "%s: no memory", name.text);
 	}
 	return true;
 }
 
 /* Puts defaults where nothing is set, and misses what is required. */
-static bool config_complete(struct config *config, const char *source, struct error *error)
+static bool config_complete(struct config *config, const char *source, struct arena *arena, struct error *error)
 {
 	size_t i;
 
@@ -494,10 +588,81 @@ static bool config_complete(struct config *config, const char *source, struct er
 			continue;
 		if (k->required)
 			return fail(error, "%s: %s: required, but missing (%s)", source, k->name, k->help);
-		if (k->fallback && !config_set(config, (enum key)i, k->fallback, "default", error))
+		if (k->fallback && !config_set(config, (enum key)i, k->fallback, "default", arena, error))
 			return false;
 	}
 	return true;
+}
+
+/* The key that a mistyped one may have been meant to be; NULL: none is like it. */
+static const char *key_nearest(struct str name)
+{
+	struct nearest nearest = {{NULL, 0}, 0, false};
+	size_t i;
+
+	for (i = 0; i < KEYS; i++) {
+		nearest_try(&nearest, name, str_of(config_table[i].name));
+		if (config_table[i].alias)
+			nearest_try(&nearest, name, str_of(config_table[i].alias));
+	}
+	return nearest.likely ? nearest.name.s : NULL;
+}
+
+static void warn_of_keys(struct json document, const char *source)
+{
+	struct json_each it;
+
+	for (it = json_each(document); json_next(&it);) {
+		struct str key = json_token(it.key);
+		const char *nearest;
+
+		if (key_find(it.key) < KEYS)
+			continue;
+		nearest = key_nearest(key);
+		log_line(LOG_WARNING, "%s: %.*s: unknown key, ignored; %s%s%s--help lists the known ones", source,
+			 str_width(key, 64), key.s, nearest ? "did you mean " : "", nearest ? nearest : "",
+			 nearest ? "? " : "");
+	}
+}
+
+/* Is this the name of a variable that is read?  Two underscores begin the names that Meltano keeps for itself. */
+static bool variable_known(struct str name)
+{
+	struct variable_name own;
+	size_t i, k;
+
+	if (name.n > strlen(VARIABLE_PREFIX) && name.s[strlen(VARIABLE_PREFIX)] == '_')
+		return true;
+	for (i = 0; i < KEYS; i++)
+		if (str_is(name, variable_name(config_table[i].name, &own)) ||
+		    (config_table[i].alias && str_is(name, variable_name(config_table[i].alias, &own))))
+			return true;
+	for (i = 0; i < VARIABLES; i++)
+		for (k = 0; k < countof(environment_table[i].names) && environment_table[i].names[k]; k++)
+			if (str_is(name, environment_table[i].names[k]))
+				return true;
+	return false;
+}
+
+extern char **environ; /* POSIX has it, and no header that declares it */
+
+static void warn_of_variables(void)
+{
+	char **entry;
+
+	for (entry = environ; *entry; entry++) {
+		struct str rest = str_of(*entry), name = str_cut(&rest, '='), key = name;
+		struct variable_name own;
+		const char *nearest;
+
+		if (strncmp(name.s, VARIABLE_PREFIX, strlen(VARIABLE_PREFIX)) != 0 || variable_known(name))
+			continue;
+		str_skip(&key, strlen(VARIABLE_PREFIX));
+		nearest = key_nearest(key);
+		log_line(LOG_WARNING, "ENV: %.*s: unknown variable, ignored; %s%s%s--help lists the known keys",
+			 str_width(name, 128), name.s, nearest ? "did you mean " : "",
+			 nearest ? variable_name(nearest, &own) : "", nearest ? "? " : "");
+	}
 }
 
 /* ---- Reading files ---- */
@@ -520,6 +685,28 @@ static bool file_text(struct arena *arena, const char *name, struct str *text, s
 	return !number || fail(error, "%s: can't be read: %s", name, strerror(number));
 }
 
+/* A file of JSON: Windows' editors put a byte order mark before it, and some of its shells write UTF-16. */
+static bool file_json(struct arena *arena, const char *name, struct str *text, struct error *error)
+{
+	static const struct str utf8 = {"\xef\xbb\xbf", 3}, wide[] = {{"\xff\xfe", 2}, {"\xfe\xff", 2}};
+	struct str first;
+	size_t i;
+
+	if (!file_text(arena, name, text, error))
+		return false;
+	first.s = text->s;
+	first.n = text->n < 3 ? text->n : 3;
+	if (str_equal(first, utf8))
+		str_skip(text, utf8.n);
+	first.n = text->n < 2 ? text->n : 2;
+	for (i = 0; i < countof(wide); i++)
+		if (str_equal(first, wide[i]))
+			break;
+	if (i < countof(wide) || (text->n > 1 && (text->s[0] == '\0') != (text->s[1] == '\0')))
+		return fail(error, "%s: is written in UTF-16; save it as UTF-8", name);
+	return true;
+}
+
 static bool document_parse(struct arena *arena, const char *name, struct str text, size_t lines_before,
 			   struct json *document, struct error *error)
 {
@@ -535,7 +722,7 @@ static bool document_read(struct arena *arena, const char *name, struct json *do
 {
 	struct str text;
 
-	return !name || (file_text(arena, name, &text, error) && document_parse(arena, name, text, 0, document, error));
+	return !name || (file_json(arena, name, &text, error) && document_parse(arena, name, text, 0, document, error));
 }
 
 /* A state file holds one JSON value; or several, a line each, where a target's output was appended: the last counts. */
@@ -548,7 +735,7 @@ static bool state_document(struct arena *arena, const char *name, struct json *d
 
 	if (!name)
 		return true;
-	if (!file_text(arena, name, &text, error))
+	if (!file_json(arena, name, &text, error))
 		return false;
 	trimmed = str_trim(text);
 	if (!trimmed.n)
@@ -664,7 +851,10 @@ enum { CAPABILITIES = countof(capabilities) };
 
 static const char *json_type_name(enum value_type type)
 {
-	return type == TYPE_INTEGER ? "integer" : type == TYPE_BOOL ? "boolean" : "string";
+	return type == TYPE_INTEGER   ? "integer"
+	       : type == TYPE_SECONDS ? "number"
+	       : type == TYPE_BOOL    ? "boolean"
+				      : "string";
 }
 
 /* A member of a JSON object whose value is a string; more: another one follows. */
@@ -686,7 +876,7 @@ static void put_setting(struct json_out *out, const struct config_key *k)
 		put_member(out, "format", "date-time", true);
 	if (k->type == TYPE_SECRET)
 		json_put_text(out, "\"secret\":true,\"writeOnly\":true,");
-	if (k->fallback && (k->type == TYPE_INTEGER || k->type == TYPE_BOOL)) {
+	if (k->fallback && strcmp(json_type_name(k->type), "string") != 0) {
 		json_put_text(out, "\"default\":");
 		json_put_text(out, k->fallback);
 		json_put_text(out, ",");
@@ -767,6 +957,14 @@ static void about_text(struct json_out *out)
 		}
 		json_put_text(out, "\n");
 	}
+	json_put_text(out, "Streams:\n");
+	for (i = 0; i < STREAMS; i++) {
+		const struct singer_stream *s = &streams[i].singer;
+		json_put_text(out, "  ");
+		json_put_text(out, s->name);
+		json_put_text(out, s->replication_key ? ": incremental" : ": full table");
+		json_put_text(out, s->by_name ? ", by name only\n" : "\n");
+	}
 }
 
 static void put_names(struct json_out *out, const char *const names[SINGER_KEYS])
@@ -779,33 +977,46 @@ static void put_names(struct json_out *out, const char *const names[SINGER_KEYS]
 	}
 }
 
-static bool same_names(const char *const a[SINGER_KEYS], const char *const b[SINGER_KEYS])
+static const char *window_name(enum window window)
 {
-	size_t i;
-
-	for (i = 0; i < SINGER_KEYS && a[i] && b[i]; i++)
-		if (strcmp(a[i], b[i]) != 0)
-			return false;
-	return i == SINGER_KEYS || a[i] == b[i];
+	switch (window) {
+	case WINDOW_NONE: return "";
+	case WINDOW_MONTH: return "month";
+	case WINDOW_DAY: return "day";
+	case WINDOW_SPAN: return "30 days";
+	case WINDOW_DAYS: return "30 whole days";
+	}
+	return "";
 }
 
-static void about_stream(struct json_out *out, const struct singer_stream *s)
+static void put_column(struct json_out *out, const char *text)
+{
+	json_put_text(out, " | ");
+	json_put_text(out, text ? text : "");
+}
+
+static void put_key_column(struct json_out *out, const char *const names[SINGER_KEYS])
+{
+	json_put_text(out, " | ");
+	put_names(out, names);
+}
+
+static void about_stream(struct json_out *out, const struct stream *s)
 {
 	json_put_text(out, "| ");
-	json_put_text(out, s->name);
-	json_put_text(out, s->replication_key ? " | incremental | " : " | full table | ");
-	json_put_text(out, s->parent ? s->parent : "");
+	json_put_text(out, s->singer.name);
+	put_column(out, s->singer.by_name ? "" : "yes");
+	put_column(out, s->singer.replication_key ? "incremental" : "full table");
+	put_column(out, window_name(s->window));
+	put_column(out, s->singer.parent);
+	put_key_column(out, s->singer.key);
+	put_key_column(out, s->singer.unique_key);
+	put_column(out, s->cost);
 	json_put_text(out, " | ");
-	put_names(out, s->key);
-	json_put_text(out, " | ");
-	if (same_names(s->key, s->unique_key)) {
-		json_put_text(out, "every row");
-	} else {
-		json_put_text(out, "one row per ");
-		put_names(out, s->key);
-	}
-	json_put_text(out, " | ");
-	put_names(out, s->unique_key);
+	if (s->per_minute)
+		json_put_int64(out, s->per_minute);
+	put_column(out, s->needs);
+	put_column(out, s->personal);
 	json_put_text(out, " |\n");
 }
 
@@ -833,12 +1044,12 @@ static void about_markdown(struct json_out *out)
 		json_put_text(out, k->help);
 		json_put_text(out, " |\n");
 	}
-	json_put_text(
-		out,
-		"\n## Streams\n\n| Stream | Method | Parent | Key | An upserting target keeps | With `unique_keys` |\n"
-		"| --- | --- | --- | --- | --- | --- |\n");
+	json_put_text(out, "\n## Streams\n\n| Stream | Plain run | Method | Window | Parent | Key | With `unique_keys` "
+			   "| Requests | Limit a "
+			   "minute | Needs | Personal data, secrets |\n"
+			   "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
 	for (i = 0; i < STREAMS; i++)
-		about_stream(out, &streams[i].singer);
+		about_stream(out, &streams[i]);
 }
 
 static int mode_about(struct tap *tap)
@@ -860,16 +1071,18 @@ static int mode_about(struct tap *tap)
 
 /* ---- Modes: discovery, test, sync ---- */
 
-static bool make_selection(struct tap *tap, struct json catalog)
+/* catalog_name: the file's, for errors. */
+static bool make_selection(struct tap *tap, struct json catalog, const char *catalog_name)
 {
-	const char *const rules[] = {tap->options.select, NULL};
+	const char *const list[] = {tap->options.select, NULL}, *const *rules = tap->options.select ? list : NULL;
 	bool unique_keys = tap->config.value[KEY_UNIQUE_KEYS].number != 0;
 	size_t i;
 
 	for (i = 0; i < STREAMS; i++)
 		tap->selection[i].stream = &streams[i].singer;
-	return selection_make(tap->selection, STREAMS, catalog, tap->options.select ? rules : NULL, unique_keys,
-			      &tap->arena, &tap->error);
+	if (!selection_make(tap->selection, STREAMS, catalog, rules, unique_keys, &tap->arena, &tap->error))
+		return error_about(&tap->error, catalog_name);
+	return !rules || selection_check_rules(tap->selection, STREAMS, rules, &tap->error);
 }
 
 /* What became of standard output.  A target that went away has said why itself. */
@@ -883,59 +1096,108 @@ static int output_status(struct singer *singer)
 	return EXIT_FAILURE;
 }
 
-static int mode_discover(struct tap *tap)
-{
-	struct json none = {NULL, NULL};
-
-	if (!make_selection(tap, none))
-		return usage_error(tap);
-	singer_catalog(&tap->singer, tap->selection, STREAMS);
-	return output_status(&tap->singer);
-}
-
-static bool read_config(struct tap *tap)
+/* The files and the environment, as --config names them, without defaults.  *source: the last of them. */
+static bool read_sources(struct tap *tap, const char **source)
 {
 	const struct options *o = &tap->options;
-	const char *source = "--config";
 	bool environment_too = false;
 	size_t i;
 
-	if (!o->configs)
-		return fail(&tap->error, "--config: required, but missing; --help shows the way");
 	for (i = 0; i < o->configs; i++) {
 		if (strcmp(o->config[i], "ENV") == 0) {
 			environment_too = true;
 			continue;
 		}
-		source = o->config[i];
-		if (!document_read(&tap->arena, source, &tap->documents[i], &tap->error) ||
-		    !config_from_json(&tap->config, tap->documents[i], source, &tap->arena, &tap->error))
+		*source = o->config[i];
+		if (!document_read(&tap->arena, *source, &tap->documents[i], &tap->error) ||
+		    !config_from_json(&tap->config, tap->documents[i], *source, &tap->arena, &tap->error))
 			return false;
 	}
-	if (environment_too && !config_from_environment(&tap->config, &tap->error))
+	if (environment_too)
+		*source = "ENV";
+	return !environment_too || config_from_environment(&tap->config, &tap->arena, &tap->error);
+}
+
+static void warn_of_names(const struct tap *tap)
+{
+	const struct options *o = &tap->options;
+	size_t i;
+
+	for (i = 0; i < o->configs; i++)
+		if (strcmp(o->config[i], "ENV") == 0)
+			warn_of_variables();
+		else
+			warn_of_keys(tap->documents[i], o->config[i]);
+}
+
+static bool read_config(struct tap *tap)
+{
+	const char *source = NULL;
+
+	if (!tap->options.configs)
+		return fail(&tap->error, "--config: required, but missing; --help shows the way");
+	if (!read_sources(tap, &source))
 		return false;
-	return config_complete(&tap->config, environment_too ? "ENV" : source, &tap->error);
+	if (config_complete(&tap->config, source, &tap->arena, &tap->error))
+		return true;
+	warn_of_names(tap); /* what is missing may stand there under another name */
+	log_release(true);
+	return false;
+}
+
+/* A file with a token in it: who but its owner can read or write it? */
+static void warn_of_mode(const char *name)
+{
+	struct stat status;
+
+	if (stat(name, &status) != 0 || !S_ISREG(status.st_mode))
+		return;
+	if (status.st_mode & (S_IROTH | S_IRGRP))
+		log_line(LOG_WARNING, "%s: %s can read the token in it; chmod 600 helps", name,
+			 status.st_mode & S_IROTH ? "every user of this host" : "every user of its group");
+	if (status.st_mode & (S_IWOTH | S_IWGRP))
+		log_line(LOG_WARNING,
+			 "%s: %s can change it, and so have the token sent to another host; chmod 600 helps", name,
+			 status.st_mode & S_IWOTH ? "every user of this host" : "every user of its group");
 }
 
 static void warn_of_config(const struct tap *tap)
 {
 	size_t i;
 
-	for (i = 0; i < tap->options.configs; i++) {
-		const char *name = tap->options.config[i];
-		struct json_each it = json_each(tap->documents[i]);
-		struct stat status;
+	warn_of_names(tap);
+	for (i = 0; i < tap->options.configs; i++)
+		if (tap->documents[i].node)
+			warn_of_mode(tap->options.config[i]);
+}
 
-		while (json_next(&it)) {
-			struct str key = json_token(it.key);
-			if (key_find(it.key) == KEYS)
-				log_line(LOG_WARNING, "%s: %.*s: unknown key, ignored; --help lists the known ones",
-					 name, (int)(key.n < 64 ? key.n : 64), key.s);
-		}
-		if (tap->documents[i].node && stat(name, &status) == 0 && S_ISREG(status.st_mode) &&
-		    (status.st_mode & S_IROTH))
-			log_line(LOG_WARNING, "%s: every user of this host can read the token in it; chmod 600 helps",
-				 name);
+/* Needs no configuration.  One that is given decides about the keys; what is wrong with it is the next sync's matter. */
+static int mode_discover(struct tap *tap)
+{
+	struct json none = {NULL, NULL};
+	const char *source;
+
+	log_hold();
+	if (!read_sources(tap, &source))
+		log_line(LOG_WARNING, "%s; the catalog is made without it", tap->error.text);
+	if (!make_selection(tap, none, NULL))
+		return usage_error(tap);
+	log_release(true);
+	singer_catalog(&tap->singer, tap->selection, STREAMS);
+	return output_status(&tap->singer);
+}
+
+/* An error of the client's about an option that came from the environment names the variable. */
+static void name_variable(const struct config *config, struct error *error)
+{
+	struct error bare = *error;
+	size_t i;
+
+	for (i = 0; i < KEYS; i++) {
+		const char *name = config_table[i].name, *variable = config->value[i].variable;
+		size_t n = strlen(name);
+		if (variable && strncmp(bare.text, name, n) == 0 && bare.text[n] == ':')
+			fail(error, "%s%s", variable, bare.text + n);
 	}
 }
 
@@ -944,20 +1206,21 @@ static struct http *open_client(struct tap *tap)
 	const struct config *c = &tap->config;
 	const char *url = c->value[KEY_BASE_URL].text;
 	struct http_options options = {
-		.base_url = url ? url : region_url(c->value[KEY_REGION].text),
+		.base_url = url ? url : segment_region_url(c->value[KEY_REGION].text),
 		.token = c->value[KEY_API_TOKEN].text,
 		.user_agent = c->value[KEY_USER_AGENT].text,
 		.ca_file = c->value[KEY_CA_FILE].text,
 		.proxy = c->value[KEY_PROXY].text,
 		.connections = (unsigned)c->value[KEY_MAX_CONNECTIONS].number,
 		.attempts = (unsigned)c->value[KEY_MAX_ATTEMPTS].number,
-		.timeout_ms = c->value[KEY_REQUEST_TIMEOUT].number * 1000,
+		.timeout_ms = c->value[KEY_REQUEST_TIMEOUT].number,
 		.backoff_ms = 1000,
 		.patience_ms = 900000,
 		.stop = &stop_signal,
 		.pause_ms = segment_pause_ms,
 		.notice = streams_notice,
 	};
+	struct http *http;
 
 	/* What the configuration names is the nearer word: no_proxy says nothing about it. */
 	if (!options.ca_file)
@@ -970,7 +1233,10 @@ static struct http *open_client(struct tap *tap)
 		options.proxy = environment(ENV_PROXY, &options.proxy_name);
 		options.no_proxy = environment(ENV_NO_PROXY, NULL);
 	}
-	return http_open(&options, &tap->error);
+	http = http_open(&options, &tap->error);
+	if (!http)
+		name_variable(c, &tap->error);
+	return http;
 }
 
 static int64_t clock_us(clockid_t clock)
@@ -1042,38 +1308,17 @@ static void log_summary(const struct tap *tap, const struct http *http, enum syn
 	struct http_stats stats;
 
 	http_stats(http, &stats);
+	log_bytes(stats.bytes, stats.decoded);
 	if (result == SYNC_STOPPED && !*fault)
 		reason = "";
 	log_line(results[result].level,
-		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes, "
-		 "%lld.%lld s%s%s%s",
+		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes "
+		 "(%llu decoded), %lld.%lld s%s%s%s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
 		 (unsigned long long)tap->singer.records, (unsigned long long)stats.requests,
-		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (long long)(elapsed_us / 1000000),
-		 (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "", *fault ? "standard output: " : "", reason);
-}
-
-/* Puts the name of the file in front of what is wrong with its content; an option's error stands by itself. */
-static bool blame(struct tap *tap, const char *file)
-{
-	struct error bare = tap->error;
-
-	if (!file || bare.text[0] == '-')
-		return false;
-	return fail(&tap->error, "%s: %s", file, bare.text);
-}
-
-/* Bookmarks that can't be read would be found out in the middle of the run otherwise. */
-static bool check_bookmarks(struct tap *tap)
-{
-	size_t i;
-	int64_t unused;
-
-	for (i = 0; i < STREAMS; i++)
-		if (streams[i].singer.replication_key && !tap->selection[i].full_table &&
-		    !state_get(&tap->state, &streams[i].singer, &unused, &tap->error))
-			return false;
-	return true;
+		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (unsigned long long)stats.decoded,
+		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "",
+		 *fault ? "standard output: " : "", reason);
 }
 
 static bool prepare_sync(struct tap *tap)
@@ -1082,13 +1327,13 @@ static bool prepare_sync(struct tap *tap)
 	struct json catalog = {NULL, NULL}, state = {NULL, NULL};
 
 	if (!document_read(&tap->arena, catalog_name, &catalog, &tap->error) ||
-	    !state_document(&tap->arena, tap->options.state, &state, &tap->error))
+	    !state_document(&tap->arena, tap->options.state, &state, &tap->error) ||
+	    !make_selection(tap, catalog, catalog_name))
 		return false;
-	if (!make_selection(tap, catalog))
-		return blame(tap, catalog_name);
-	if (!state_read(&tap->state, state, &tap->arena, &tap->error) || !check_bookmarks(tap))
-		return blame(tap, tap->options.state);
-	return true;
+	return (state_read(&tap->state, state, &tap->arena, &tap->error) &&
+		state_bookmarks(&tap->state, tap->selection, STREAMS, tap->config.value[KEY_START_DATE].number,
+				&tap->error)) ||
+	       error_about(&tap->error, tap->options.state);
 }
 
 /* All that must be in order before anything is sent or written.  http: NULL if nothing is to be sent. */
@@ -1152,6 +1397,20 @@ static int mode_test(struct tap *tap)
 	return status;
 }
 
+/* Who has neither catalog nor rules is told once what else there is. */
+static void log_more_streams(void)
+{
+	unsigned more = 0;
+	size_t i;
+
+	for (i = 0; i < STREAMS; i++)
+		more += streams[i].singer.by_name;
+	log_line(LOG_INFO,
+		 "%u more streams are not part of a run without catalog and --select; --select '*' takes all of them, "
+		 "--about lists them",
+		 more);
+}
+
 static int mode_sync(struct tap *tap)
 {
 	struct sync_totals totals = {0};
@@ -1163,6 +1422,8 @@ static int mode_sync(struct tap *tap)
 
 	if (!prepare(tap, &http))
 		return usage_error(tap);
+	if (!tap->options.catalog && !tap->options.properties && !tap->options.select)
+		log_more_streams();
 	options = sync_options(&tap->config);
 	options.totals = &totals;
 	options.progress = on_progress;
@@ -1251,24 +1512,44 @@ static bool file_holds(const char *name, const char *word)
 	return found;
 }
 
+/* The level of that name, or false. */
+static bool level_find(const char *name, enum log_level *level)
+{
+	size_t i;
+
+	for (i = 0; log_levels[i]; i++)
+		if (strcasecmp(log_levels[i], name) == 0) {
+			*level = log_level_of[i];
+			return true;
+		}
+	return false;
+}
+
 static void logging_set(const struct options *options)
 {
 	const char *const *names = environment_table[ENV_LOG_LEVEL].names;
 	const char *wish[] = {options->log_level, variable_text(names[0]), variable_text(names[1])};
 	enum log_level least = LOG_INFO;
-	size_t i;
-	int level;
+	size_t i, n;
 
-	for (i = 0; i < countof(wish); i++) {
-		for (level = 0; wish[i] && log_levels[level]; level++)
-			if (strcasecmp(log_levels[level], wish[i]) == 0)
-				break;
-		if (wish[i] && log_levels[level]) {
-			least = (enum log_level)level;
-			break;
-		}
-	}
+	for (i = 0; i < countof(wish) && !(wish[i] && level_find(wish[i], &least)); i++)
+		;
 	log_setup(least, file_holds(environment(ENV_LOG_CONFIG, NULL), "StructuredFormatter"));
+	for (n = 1; n < i && n < countof(wish); n++)
+		if (wish[n])
+			log_line(LOG_WARNING, "%s: \"%.32s\" is no level; debug, info, warning, error and critical are",
+				 names[n - 1], wish[n]);
+}
+
+/* A core file would hold the token.  The limit can't be raised to more than it was, so nothing is lost by lowering it. */
+static void core_files_off(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_CORE, &limit) == 0) {
+		limit.rlim_cur = 0;
+		setrlimit(RLIMIT_CORE, &limit);
+	}
 }
 
 static int run(struct tap *tap)
@@ -1296,6 +1577,7 @@ int main(int argc, char **argv)
 	if (!descriptors_hold())
 		return EXIT_USAGE;
 	tap.singer.fd = STDOUT_FILENO;
+	core_files_off();
 	signals_set();
 	status = options_read(&tap.options, argc, argv, &tap.error) ? 0 : EXIT_USAGE;
 	logging_set(&tap.options);

@@ -51,8 +51,9 @@ cross: $(BEARSSL_SRC)/inc/bearssl.h
 
 test-cross: $(SEGMENTD) $(BEARSSL_SRC)/inc/bearssl.h
 	status=0; for arch in $(CROSS); do \
+		wrap=$$(contrib/toolchain run $$arch) || exit 1; \
 		$(MAKE) ARCH=$$arch S=build/cross/$$arch/ STATIC_GOAL=test-emulated \
-			WRAP="$$(contrib/toolchain run $$arch)" SEGMENTD="$(SEGMENTD)" static || status=1; \
+			WRAP="$$wrap" SEGMENTD="$(SEGMENTD)" static || status=1; \
 	done; exit $$status
 
 test-emulated: all $(UNIT_TESTS) $(B)test/jsoncheck $(B)test/httpcheck $(B)test/tap-fault

@@ -7,13 +7,16 @@
  * MEMCPY copies the page, PARSE brings it to a tape, RECORD does all that a sync does with a page that has come: parse,
  * project by the built-in schema, write each row to /dev/null as a RECORD line.
  *
+ *	bench gunzip FILE
+ * Prints how many nanoseconds it takes to decode FILE, the median likewise.
+ *
  *	bench roots FILE
  * Prints how many nanoseconds it takes to read the trusted roots in FILE, the median likewise.
  *
  *	bench run REPORT COMMAND [ARGUMENT...]
  * Runs a command and writes to the file REPORT: CPU and wall time in microseconds, peak of resident memory in KiB.
  * That takes a small program: a child's peak begins with the memory of the process that it was forked from. */
-#include "../http.h"
+#include "../http.c"
 #include "../json.h"
 #include "../singer.h"
 #include "../streams.h"
@@ -392,6 +395,34 @@ static int bench_pages(const char *directory)
 	return ok ? 0 : 1;
 }
 
+/* ---- Gzip ---- */
+
+static bool work_gunzip(void *context)
+{
+	const struct json_out *in = context;
+	const char *why;
+	char *out;
+	size_t length;
+	enum verdict v = gunzip(in->bytes, in->length, HTTP_BODY_LIMIT, &out, &length, &why);
+
+	free(out);
+	return v == ANSWER_WHOLE;
+}
+
+static int bench_gunzip(const char *file)
+{
+	struct json_out in = {0};
+	int error = file_read(file, HTTP_BODY_LIMIT, &in);
+	int64_t took = error ? -1 : median_ns(work_gunzip, &in);
+
+	if (took >= 0)
+		printf("%" PRId64 "\n", took);
+	else
+		fprintf(stderr, "bench: %s: %s\n", file, error ? strerror(error) : "no gzip");
+	json_out_free(&in);
+	return took >= 0 ? 0 : 1;
+}
+
 /* ---- Trusted roots ---- */
 
 static bool open_client(void *context)
@@ -427,7 +458,7 @@ static int bench_roots(char *file)
 
 /* ---- What a command costs ---- */
 
-static int64_t wall_us(void)
+static int64_t elapsed_us(void)
 {
 	struct timespec t;
 
@@ -455,7 +486,7 @@ static bool report_write(const char *name, int64_t wall)
 /* The command's exit status, 128 + signal, or 127. */
 static int bench_run(const char *report, char **command)
 {
-	int64_t begin = wall_us();
+	int64_t begin = elapsed_us();
 	pid_t child = fork();
 	int status;
 
@@ -464,7 +495,7 @@ static int bench_run(const char *report, char **command)
 		fprintf(stderr, "bench: %s: %s\n", command[0], strerror(errno));
 		_exit(127);
 	}
-	if (child < 0 || waitpid(child, &status, 0) != child || !report_write(report, wall_us() - begin)) {
+	if (child < 0 || waitpid(child, &status, 0) != child || !report_write(report, elapsed_us() - begin)) {
 		perror("bench: run");
 		return 127;
 	}
@@ -475,10 +506,12 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "pages") == 0)
 		return bench_pages(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "gunzip") == 0)
+		return bench_gunzip(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "roots") == 0)
 		return bench_roots(argv[2]);
 	if (argc > 3 && strcmp(argv[1], "run") == 0)
 		return bench_run(argv[2], argv + 3);
-	fputs("usage: bench pages DIRECTORY | roots FILE | run REPORT COMMAND [ARGUMENT...]\n", stderr);
+	fputs("usage: bench pages DIRECTORY | gunzip FILE | roots FILE | run REPORT COMMAND [ARGUMENT...]\n", stderr);
 	return 2;
 }

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,12 @@ LATENCY_MS = 30
 # Goals, in the units that are printed.
 PARSE_GBS = 2.0
 RECORD_GBS = {"usage": 0.8, "audit": 0.8, "catalog": 1.0}
-CURL_RATIO = 3
+GUNZIP_GBS = {"usage": 0.9, "audit": 1.2, "catalog": 1.2}  # usage is made of random ids: there libdeflate does 1.1
+# Of the tap's CPU time to curl's, which only receives; and what is asked where nothing is compressed.
+CURL_RATIO = {"a whole workspace": 1.0, "large pages: usage, catalog, audit": 1.3}
+CURL_PLAIN_RATIO = 3
+LINE_BITS = 10_000_000
+LINE_RATIO = 1.05
 PEAK_MB = 12
 PEAK_GROWTH = 1.5  # for ten times the rows; ids of parents are kept
 DEMO_PEAK_MB = 3
@@ -135,6 +141,11 @@ def bench(*arguments):
 def median(costs, field):
     """Of one field of several costs."""
     return statistics.median(getattr(cost, field) for cost in costs)
+
+
+def spread(values):
+    """The median, and how far the others lie from it."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def median_cpu(command, folder, times=REPETITIONS):
@@ -243,6 +254,40 @@ def measure_json(table, folder):
         table.not_measured("jq on the same pages", "there is no jq")
 
 
+# --- gzip
+
+
+def measure_gzip(table, folder):
+    """Decoding of the same pages, beside zlib."""
+    table.heading("Gzip, pages in memory (CPU time)")
+    for page in sorted(folder.glob("*.json")):
+        if page.stem not in GUNZIP_GBS:
+            continue
+        text = page.read_bytes()
+        maker = zlib.compressobj(6, zlib.DEFLATED, 31)
+        packed = maker.compress(text) + maker.flush()
+        file = folder / f"{page.stem}.gz"
+        file.write_bytes(packed)
+        ours, theirs = [], []
+        for _ in range(REPETITIONS):
+            ours.append(len(text) / int(bench("gunzip", str(file))))
+            theirs.append(len(text) / zlib_ns(packed, len(text)))
+        what = f"{page.stem}, {len(text) / 1e3:.0f} kB, {len(text) / len(packed):.1f} x smaller in gzip"
+        table.at_least(what, statistics.median(ours), GUNZIP_GBS[page.stem], "GB/s")
+        ratios = [a / b for a, b in zip(ours, theirs)]
+        table.note(f"{spread(ratios)} x zlib ({statistics.median(theirs):.2f} GB/s)")
+
+
+def zlib_ns(packed, size):
+    """Nanoseconds that zlib takes, the median as in test/bench."""
+    took = []
+    for _ in range(101):
+        begin = time.process_time_ns()
+        zlib.decompress(packed, 31, size)
+        took.append(time.process_time_ns() - begin)
+    return statistics.median(took)
+
+
 # --- the whole tap beside curl
 
 
@@ -256,7 +301,7 @@ def curl_command(workspace, folder):
         "utf-8",
     )
     root = str(segment.certificates() / "root.pem")
-    options = "--silent --show-error --fail --globoff --ipv4 --http1.1 --tlsv1.2 --tls-max 1.2 --noproxy *".split()
+    options = "--compressed --silent --show-error --fail --globoff --ipv4 --http1.1 --tlsv1.2 --tls-max 1.2 --noproxy *".split()
     return ["curl", "--disable", *options, "--cacert", root, "--config", str(config)]
 
 
@@ -276,25 +321,31 @@ def check_curl(command, requests):
 
 def measure_curl(table, folder):
     """CPU seconds of the tap and of curl, for the same bytes over the same TLS."""
-    table.heading("Whole tap beside curl (CPU time)")
+    table.heading("Whole tap beside curl --compressed (CPU time)")
     cases = (
         ("a whole workspace", 100, 90, ()),
         ("large pages: usage, catalog, audit", 300, 90, ("--select", "usage_*,catalog_*,audit_events")),
     )
     for what, scale, days, arguments in cases:
-        if not shutil.which("curl"):
-            table.not_measured(what, "there is no curl")
-            continue
-        with Workspace(folder, scale, days) as workspace:
-            tap = workspace.tap(*arguments)
-            run(tap, folder)
-            requests = len(workspace.targets("200"))
-            curl = curl_command(workspace, folder)
-            size = check_curl(curl, requests)
-            pairs = [(run(tap, folder), run(curl, folder)) for _ in range(REPETITIONS)]
-        ours, theirs = (median(costs, "cpu") for costs in zip(*pairs))
-        table.at_most(f"{what}: tap / curl", ours / theirs, CURL_RATIO)
-        table.note(f"{requests} requests, {size / 1e6:.1f} MB: {ours * 1e3:.0f} ms / {theirs * 1e3:.0f} ms")
+        for coding, options in (("gzip", ()), ("as they are", ("--no-gzip",))):
+            name = f"{what}, {coding}: tap / curl"
+            if not shutil.which("curl"):
+                table.not_measured(name, "there is no curl")
+                continue
+            with Workspace(folder, scale, days, *options) as workspace:
+                tap = workspace.tap(*arguments)
+                run(tap, folder)
+                requests = len(workspace.targets("200"))
+                curl = curl_command(workspace, folder)
+                size = check_curl(curl, requests)
+                pairs = [(run(tap, folder), run(curl, folder)) for _ in range(2 * REPETITIONS)]
+            ratios = [ours.cpu / theirs.cpu for ours, theirs in pairs]
+            table.at_most(name, statistics.median(ratios), CURL_PLAIN_RATIO if options else CURL_RATIO[what])
+            ours, theirs = (median(costs, "cpu") for costs in zip(*pairs))
+            table.note(
+                f"{spread(ratios)}; {requests} requests, {size / 1e6:.1f} MB: "
+                f"{ours * 1e3:.0f} ms / {theirs * 1e3:.0f} ms"
+            )
 
 
 # --- memory, discovery, trusted roots
@@ -386,9 +437,31 @@ def measure_latency(table, folder):
             table.at_most(name, median(costs, "wall") / least, LATENCY_RATIO)
 
 
+def measure_line(table, folder):
+    """How near a sync comes to what a slow line allows: its bytes, and what the walk would take without it."""
+    table.heading(f"Wall time over {LINE_BITS / 1e6:.0f} Mbit/s and {LATENCY_MS} ms / the least that is possible")
+    for what, scale, days, config, arguments in (
+        ("a whole workspace", 60, 30, {}, ()),
+        ("a chain of large pages", 1000, 0, {"page_size": 20}, ("--select", "destinations")),
+    ):
+        with Workspace(folder, scale, days, "--latency", LATENCY_MS, "--rate", LINE_BITS) as workspace:
+            command = workspace.tap(*arguments, **config)
+            costs = [run(command, folder) for _ in range(3)]
+            targets = workspace.targets()
+            requests = len(targets) // len(costs)
+            workspace.server.most_open()
+            sent = workspace.server.stat("sent") / len(costs)
+        least = sent * 8 / LINE_BITS + least_seconds(targets[:requests], 4)
+        table.at_most(f"{what}, {requests} requests", median(costs, "wall") / least, LINE_RATIO)
+        table.note(
+            f"{sent / 1e6:.2f} MB sent, which take {sent * 8 / LINE_BITS:.2f} s, and {least_seconds(targets[:requests], 4):.2f} s "
+            f"of walking: {spread([cost.wall for cost in costs])} s"
+        )
+
+
 def main():
     """All parts; a part that can't be measured says so, and the others go on."""
-    parts = (measure_json, measure_curl, measure_memory, measure_start, measure_latency)
+    parts = (measure_json, measure_gzip, measure_curl, measure_memory, measure_start, measure_latency, measure_line)
     table = Table()
     folder = Path(tempfile.mkdtemp(prefix="tap-segment-bench-"))
     try:

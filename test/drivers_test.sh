@@ -56,6 +56,14 @@ expect 'httpcheck -e: a bare end does not' 1 "$(cat "$dir/reason")" "$httpcheck"
 wrap=${WRAP-} WRAP=
 expect 'httpcheck -e: a reason is given' 0 1 grep -c . "$dir/reason"
 WRAP=$wrap
+file gzip 'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\037\213\010\0\0\0\0\0\002\003\313\310\004\0\254*\223\330\002\0\0\0'
+expect 'httpcheck prints what gzip says' 0 '200 2
+hi' "$httpcheck" "$dir/gzip"
+file bodies '\026\0\0\0\037\213\010\0\0\0\0\0\002\003\313\310\004\0\254*\223\330\002\0\0\0\002\0\0\0hi'
+expect 'httpcheck -z: a line for each body' 0 '2 d8932aac
+something that is no gzip, or more than that' "$httpcheck" -z "$dir/bodies"
+file bodies '\026\0\0\0\037\213'
+expect 'httpcheck -z with a file that is cut off' 2 '' "$httpcheck" -z "$dir/bodies"
 expect 'httpcheck without a file' 2 '' "$httpcheck"
 expect 'httpcheck with a missing file' 2 '' "$httpcheck" "$dir/missing"
 expect 'httpcheck with an unknown option' 2 '' "$httpcheck" -x "$dir/whole"

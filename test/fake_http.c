@@ -59,11 +59,13 @@ static size_t times_asked(const struct http *h, const char *path)
 	return times;
 }
 
-struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank)
+struct http_request *http_start(struct http *h, const char *path, const char *accept, uint64_t rank, unsigned lane)
 {
 	struct http_request *q, **link = &h->requests;
 
 	(void)accept;
+	if (lane >= HTTP_LANES)
+		abort();
 	if (h->started + 1 == h->fail_start)
 		return NULL;
 	h->started++;

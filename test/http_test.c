@@ -164,6 +164,17 @@ static void text_unescape(struct text *t, const char *s)
 	}
 }
 
+/* Undoes the hexadecimal of gzip.txt. */
+static void text_hex(struct text *t, const char *s)
+{
+	char byte;
+
+	for (; *s; s += 2) {
+		byte = (char)(hex_value(s[0]) * 16 + hex_value(s[1]));
+		text_add(t, &byte, 1);
+	}
+}
+
 struct vector {
 	char name[128];
 	struct text sent, gives;
@@ -187,6 +198,8 @@ static bool vector_read(FILE *file, struct vector *v)
 			text_unescape(&v->sent, line + 6);
 		else if (strncmp(line, "gives: ", 7) == 0)
 			text_unescape(&v->gives, line + 7);
+		else if (strncmp(line, "gzip: ", 6) == 0)
+			text_hex(&v->sent, line + 6);
 		else if (strncmp(line, "after: ", 7) == 0)
 			snprintf(v->after, sizeof v->after, "%.10s", line + 7);
 		else if (strcmp(line, "end: bare") == 0)
@@ -306,6 +319,88 @@ static void test_framing(void)
 	fclose(file);
 }
 
+/* ---- Gzip vectors ---- */
+
+/* Into `to` what came of it, as the file writes it. */
+static enum verdict gzip_run(const struct vector *v, size_t length, size_t limit, char *to, size_t size)
+{
+	char *out;
+	size_t n;
+	const char *why;
+	enum verdict verdict = gunzip(before_fence(v->sent.s, length), length, limit, &out, &n, &why);
+
+	if (verdict == ANSWER_WHOLE)
+		snprintf(to, size, "%lu %08lx", (unsigned long)n,
+			 (unsigned long)crc32_of((const unsigned char *)out, n));
+	else
+		snprintf(to, size, "%s %s", verdict == ANSWER_OVER ? "over" : "bad", why ? why : "no memory");
+	free(out);
+	return verdict;
+}
+
+/* Only after a whole member is a part of a good one good. */
+static bool gzip_cuts(const struct vector *v)
+{
+	char got[200];
+	size_t n;
+	bool good = true, members = strstr(v->name, "members") != NULL;
+
+	for (n = 0; n < v->sent.n && good; n++) {
+		enum verdict verdict = gzip_run(v, n, SIZE_MAX / 2, got, sizeof got);
+		good = strcmp(got, "bad gzip that is cut off") == 0 || (members && verdict == ANSWER_WHOLE);
+	}
+	return good;
+}
+
+static void gzip_check(const struct vector *v)
+{
+	char got[200];
+	size_t length = strtoul(v->gives.s, NULL, 10);
+	bool good = is_digit(*v->gives.s);
+
+	gzip_run(v, v->sent.n, SIZE_MAX / 2, got, sizeof got);
+	check_text(got, v->gives.s, v->name);
+	if (!good)
+		return;
+	check(gzip_cuts(v), "gzip, cut at every byte: %s", v->name);
+	check(gzip_run(v, v->sent.n, length, got, sizeof got) == ANSWER_WHOLE, "gzip, just so long: %s", v->name);
+	if (length)
+		check(gzip_run(v, v->sent.n, length - 1, got, sizeof got) == ANSWER_OVER, "gzip, too long by one: %s",
+		      v->name);
+}
+
+/* Any allocation may fail; what has grown by then is given back. */
+static void gzip_memory(const struct vector *v)
+{
+	char got[200] = "bad no memory";
+	long n;
+
+	for (n = 0; strcmp(got, "bad no memory") == 0 && n < 100; n++) {
+		allocations_left = n;
+		gzip_run(v, v->sent.n, SIZE_MAX / 2, got, sizeof got);
+		allocations_left = -1;
+	}
+	check_text(got, v->gives.s, "gzip, without memory and with ever more of it");
+}
+
+static void test_gzip(void)
+{
+	FILE *file = fopen("test/gzip.txt", "r");
+	struct vector v;
+
+	if (!check(file != NULL, "test/gzip.txt can be read"))
+		return;
+	while (vector_read(file, &v)) {
+		text_add(&v.gives, "", 1);
+		gzip_check(&v);
+		if (strcmp(v.name, "two members") == 0)
+			gzip_memory(&v);
+		free(v.sent.s);
+		free(v.gives.s);
+	}
+	fclose(file);
+}
+
 /* Written out, the vectors would be 64 MiB long. */
 static void test_body_limit(void)
 {
@@ -324,6 +419,40 @@ static void test_body_limit(void)
 	v = answer_feed(&a, piece, 1, &used);
 	check(v == ANSWER_OVER, "one byte more does not");
 	answer_free(&a);
+}
+
+/* The same with chunks: of 64 MiB together, and of one byte more. */
+static void test_chunked_limit(void)
+{
+	static char piece[1 << 20];
+	static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3FFFFFF\r\n";
+	static const struct {
+		const char *next;
+		enum verdict verdict;
+	} cases[] = {{"\r\n1\r\nx\r\n0\r\n\r\n", ANSWER_WHOLE}, {"\r\n2\r\n", ANSWER_OVER}};
+	size_t c, used;
+
+	for (c = 0; c < countof(cases); c++) {
+		struct answer a = {0};
+		enum verdict v = answer_feed(&a, head, sizeof head - 1, &used);
+		int i;
+		for (i = 0; i < 64 && v == ANSWER_MORE; i++)
+			v = answer_feed(&a, piece, sizeof piece - (i == 63), &used);
+		v = v == ANSWER_MORE ? answer_feed(&a, cases[c].next, strlen(cases[c].next), &used) : v;
+		check(v == cases[c].verdict, "chunks of 64 MiB%s", c ? " and a byte" : "");
+		check(v != ANSWER_WHOLE || a.length == HTTP_BODY_LIMIT, "make a body of as much");
+		answer_free(&a);
+	}
+}
+
+/* The only source of random bytes of systems without getentropy. */
+static void test_random_device(void)
+{
+	unsigned char bytes[2][64] = {{0}};
+
+	check(random_device(bytes[0], sizeof bytes[0]) && random_device(bytes[1], sizeof bytes[1]) &&
+		      memcmp(bytes[0], bytes[1], sizeof bytes[0]) != 0,
+	      "/dev/urandom gives bytes, each time others");
 }
 
 /* A server that only says that much will come must send some of it before it costs us that much. */
@@ -392,6 +521,20 @@ static void test_dates(void)
 		{"Sun, 06 Nov 1994 08:49:37 PST", -1},
 		{"Sun, 06 Nov 1994 08:49:37 +00", -1},
 		{"Sun, 06 Nov 1994 08:49:37 +2460", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +2400", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +2359", 784111777 - 86340},
+		{"Sun, 06 Nov 0000 08:49:37 GMT", -1},
+		{"Mon, 31 Jan 1994 00:00:00 GMT", 759974400},
+		{"Thu, 31 Mar 1994 00:00:00 GMT", 765072000},
+		{"Sat, 30 Apr 1994 00:00:00 GMT", 767664000},
+		{"Tue, 31 May 1994 00:00:00 GMT", 770342400},
+		{"Thu, 30 Jun 1994 00:00:00 GMT", 772934400},
+		{"Sun, 31 Jul 1994 00:00:00 GMT", 775612800},
+		{"Wed, 31 Aug 1994 00:00:00 GMT", 778291200},
+		{"Fri, 30 Sep 1994 00:00:00 GMT", 780883200},
+		{"Mon, 31 Oct 1994 00:00:00 GMT", 783561600},
+		{"Wed, 30 Nov 1994 00:00:00 GMT", 786153600},
+		{"Sat, 31 Dec 1994 00:00:00 GMT", 788832000},
 		{"Sun, 06 Nov 1994 08:49:37 08:49:37 GMT", -1},
 		{"Sun, 06 Nov 1994 08:49:37 GMT; x", -1},
 		{"(Sun) 06 Nov 1994 08:49:37 GMT", -1},
@@ -513,6 +656,34 @@ static void test_no_proxy(void)
 		{"https://10.0.0.1", "0.0.1", false},
 		{"https://[::1]", "::1", true},
 		{"https://[::1]", "[::1]", true},
+		{"https://[::1]", "[0:0::1]", true},
+		{"https://[::1]", "[::1]:443", true},
+		{"https://[::1]", "[::1]:8443", false},
+		{"https://[::1]", "[::1", true},
+		{"https://[::1]", "[", false},
+		{"https://a.example.com", "a.example.com:443", true},
+		{"https://a.example.com", "example.com:443", true},
+		{"https://a.example.com", "a.example.com:8443", false},
+		{"https://a.example.com:8443", "a.example.com:8443", true},
+		{"https://a.example.com", "a.example.com:", true},
+		{"https://a.example.com", "a.example.com:x", false},
+		{"https://a.example.com", "a.example.com:443x", false},
+		{"https://a.example.com", ":443", false},
+		{"https://127.0.0.1", "127.0.0.0/8", true},
+		{"https://127.0.0.1", "127.0.0.1/32", true},
+		{"https://127.0.0.1", "127.0.0.0/32", false},
+		{"https://127.0.0.1", "0.0.0.0/0", true},
+		{"https://127.0.0.1", "127.0.0.0/33", false},
+		{"https://127.0.0.1", "127.0.0.0/", false},
+		{"https://127.0.0.1", "127.0.0.0/8x", false},
+		{"https://127.0.0.1", "127/8", false},
+		{"https://127.0.0.1", "::/0", false},
+		{"https://10.1.2.3", "10.1.3.0/23", true},
+		{"https://10.1.2.3", "10.1.4.0/22", false},
+		{"https://[2001:db8::1]", "2001:db8::/32", true},
+		{"https://[2001:db8::1]", "2001:db9::/32", false},
+		{"https://a.example.com", "0.0.0.0/0", false},
+		{"https://a.example.com", "example.com/8", false},
 	};
 	struct url u;
 	size_t i;
@@ -547,6 +718,10 @@ static void test_tunnel(void)
 	free(text);
 	url_parse("http://us%253aer@proxy", &proxy);
 	check(!user_has_colon(proxy.user), "a user's name may have a percent sign");
+	url_parse("http://50%25%:%zz%4@proxy", &proxy);
+	text = tunnel_text(&origin, proxy.user);
+	check(strstr(text, "Basic NTAlJTolenolNA==\r\n") != NULL, "a percent sign that encodes nothing stays");
+	free(text);
 	url_parse("https://[2001:db8::1]:8443", &origin);
 	url_parse("http://proxy", &proxy);
 	text = tunnel_text(&origin, proxy.user);
@@ -796,6 +971,19 @@ static const char pem_ed25519[] = "-----BEGIN CERTIFICATE-----\n"
 				  "3T6+4vxrsH86qZ4H3H+DRDyhAGYh/2bcl0kvkbXHpWNWF4iTv5gC\n"
 				  "-----END CERTIFICATE-----\n";
 
+static size_t pem_to_der(const char *pem, unsigned char *to)
+{
+	br_pem_decoder_context decoder;
+	struct text der = {0};
+	size_t length = strlen(pem);
+
+	br_pem_decoder_init(&decoder);
+	pem_oracle(&decoder, &pem, &length, &der);
+	memcpy(to, der.s, der.n);
+	free(der.s);
+	return der.n;
+}
+
 static void trust_from(struct trust *t, const char *text)
 {
 	memset(t, 0, sizeof *t);
@@ -837,6 +1025,184 @@ static void test_pem(void)
 	free(all.s);
 }
 
+/* The lines around a certificate have other words in older files; what no list knows is no certificate. */
+static void test_pem_labels(void)
+{
+	static const struct {
+		const char *begin, *end;
+		size_t count, left_out;
+	} cases[] = {
+		{"CERTIFICATE", "CERTIFICATE", 1, 0},           {"TRUSTED CERTIFICATE", "TRUSTED CERTIFICATE", 1, 0},
+		{"X509 CERTIFICATE", "X509 CERTIFICATE", 1, 0}, {"TRUSTED CERTIFICATE", "CERTIFICATE", 0, 1},
+		{"X509 CERTIFICATE", "X509 CERTIFICAT", 0, 1},  {"CERTIFICATE REQUEST", "CERTIFICATE REQUEST", 0, 0},
+		{"NEW CERTIFICATE", "NEW CERTIFICATE", 0, 0},
+	};
+	const char *base64 = strchr(pem_ca, '\n') + 1;
+	int length = (int)(strstr(pem_ca, "-----END") - base64);
+	char text[2000];
+	struct trust t;
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		snprintf(text, sizeof text, "-----BEGIN %s-----\n%.*s-----END %s-----\n", cases[i].begin, length,
+			 base64, cases[i].end);
+		trust_from(&t, text);
+		check(t.count == cases[i].count && t.left_out == cases[i].left_out,
+		      "BEGIN %s, END %s: %lu, %lu left out", cases[i].begin, cases[i].end, (unsigned long)t.count,
+		      (unsigned long)t.left_out);
+		trust_free(&t);
+	}
+}
+
+/* base64 of a certificate with something behind it: trust of OpenSSL's, or rubbish. */
+static void test_pem_trusted(void)
+{
+	static const char *const labels[] = {"TRUSTED CERTIFICATE", "CERTIFICATE"};
+	unsigned char der[1000];
+	size_t i, length = pem_to_der(pem_ca, der);
+	char base64[1500], text[2000];
+	struct trust t;
+
+	memcpy(der + length, "\x30\x00", 2);
+	*base64_encode(base64, der, length + 2) = '\0';
+	for (i = 0; i < countof(labels); i++) {
+		snprintf(text, sizeof text, "-----BEGIN %s-----\n%s\n-----END %s-----\n", labels[i], base64, labels[i]);
+		trust_from(&t, text);
+		check(t.count == !i, "what follows the certificate counts as %s in a %s", i ? "wrong" : "right",
+		      labels[i]);
+		trust_free(&t);
+	}
+}
+
+/* Validity dates: the tag, the text, and seconds since 1970 or -1. */
+static void test_der_time(void)
+{
+	static const struct {
+		const char *der;
+		int64_t unix_s;
+	} cases[] = {
+		{"\x17\x0d"
+		 "261124232652Z",
+		 1795562812},
+		{"\x17\x0d"
+		 "491231235959Z",
+		 INT64_C(2524607999)},
+		{"\x17\x0d"
+		 "500101000000Z",
+		 -631152000},
+		{"\x18\x0f"
+		 "20261124232652Z",
+		 1795562812},
+		{"\x18\x0f"
+		 "99991231235959Z",
+		 INT64_C(253402300799)},
+		{"\x17\x0d"
+		 "261324232652Z",
+		 -1},
+		{"\x17\x0b"
+		 "2611242326Z",
+		 -1},
+		{"\x17\x0d"
+		 "261124232652+",
+		 -1},
+		{"\x18\x0d"
+		 "261124232652Z",
+		 -1},
+		{"\x04\x0d"
+		 "261124232652Z",
+		 -1},
+		{"\x17\x0d"
+		 "26112423265",
+		 -1},
+		{"", -1},
+	};
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		struct der in = {(const unsigned char *)cases[i].der, strlen(cases[i].der)};
+		int64_t us = 0;
+		bool good = der_time(&in, &us);
+		check(cases[i].unix_s == -1 ? !good : good && us == cases[i].unix_s * 1000000,
+		      "time of a certificate: %s", cases[i].der + (*cases[i].der ? 2 : 0));
+	}
+}
+
+/* A root on the curve P-521, and malformed corners of DER. */
+static void test_der_corners(void)
+{
+	static const unsigned char p521[] = {0x2b, 0x81, 0x04, 0x00, 0x23}, point[] = {4, 1, 2};
+	static const struct der empty = {point, 0};
+	static const struct {
+		const char *name, *bytes;
+		size_t length;
+	} numbers[] = {{"an empty INTEGER", "\x02\x00", 2},
+		       {"zero", "\x02\x01\x00", 3},
+		       {"a negative one", "\x02\x01\x80", 3}},
+	  bits[] = {{"an empty BIT STRING", "\x03\x00", 2}, {"bits that are no bytes", "\x03\x02\x01\x80", 4}};
+	struct der curve = {p521, sizeof p521}, q = {point, sizeof point}, in, out;
+	br_ec_public_key key;
+	size_t i;
+
+	check(anchor_ec(curve, q, &key) && key.curve == BR_EC_secp521r1 && key.qlen == sizeof point, "a root on P-521");
+	check(!anchor_ec(curve, empty, &key), "but not without a point");
+	for (i = 0; i < countof(numbers); i++) {
+		in = (struct der){(const unsigned char *)numbers[i].bytes, numbers[i].length};
+		check(!der_unsigned(&in, &out), "no key's number: %s", numbers[i].name);
+	}
+	for (i = 0; i < countof(bits); i++) {
+		in = (struct der){(const unsigned char *)bits[i].bytes, bits[i].length};
+		check(!der_bits(&in, &out), "no key's bits: %s", bits[i].name);
+	}
+}
+
+/* A root whose list of extensions is malformed is left out, and counted. */
+static void test_bad_extensions(void)
+{
+	unsigned char der[1000];
+	size_t i, length = pem_to_der(pem_ca, der), found = 0;
+	br_x509_trust_anchor anchor;
+
+	for (i = 0; i + 5 < length; i++) {
+		struct der certificate = {der, length};
+		if (memcmp(der + i, "\x06\x03\x55\x1d\x13", 5) != 0)
+			continue;
+		found++;
+		check(certificate_parse(certificate, &anchor), "a certificate with basicConstraints");
+		der[i] = 5;
+		check(!certificate_parse(certificate, &anchor), "an extension without a name");
+		der[i] = 6;
+		der[i - 1] = 100;
+		check(!certificate_parse(certificate, &anchor), "an extension longer than the list");
+	}
+	check(found == 1, "there is one such place");
+}
+
+/* A bad character and a third '=' end a certificate. */
+static void test_base64(void)
+{
+	static const struct {
+		const char *text;
+		bool good;
+		const char *bytes;
+	} cases[] = {{"YWJj-", true, "abc"}, {"YWI=-", true, "ab"},        {"YQ==-", true, "a"}, {"YQ===-", false, ""},
+		     {"Y!Q=-", false, ""},   {"YWJj", false, ""},          {"Y-", false, ""},    {"YQ=Q-", false, ""},
+		     {"-", true, ""},        {"Y W\r\nJ\tj-", true, "abc"}};
+	unsigned char values[256];
+	size_t i;
+
+	base64_values(values);
+	for (i = 0; i < countof(cases); i++) {
+		char text[20];
+		struct str s = {text, strlen(cases[i].text)};
+		struct der out;
+		strcpy(text, cases[i].text);
+		check(base64_decode(&s, values, &out) == cases[i].good, "base64 %s: case %u",
+		      cases[i].good ? "taken" : "refused", (unsigned)i);
+		if (cases[i].good)
+			check_bytes((const char *)out.s, out.n, cases[i].bytes, "base64, decoded");
+	}
+}
+
 static const char pem_localhost[] = "-----BEGIN CERTIFICATE-----\n"
 				    "MIIBeDCCAR2gAwIBAgIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARUZXN0MCAX\n"
 				    "DTI2MTEyNDIzMjY1MloYDzIxMjYxMDMxMjMyNjUyWjAUMRIwEAYDVQQDDAlsb2Nh\n"
@@ -850,19 +1216,6 @@ static const char pem_localhost[] = "-----BEGIN CERTIFICATE-----\n"
 static unsigned char localhost_key[] = {0x7d, 0x56, 0x2f, 0x4c, 0x1c, 0xcc, 0x5c, 0x60, 0x2e, 0x24, 0xb3,
 					0x15, 0xea, 0x6a, 0x74, 0xdc, 0x75, 0xfe, 0x42, 0xca, 0x2a, 0x0e,
 					0x4a, 0x29, 0x87, 0xf5, 0x8b, 0x00, 0x75, 0x48, 0xfe, 0xf3};
-
-static size_t pem_to_der(const char *pem, unsigned char *to)
-{
-	br_pem_decoder_context decoder;
-	struct text der = {0};
-	size_t length = strlen(pem);
-
-	br_pem_decoder_init(&decoder);
-	pem_oracle(&decoder, &pem, &length, &der);
-	memcpy(to, der.s, der.n);
-	free(der.s);
-	return der.n;
-}
 
 /* ---- A network that is made up ---- */
 
@@ -883,6 +1236,7 @@ struct reply {
 /* The server's side of a TLS connection. */
 struct tls_peer {
 	br_ssl_server_context server;
+	br_x509_minimal_context x509;
 	unsigned char buffer[BR_SSL_BUFSIZE_BIDI];
 	struct text wire; /* what it sends */
 	size_t answer;    /* where its answer begins there */
@@ -899,6 +1253,15 @@ struct peer {
 	size_t taken, sent; /* sent: into the TLS engine */
 };
 
+/* How many requests a server answers: `burst` of them, and one more each refill_ms, or again so many in each window. */
+struct limit {
+	unsigned burst;
+	int64_t refill_ms, window_ms;
+	const char *refusal; /* what the others get; %d: seconds until the next window */
+	int64_t since;       /* of the burst, of the window */
+	unsigned used, refused;
+};
+
 enum { PEERS = 400, FIRST_FD = 1000 };
 
 static struct {
@@ -906,18 +1269,30 @@ static struct {
 	int64_t server_clock;
 	const struct reply *replies;
 	size_t reply_count, requests, opened, open, most_open, resolved, polls;
-	const char *resolves; /* digits: last bytes of the addresses; "" fails */
-	size_t send_most;
-	bool tls, unwilling;    /* it says close_notify to everybody */
+	/* The addresses: the last byte of IPv4 ones as a digit, ::1 as a letter that says what it does, from A for 1; ""
+	 * fails.  '9' is not this machine. */
+	const char *resolves;
+	int both_fail;                               /* the resolver's answer if it is asked for both families */
+	int64_t resolver_ms;                         /* that it takes */
+	char asked[200], connects[50], options[200]; /* of the resolver; in connect(); by setsockopt() */
+	int no_name;                                 /* with this, if it is not 0 */
+	size_t send_most, sends;
+	bool send_stops;     /* every other send would block */
+	bool tls, unwilling; /* it says close_notify to everybody */
+	bool asks_certificate;
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
 	struct peer peers[PEERS];
-	struct text log;  /* lines "TIME CONNECTION PATH" */
-	char first[2000]; /* the first request */
+	struct text log;                /* lines "TIME CONNECTION PATH" */
+	char first[2000], latest[2000]; /* requests */
 	sig_atomic_t stop;
 	int64_t stop_at;
+	int poll_error;
+	size_t poll_fails; /* so many polls fail with it */
 	char notices[20000];
-	unsigned retries, limits;
+	unsigned retries, limits, lane, tellings;
+	char told[100];
 	int64_t wait;
+	struct limit limit;
 } net;
 
 static void net_reset(const struct reply *replies, size_t count)
@@ -958,9 +1333,10 @@ static int net_socket(int family, int type, int protocol)
 {
 	struct peer *p = &net.peers[net.opened];
 
+	(void)family;
 	(void)type;
 	(void)protocol;
-	if (family != AF_INET || net.opened == PEERS) {
+	if (net.opened == PEERS) {
 		errno = EAFNOSUPPORT;
 		return -1;
 	}
@@ -978,6 +1354,8 @@ static void tls_peer_open(struct peer *p)
 	static unsigned char store[4000], certificate[1000];
 	static br_x509_certificate chain = {certificate, 0};
 	static const br_ec_private_key key = {BR_EC_secp256r1, localhost_key, sizeof localhost_key};
+	static unsigned char empty_name[] = {DER_SEQUENCE, 0};
+	static const br_x500_name name = {empty_name, sizeof empty_name};
 	struct tls_peer *t = calloc(1, sizeof *t);
 	br_ssl_engine_context *engine;
 
@@ -990,6 +1368,11 @@ static void tls_peer_open(struct peer *p)
 	p->tls = t;
 	engine = &t->server.eng;
 	br_ssl_server_init_full_ec(&t->server, &chain, 1, BR_KEYTYPE_EC, &key);
+	if (net.asks_certificate) {
+		br_x509_minimal_init(&t->x509, &br_sha256_vtable, NULL, 0);
+		br_ssl_engine_set_x509(&t->server.eng, &t->x509.vtable);
+		br_ssl_server_set_trust_anchor_names(&t->server, &name, 1);
+	}
 	br_ssl_server_set_cache(&t->server, &sessions.vtable);
 	br_ssl_engine_inject_entropy(engine, "not at all random", 17);
 	br_ssl_engine_set_buffer(engine, t->buffer, sizeof t->buffer, 1);
@@ -1001,10 +1384,15 @@ static void tls_peer_open(struct peer *p)
 static int net_connect(int fd, const struct sockaddr *name, socklen_t length)
 {
 	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+	size_t n = strlen(net.connects);
 	unsigned last;
 
 	memcpy(&v4, name, length < sizeof v4 ? length : sizeof v4);
-	last = ntohl(v4.sin_addr.s_addr) & 0xff;
+	memcpy(&v6, name, length < sizeof v6 ? length : sizeof v6);
+	last = name->sa_family == AF_INET ? ntohl(v4.sin_addr.s_addr) & 0xff : v6.sin6_flowinfo;
+	if (n + 1 < sizeof net.connects)
+		net.connects[n] = (char)((name->sa_family == AF_INET ? '0' : 'A' - 1) + (int)last);
 	peer_of(fd)->refused = last == REFUSES;
 	peer_of(fd)->silent = last == SILENT;
 	if (net.tls)
@@ -1025,7 +1413,27 @@ static int net_getsockopt(int fd, int level, int option, void *value, socklen_t 
 
 static int net_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
 {
-	(void)fd, (void)level, (void)option, (void)value, (void)length;
+	static const struct {
+		int level, option;
+		const char *name;
+	} known[] = {
+		{IPPROTO_TCP, TCP_NODELAY, "nodelay"},
+		{SOL_SOCKET, SO_KEEPALIVE, "keepalive"},
+#if defined TCP_KEEPIDLE && defined TCP_USER_TIMEOUT
+		{IPPROTO_TCP, TCP_KEEPIDLE, "idle"},
+		{IPPROTO_TCP, TCP_KEEPINTVL, "interval"},
+		{IPPROTO_TCP, TCP_KEEPCNT, "count"},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, "user"},
+#endif
+	};
+	size_t i, n = strlen(net.options);
+	int number;
+
+	(void)fd;
+	memcpy(&number, value, length < sizeof number ? length : sizeof number);
+	for (i = 0; i < countof(known); i++)
+		if (known[i].level == level && known[i].option == option)
+			snprintf(net.options + n, sizeof net.options - n, "%s=%d ", known[i].name, number);
 	return 0;
 }
 
@@ -1047,29 +1455,48 @@ static int net_close(int fd)
 
 static int net_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
 {
-	static struct addrinfo all[10];
-	static struct sockaddr_in names[10];
-	size_t i, n = strlen(net.resolves);
+	static struct addrinfo all[20];
+	static union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} names[20];
+	size_t i, n = 0, at = strlen(net.asked);
 
-	(void)host;
-	(void)hints;
+	snprintf(net.asked + at, sizeof net.asked - at, "%s%s;",
+		 hints->ai_family == AF_INET    ? "4"
+		 : hints->ai_family == AF_INET6 ? "6"
+						: "",
+		 host);
 	net.resolved++;
-	if (!n)
-		return EAI_AGAIN;
-	for (i = 0; i < n; i++) {
-		memset(&all[i], 0, sizeof all[i]);
-		memset(&names[i], 0, sizeof names[i]);
-		names[i].sin_family = AF_INET;
-		names[i].sin_port = htons((uint16_t)atoi(port));
-		names[i].sin_addr.s_addr =
+	net.now += net.resolver_ms;
+	if (hints->ai_family == AF_UNSPEC && net.both_fail)
+		return net.both_fail;
+	for (i = 0; net.resolves[i]; i++) {
+		bool six = net.resolves[i] >= 'A';
+		if (hints->ai_family != AF_UNSPEC && six != (hints->ai_family == AF_INET6))
+			continue;
+		memset(&all[n], 0, sizeof all[n]);
+		memset(&names[n], 0, sizeof names[n]);
+		names[n].v4.sin_family = AF_INET;
+		names[n].v4.sin_port = htons((uint16_t)atoi(port));
+		names[n].v4.sin_addr.s_addr =
 			htonl((net.resolves[i] == '9' ? 0x0a000000u : 0x7f000000u) + (unsigned)(net.resolves[i] - '0'));
-		all[i].ai_family = AF_INET;
-		all[i].ai_addr = (struct sockaddr *)&names[i];
-		all[i].ai_addrlen = sizeof names[i];
-		all[i].ai_next = i + 1 < n ? &all[i + 1] : NULL;
+		if (six) {
+			names[n].v6.sin6_family = AF_INET6;
+			names[n].v6.sin6_addr = in6addr_loopback;
+			names[n].v6.sin6_flowinfo = (unsigned)(net.resolves[i] - 'A' + 1);
+		}
+		all[n].ai_family = six ? AF_INET6 : AF_INET;
+		all[n].ai_addr = &names[n].any;
+		all[n].ai_addrlen = six ? sizeof names[n].v6 : sizeof names[n].v4;
+		all[n].ai_next = NULL;
+		if (n)
+			all[n - 1].ai_next = &all[n];
+		n++;
 	}
 	*list = all;
-	return 0;
+	return n ? 0 : net.no_name ? net.no_name : EAI_AGAIN;
 }
 
 static void net_freeaddrinfo(struct addrinfo *list)
@@ -1127,16 +1554,39 @@ static bool peer_readable(const struct peer *p)
 	return peer_ready(p) > p->taken || peer_over(p);
 }
 
+/* NULL: this request is within the limit. */
+static const struct reply *limit_reply(struct limit *l)
+{
+	static char text[200];
+	static const struct reply refusal = {text, STAYS, 10, 0, 0};
+	int64_t period = l->window_ms ? l->window_ms : l->refill_ms;
+	int64_t periods = period ? (net.now - 1000000 - l->since) / period : 0;
+
+	if (!l->burst)
+		return NULL;
+	l->since += periods * period;
+	l->used -= l->window_ms && periods ? l->used : l->used < periods ? l->used : (unsigned)periods;
+	if (l->used < l->burst) {
+		l->used++;
+		return NULL;
+	}
+	l->refused++;
+	snprintf(text, sizeof text, l->refusal, (int)((l->since + period - (net.now - 1000000) + 999) / 1000));
+	return &refusal;
+}
+
 /* A whole request has come: the log, and the reply. */
 static void peer_request(struct peer *p)
 {
 	char line[300], path[200] = "";
 	size_t n = net.requests++;
-	const struct reply *r = &net.replies[n < net.reply_count ? n : net.reply_count - 1];
+	const struct reply *limited = limit_reply(&net.limit);
+	const struct reply *r = limited ? limited : &net.replies[n < net.reply_count ? n : net.reply_count - 1];
 
 	text_add(&p->in, "", 1);
 	p->in.n--;
 	sscanf(p->in.s, "%*s %199s", path);
+	snprintf(net.latest, sizeof net.latest, "%.*s", (int)p->in.n, p->in.s);
 	if (!n)
 		snprintf(net.first, sizeof net.first, "%.*s", (int)p->in.n, p->in.s);
 	snprintf(line, sizeof line, "%lld %d %s\n", (long long)(net.now - 1000000), (int)(p - net.peers), path);
@@ -1218,6 +1668,10 @@ static ssize_t net_send(int fd, const void *bytes, size_t length, int flags)
 	}
 	if (length > net.send_most)
 		length = net.send_most;
+	if (net.sends++ % 2 && net.send_stops) {
+		errno = EAGAIN;
+		return -1;
+	}
 	if (p->tls) {
 		tls_peer_receive(p, bytes, length);
 		return (ssize_t)length;
@@ -1285,6 +1739,11 @@ static int net_poll(struct pollfd *fds, nfds_t count, int timeout)
 
 	if (timeout > GLANCE_MS || timeout < 0 || ++net.polls > 2000000)
 		exit(2);
+	if (net.poll_fails) {
+		net.poll_fails--;
+		errno = net.poll_error;
+		return -1;
+	}
 	if (ready)
 		return ready;
 	for (i = 0; i < count; i++)
@@ -1310,11 +1769,17 @@ static void test_notice(void *ctx, const struct http_notice *n)
 	size_t at = strlen(net.notices);
 
 	(void)ctx;
+	if (n->event == HTTP_WAITING) {
+		net.tellings++;
+		snprintf(net.told, sizeof net.told, "%s %s %lld", n->path, n->reason, (long long)n->wait_ms);
+		return;
+	}
 	if (n->event == HTTP_RETRY)
 		net.retries++;
 	else
 		net.limits++;
 	net.wait = n->wait_ms;
+	net.lane = n->lane;
 	snprintf(net.notices + at, sizeof net.notices - at, "%s %s %s attempt %u\n",
 		 n->event == HTTP_RETRY ? "retry" : "limit", n->path, n->reason, n->attempt);
 }
@@ -1368,13 +1833,13 @@ static void test_request(void)
 	o.base_url = "http://127.0.0.1:8080/v1/";
 	h = test_open(&o);
 	check(!http_next(h), "nothing is under way at first");
-	r = http_start(h, "/sources?pagination.count=200", V1, 1);
+	r = http_start(h, "/sources?pagination.count=200", V1, 1, 0);
 	got = http_next(h);
 	check(got == r, "a request comes back");
 	a = http_response(got);
 	check_text(net.first,
 		   "GET /v1/sources?pagination.count=200 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: test/1\r\n"
-		   "Authorization: Bearer s3cret\r\nAccept-Encoding: identity\r\nAccept: " V1 "\r\n\r\n",
+		   "Authorization: Bearer s3cret\r\nAccept: " V1 "\r\nAccept-Encoding: gzip\r\n\r\n",
 		   "the request, byte for byte");
 	check(a->outcome == HTTP_DONE && a->status == 200 && a->attempts == 1, "outcome, status, attempts");
 	check_bytes(a->body, a->length, "{}", "body");
@@ -1383,10 +1848,11 @@ static void test_request(void)
 	      "when it came, and how long it took");
 	check(!http_next(h), "once");
 	http_stats(h, &stats);
-	check(stats.requests == 1 && stats.retries == 0 && stats.bytes == sizeof ok - 1 && stats.handshakes == 0,
+	check(stats.requests == 1 && stats.retries == 0 && stats.bytes == sizeof ok - 1 && stats.decoded == 2 &&
+		      stats.handshakes == 0,
 	      "statistics");
 	http_release(h, got);
-	r = http_start(h, "/x", V1, 1);
+	r = http_start(h, "/x", V1, 1, 0);
 	check(http_next(h) == r && net.opened == 1, "the second request goes over the same connection");
 	http_close(h);
 	check(net.open == 0, "every connection is closed in the end");
@@ -1400,7 +1866,7 @@ static void test_statuses(void)
 	} cases[] = {
 		{"HTTP/1.1 204 No Content\r\n\r\n", "", 204},
 		{"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}", "", 404},
-		{"HTTP/1.1 403 No\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "", 403},
+		{"HTTP/1.1 403 No\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", "", 403},
 		{"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
 		 "/p: status 304 answers a condition, but none was sent; check base_url and proxy", 304},
 		{"HTTP/1.1 302 Found\r\nLocation: https://other/\r\nContent-Length: 0\r\n\r\n",
@@ -1419,7 +1885,7 @@ static void test_statuses(void)
 		const struct http_response *a;
 		net_reset(&reply, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->status == (cases[i].error ? cases[i].status : 0) &&
 			      (cases[i].error ? a->outcome == HTTP_DONE && strcmp(a->error, cases[i].error) == 0
@@ -1445,7 +1911,7 @@ static void test_parallel(void)
 	h = test_open(&o);
 	for (rank = 9; rank; rank--) {
 		snprintf(path, sizeof path, "/%u", (unsigned)rank);
-		http_start(h, path, V1, rank);
+		http_start(h, path, V1, rank, 0);
 	}
 	while ((r = http_next(h)) != NULL) {
 		n++;
@@ -1467,9 +1933,9 @@ static void test_equal_ranks(void)
 	net_reset(replies, countof(replies));
 	o.connections = 1;
 	h = test_open(&o);
-	http_start(h, "/a", V1, 5);
-	http_start(h, "/b", V1, 5);
-	http_start(h, "/c", V1, 5);
+	http_start(h, "/a", V1, 5, 0);
+	http_start(h, "/b", V1, 5, 0);
+	http_start(h, "/c", V1, 5, 0);
 	while (http_next(h))
 		;
 	check_bytes(net.log.s, net.log.n, "0 0 /a\n100 0 /b\n200 0 /c\n", "of equal ranks the older goes first");
@@ -1486,8 +1952,66 @@ static void test_pieces(void)
 	net_reset(replies, countof(replies));
 	net.send_most = 1;
 	h = test_open(&o);
-	http_start(h, "/", V1, 1);
+	http_start(h, "/", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200, "sent and received byte by byte");
+	http_close(h);
+}
+
+/* The socket takes a request in parts, and now and then nothing. */
+static void test_parts(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	net.send_most = 50;
+	net.send_stops = true;
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200 && net.sends > 5, "sent in parts: %lu",
+	      (unsigned long)net.sends);
+	check(net.polls > net.sends / 2 && net.polls < 20, "and waited for in between: %lu", (unsigned long)net.polls);
+	http_close(h);
+}
+
+static void test_malformed_request(void)
+{
+	static const struct {
+		const char *path, *accept;
+	} cases[] = {{"users", V1}, {"/a b", V1}, {"/\xc3\xa9", V1}, {"/a\r\nX: y", V1}, {"/", "a\nb"}};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		const struct http_response *a;
+		struct http *h;
+		net_reset(replies, countof(replies));
+		h = test_open(&o);
+		http_start(h, cases[i].path, cases[i].accept, 1, 0);
+		a = http_response(http_next(h));
+		check(a->outcome == HTTP_BROKEN && !net.opened, "a request that nobody may send: case %u", (unsigned)i);
+		check_text(a->error, "a path that is not percent-encoded, or an Accept with control characters",
+			   "and the error says so");
+		http_close(h);
+	}
+}
+
+/* The end of a connection has no errno; an older one must not show. */
+static void test_cut_without_error(void)
+{
+	static const struct reply replies[] = {{"", ENDS, 10, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.attempts = 1;
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1, 0);
+	errno = ENOSPC;
+	check_text(http_response(http_next(h))->error, "/p: the connection closed before an answer",
+		   "no errno is shown");
 	http_close(h);
 }
 
@@ -1558,7 +2082,7 @@ static void test_retries(void)
 		struct http_stats stats;
 		net_reset(&cases[i].reply, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == cases[i].outcome && a->attempts == 8 && net.requests == 8, "eight attempts: %s",
 		      cases[i].name);
@@ -1568,6 +2092,49 @@ static void test_retries(void)
 		http_stats(h, &stats);
 		check(net.retries == 7 && stats.retries == 7 && stats.requests == 8, "each retry is told of: %s",
 		      cases[i].name);
+		http_close(h);
+	}
+}
+
+/* What is wrong with a coding may be right without it. */
+static void test_miscoded(void)
+{
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+		 "/p: malformed answer: something that is no gzip, or more than that (3 attempts)"},
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n\x1f\x8b\x08",
+		 "/p: malformed answer: gzip that is cut off (3 attempts)"},
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+		 "/p: malformed answer: a Content-Encoding that was not asked for (3 attempts)"},
+	};
+	static const char ending[] = "\r\nAccept-Encoding: identity\r\n\r\n";
+	struct http_options o = test_options();
+	size_t i;
+
+	o.attempts = 3;
+	for (i = 0; i < countof(cases); i++) {
+		struct reply replies[] = {{cases[i].text, i == 1 ? ENDS : STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+		struct http *h;
+		const struct http_response *a;
+		net_reset(replies, countof(replies));
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		a = http_response(http_next(h));
+		check(a->status == 200 && a->attempts == 2 && net.retries == 1, "asked for again: %s", cases[i].error);
+		check_text(net.latest + strlen(net.latest) - (sizeof ending - 1), ending, "without a coding");
+		http_start(h, "/q", V1, 1, 0);
+		http_next(h);
+		check(strstr(net.latest, "gzip\r\n\r\n") != NULL, "the next request asks for gzip again");
+		http_close(h);
+		net_reset(replies, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		a = http_response(http_next(h));
+		check(a->outcome == HTTP_BROKEN && a->length == 0, "never a good one: %s", cases[i].error);
+		check_text(a->error, cases[i].error, "never a good one: the error");
+		check_text(net.latest + strlen(net.latest) - (sizeof ending - 1), ending, "twice without a coding");
 		http_close(h);
 	}
 }
@@ -1583,7 +2150,7 @@ static void test_recovery(void)
 
 	net_reset(replies, countof(replies));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_DONE && a->status == 200 && a->attempts == 3, "the third attempt goes well");
 	check_bytes(a->body, a->length, "{}", "nothing is left of those before it");
@@ -1603,7 +2170,7 @@ static void test_over(void)
 
 	net_reset(replies, countof(replies));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && a->attempts == 1 && a->length == 0,
 	      "an answer over a limit is not asked for again");
@@ -1634,11 +2201,44 @@ static void test_timeouts(void)
 		const struct http_response *a;
 		net_reset(&cases[i].reply, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 300000, "cut off after request_timeout: %s",
 		      cases[i].name);
 		check_text(a->error, "/p: no whole answer within request_timeout (300 s)", cases[i].name);
+		http_close(h);
+	}
+}
+
+/* A server that accepts and stays silent: what is waited for is told every second. */
+static void test_waiting(void)
+{
+	static const struct {
+		const char *base_url, *proxy, *resolves, *told;
+	} cases[] = {
+		{"http://localtest", NULL, "1", "/p no whole answer yet 10000"},
+		{"http://localtest", NULL, "3", "/p no connection yet 9000"},
+		{"https://localtest", NULL, "1", "/p no TLS handshake yet 10000"},
+		{"https://localtest", "http://127.0.0.1:3128", "1", "/p no answer from the proxy yet 10000"},
+	};
+	static const struct reply replies[] = {{NULL, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.resolves = cases[i].resolves;
+		net.stop_at = 1000000 + 10000;
+		o.base_url = cases[i].base_url;
+		o.proxy = cases[i].proxy;
+		o.ca_file = bundle;
+		o.attempts = 1;
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		http_next(h);
+		check(net.tellings >= 7 && net.tellings <= 8, "told every second from 3 s on: %u", net.tellings);
+		check_text(net.told, cases[i].told, "and what is waited for");
 		http_close(h);
 	}
 }
@@ -1654,8 +2254,8 @@ static void test_outside(void)
 	o.connections = 2;
 	net_reset(late, countof(late));
 	h = test_open(&o);
-	http_start(h, "/late", V1, 1);
-	http_start(h, "/early", V1, 2);
+	http_start(h, "/late", V1, 1, 0);
+	http_start(h, "/early", V1, 2, 0);
 	r = http_next(h);
 	net.now += 3600000;
 	r = http_next(h);
@@ -1690,8 +2290,8 @@ static void test_left(void)
 		struct http *h;
 		net_reset(replies, countof(replies));
 		h = test_open(&o);
-		http_start(h, "/early", V1, 1);
-		http_start(h, "/lost", V1, 2);
+		http_start(h, "/early", V1, 1, 0);
+		http_start(h, "/lost", V1, 2, 0);
 		http_next(h);
 		net.now += cases[i].away;
 		r = http_next(h);
@@ -1714,8 +2314,8 @@ static void test_left_once(void)
 	o.connections = 2;
 	net_reset(replies, countof(replies));
 	h = test_open(&o);
-	http_start(h, "/early", V1, 1);
-	http_start(h, "/lost", V1, 2);
+	http_start(h, "/early", V1, 1, 0);
+	http_start(h, "/lost", V1, 2, 0);
 	http_next(h);
 	net.now += 10001;
 	a = http_response(http_next(h));
@@ -1739,21 +2339,26 @@ static void test_addresses(void)
 		const char *error;
 	} cases[] = {
 		{"the first refuses", "21", 300000, 0, HTTP_DONE, 1, 1, ""},
-		{"the first is silent", "31", 300000, 10000, HTTP_DONE, 1, 1, ""},
-		{"two are silent", "331", 300000, 20000, HTTP_DONE, 1, 1, ""},
-		{"the first is silent and the time short", "31", 2000, 2000 + 1000, HTTP_DONE, 2, 1, ""},
+		{"the first is silent", "31", 300000, 250, HTTP_DONE, 1, 1, ""},
+		{"two are silent", "331", 300000, 500, HTTP_DONE, 1, 1, ""},
+		{"IPv6 is silent", "CCC1", 300000, 250, HTTP_DONE, 1, 1, ""},
+		{"IPv4 is silent", "3333A", 300000, 250, HTTP_DONE, 1, 1, ""},
+		{"more are silent than are tried at once", "33333333331", 300000, 10500, HTTP_DONE, 1, 1, ""},
+		{"some refuse, one is silent", "2232C1", 300000, 500, HTTP_DONE, 1, 1, ""},
+		{"the first is silent and the time short", "31", 200, 200 + 1000, HTTP_DONE, 1, 1, ""},
 		{"all refuse", "22", 300000, 1000 + 2000, HTTP_UNREACHABLE, 3, 3,
-		 "localtest: cannot connect: Connection refused (the last of several addresses); check network, "
-		 "base_url and proxy (3 attempts)"},
+		 "localtest: cannot connect to 127.0.0.2 (the last of several addresses): Connection refused; check "
+		 "network, base_url and proxy (3 attempts)"},
 		{"all are silent", "3", 300000, 3000 + 30000, HTTP_UNREACHABLE, 3, 3, silent},
-		{"the resolver fails", "", 300000, 3000, HTTP_UNREACHABLE, 3, 3, NULL},
+		{"the resolver fails", "", 300000, 3000, HTTP_UNREACHABLE, 3, 9, NULL},
 		{"the name leads elsewhere", "19", 300000, 0, HTTP_UNTRUSTED, 1, 1,
 		 "localtest: plain http:// is for this machine only, and the name leads elsewhere; use https://"},
 	};
 	struct http_options o = test_options();
 	size_t i;
 
-	snprintf(silent, sizeof silent, "localtest: cannot connect: %s; check network, base_url and proxy (3 attempts)",
+	snprintf(silent, sizeof silent,
+		 "localtest: cannot connect to 127.0.0.3: %s; check network, base_url and proxy (3 attempts)",
 		 strerror(ETIMEDOUT));
 	o.base_url = "http://localtest";
 	o.attempts = 3;
@@ -1765,7 +2370,7 @@ static void test_addresses(void)
 		net.resolves = cases[i].resolves;
 		o.timeout_ms = cases[i].timeout;
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		took = net.now - 1000000;
 		check(a->outcome == cases[i].outcome && a->attempts == cases[i].attempts &&
@@ -1778,6 +2383,202 @@ static void test_addresses(void)
 	}
 }
 
+/* Which addresses are tried, in which order, and what is left open: '!' is the fault that the resolver has for both
+ * families together. */
+static void test_address_order(void)
+{
+	static const struct {
+		const char *name, *resolves, *connects, *asked;
+		int both;
+	} cases[] = {
+		{"each of four once, in the resolver's order", "2222", "2222", "localtest;", 0},
+		{"families in turn", "22BB2", "2B2B2", "localtest;", 0},
+		{"families in turn, IPv6 first", "BBB22", "B2B2B", "localtest;", 0},
+		{"both families fail, IPv6 too", "1", "1", "localtest;6localtest;4localtest;", EAI_FAIL},
+		{"both families fail", "A", "A", "localtest;6localtest;4localtest;", EAI_AGAIN},
+		{"there is no such name in both", "1", "1", "localtest;6localtest;4localtest;", EAI_NONAME},
+	};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "http://localtest";
+	o.attempts = 1;
+	for (i = 0; i < countof(cases); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.resolves = cases[i].resolves;
+		net.both_fail = cases[i].both;
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		http_next(h);
+		check_text(net.connects, cases[i].connects, cases[i].name);
+		check_text(net.asked, cases[i].asked, "and what the resolver was asked");
+		http_close(h);
+		check(net.open == 0, "no socket is left open: %s", cases[i].name);
+	}
+}
+
+/* An address that was late is not tried first again, and the sockets of the others are closed. */
+static void test_address_kept(void)
+{
+	static const struct reply replies[] = {
+		{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.base_url = "http://localtest";
+	net.resolves = "331";
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	http_next(h);
+	check(net.open == 0 && net.most_open == 3, "the sockets that lost are closed");
+	http_start(h, "/2", V1, 1, 0);
+	http_next(h);
+	check_text(net.connects, "3311", "the address that won is the first the next time");
+	http_start(h, "/3", V1, 1, 0);
+	net.resolves = "3";
+	h->address_count = 0;
+	net.stop_at = net.now + 1000;
+	check(!http_next(h) && net.open == 1, "stopped while an address is tried");
+	http_close(h);
+	check(net.open == 0, "whose socket is closed as well");
+}
+
+static void test_final_dot(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.base_url = "http://localtest.";
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200, "a name that ends with a dot");
+	check_text(net.asked, "localtest.;", "the resolver sees the dot");
+	check(strstr(net.first, "\r\nHost: localtest\r\n") != NULL, "the server does not");
+	http_close(h);
+}
+
+/* The resolver's time counts against no deadline. */
+static void test_resolver_slow(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 500, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.base_url = "http://localtest";
+	o.timeout_ms = 1000;
+	o.attempts = 1;
+	net.resolver_ms = 100000;
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200 && net.now == 1000000 + 100500,
+	      "the resolver may take longer than a request");
+	http_close(h);
+}
+
+static void test_socket_options(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	http_next(h);
+	check(strstr(net.options, "nodelay=1 ") && strstr(net.options, "keepalive=1 "),
+	      "small writes are not held back, and a dead connection is noticed: %s", net.options);
+#if defined TCP_KEEPIDLE && defined TCP_USER_TIMEOUT
+	check_text(net.options, "nodelay=1 keepalive=1 idle=20 interval=10 count=3 user=50000 ", "within a minute");
+#endif
+	http_close(h);
+}
+
+/* Requests while no connection can be opened: who is told, who tries, and what becomes of them. */
+static void test_outage(void)
+{
+	static const struct {
+		const char *name, *resolves;
+		int no_name;
+		unsigned attempts;
+		size_t opened;
+	} cases[] = {
+		{"a host that refuses", "2", 0, 5, 5},
+		{"a resolver that fails", "", 0, 5, 0},
+		{"a name that does not exist", "", EAI_NONAME, 3, 0},
+		{"a name without addresses", "", EAI_NO_DATA, 3, 0},
+	};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "http://localtest";
+	o.attempts = 5;
+	for (i = 0; i < countof(cases); i++) {
+		struct http_request *r;
+		unsigned n, good = 0;
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.resolves = cases[i].resolves;
+		net.no_name = cases[i].no_name;
+		h = test_open(&o);
+		for (n = 9; n; n--)
+			http_start(h, "/p", V1, n, n);
+		while ((r = http_next(h)) != NULL) {
+			good += http_response(r)->outcome == HTTP_UNREACHABLE &&
+				http_response(r)->attempts == cases[i].attempts;
+			http_release(h, r);
+		}
+		check(good == 9 && net.retries == cases[i].attempts - 1, "nine requests, one tries, all are told: %s",
+		      cases[i].name);
+		check(net.opened <= cases[i].opened + o.connections - 1, "no more connections than attempts: %s",
+		      cases[i].name);
+		http_start(h, "/p", V1, 1, 0);
+		check(http_response(http_next(h))->outcome == HTTP_UNREACHABLE && net.retries == cases[i].attempts - 1,
+		      "a later request has one more attempt: %s", cases[i].name);
+		net.no_name = 0;
+		net.resolves = "1";
+		http_start(h, "/p", V1, 1, 0);
+		check(http_response(http_next(h))->status == 200, "and passes where it can: %s", cases[i].name);
+		http_close(h);
+	}
+}
+
+/* Two connections stay open; what an outage takes is only the third. */
+static void test_outage_partly(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 100, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r;
+	unsigned n, good = 0;
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.base_url = "http://localtest";
+	o.connections = 3;
+	o.attempts = 2;
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_release(h, http_next(h));
+	http_release(h, http_next(h));
+	net.resolves = "2";
+	h->address_count = 0;
+	for (n = 0; n < 20; n++)
+		http_start(h, "/p", V1, n, 0);
+	while ((r = http_next(h)) != NULL) {
+		good += http_response(r)->status == 200;
+		http_release(h, r);
+	}
+	check(good == 20, "open connections carry on while no other can be opened: %u", good);
+	http_close(h);
+}
+
 static void test_localhost(void)
 {
 	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
@@ -1787,7 +2588,7 @@ static void test_localhost(void)
 	net_reset(replies, countof(replies));
 	o.base_url = "http://LOCALHOST:8080";
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200 && net.resolved == 0, "localhost needs no resolver");
 	http_close(h);
 }
@@ -1805,16 +2606,57 @@ static void test_stale(void)
 	net_reset(replies, countof(replies));
 	o.attempts = 1;
 	h = test_open(&o);
-	http_release(h, (http_start(h, "/1", V1, 1), http_next(h)));
-	http_start(h, "/2", V1, 1);
+	http_release(h, (http_start(h, "/1", V1, 1, 0), http_next(h)));
+	http_start(h, "/2", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->status == 200 && a->attempts == 1 && net.opened == 2 && net.retries == 0,
 	      "a kept-alive connection that closes instead of an answer is reopened, not counted");
 	net.peers[1].ended = true;
-	http_start(h, "/3", V1, 1);
+	http_start(h, "/3", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->status == 200 && net.opened == 3 && net.requests == 4 && net.peers[1].in.n == 0,
 	      "one that is closed already is not used");
+	http_close(h);
+}
+
+/* A connection that was idle for more than a minute may be forgotten by a NAT, which nobody would say. */
+static void test_idle_too_long(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	static const int64_t idle[] = {60000, 60001};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(idle); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		h = test_open(&o);
+		http_release(h, (http_start(h, "/1", V1, 1, 0), http_next(h)));
+		net.now += idle[i];
+		http_release(h, (http_start(h, "/2", V1, 1, 0), http_next(h)));
+		check(net.opened == 1 + i && net.open == 1, "a connection idle for %ld ms is %s", (long)idle[i],
+		      i ? "replaced" : "used");
+		http_close(h);
+	}
+}
+
+/* The server closes an idle connection while another is busy. */
+static void test_idle_closed(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}, {ok, STAYS, 5000, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_release(h, http_next(h));
+	check(net.open == 2, "one is idle, one is busy");
+	net.peers[0].ended = true;
+	http_release(h, http_next(h));
+	check(net.open == 1 && !net.peers[0].open && net.polls < 30, "the idle one is closed at once: %lu polls",
+	      (unsigned long)net.polls);
 	http_close(h);
 }
 
@@ -1828,8 +2670,8 @@ static void test_fresh_close(void)
 	net_reset(replies, countof(replies));
 	o.attempts = 2;
 	h = test_open(&o);
-	http_release(h, (http_start(h, "/1", V1, 1), http_next(h)));
-	http_start(h, "/2", V1, 1);
+	http_release(h, (http_start(h, "/1", V1, 1, 0), http_next(h)));
+	http_start(h, "/2", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && a->attempts == 2 && net.requests == 4,
 	      "on a fresh connection the same is counted");
@@ -1858,10 +2700,10 @@ static void test_no_reuse(void)
 		const struct http_response *a;
 		net_reset(replies, countof(replies));
 		h = test_open(&o);
-		http_start(h, "/1", V1, 1);
+		http_start(h, "/1", V1, 1, 0);
 		a = http_response(http_next(h));
 		check_bytes(a->body, a->length, "{}", cases[i].name);
-		http_start(h, "/2", V1, 2);
+		http_start(h, "/2", V1, 2, 0);
 		a = http_response(http_next(h));
 		check_bytes(a->body, a->length, "{}", cases[i].name);
 		check(net.opened == 2 && net.most_open == 1, "no second request on a connection after: %s",
@@ -1902,15 +2744,23 @@ static void test_limit_forms(void)
 		{"Retry-After: Sun, 06 Nov 1994 08:49:57 GMT", "", 1000},
 		{"Retry-After: soon", "pause 3000", 3000},
 		{"Retry-After: -5", "pause 3000", 3000},
-		{"Retry-After: 1.5", "pause 3000", 3000},
+		{"Retry-After: 1.5", "pause 3000", 2000},
+		{"Retry-After: 7.0", "", 7000},
+		{"Retry-After: 6.001", "", 7000},
+		{"Retry-After: 7, 2", "", 7000},
+		{"Retry-After: 6.5, 2", "", 7000},
+		{"Retry-After: 7,", "", 7000},
+		{"Retry-After: 7.", "pause 3000", 3000},
+		{"Retry-After: 7 s", "pause 3000", 3000},
+		{"Retry-After: 24 Nov 2026 22:00:20 GMT", "", 21000},
 		{"", "pause 3000", 3000},
 		{"", "pause 3", 1000},
 		{"X-RateLimit-Reset: Tue, 24 Nov 2026 22:00:20 +0000", "pause 3000", 3000},
 		{"X-RateLimit-Reset: Tue, 24 Nov 2026 22:00:20 +0000", "", 21000},
 		{"X-RateLimit-Reset: Tue Nov 24 2026 22:00:20 GMT+0000 (Coordinated Universal Time)", "", 21000},
 		{"X-RateLimit-Reset: whenever", "", -1},
-		{"Content-Encoding: gzip|Retry-After: 7", "?", 7000},
-		{"Content-Encoding: gzip", "pause 3000", -1},
+		{"Content-Encoding: br|Retry-After: 7", "?", 7000},
+		{"Content-Encoding: br", "pause 3000", -1},
 		{"", "", -1},
 	};
 	struct http_options o = test_options();
@@ -1926,7 +2776,7 @@ static void test_limit_forms(void)
 		answer_text(text, 429, cases[i].fields, cases[i].body);
 		net_reset(replies, countof(replies));
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		took = net.now - 1000000;
 		check(a->status == 200 && a->attempts == 1 && net.retries == 0, "429 is no attempt: %s%s",
@@ -1954,10 +2804,10 @@ static void test_herd(void)
 
 	net_reset(replies, countof(replies));
 	h = test_open(&o);
-	http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 2);
-	http_start(h, "/3", V1, 3);
-	http_start(h, "/4", V1, 4);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_start(h, "/3", V1, 3, 0);
+	http_start(h, "/4", V1, 4, 0);
 	while ((r = http_next(h)) != NULL) {
 		n++;
 		http_release(h, r);
@@ -1990,9 +2840,9 @@ static void test_probe_fails(void)
 		answer_text(text, faults[i], "", "");
 		net_reset(replies, countof(replies));
 		h = test_open(&o);
-		http_start(h, "/1", V1, 1);
-		http_start(h, "/2", V1, 2);
-		http_start(h, "/3", V1, 3);
+		http_start(h, "/1", V1, 1, 0);
+		http_start(h, "/2", V1, 2, 0);
+		http_start(h, "/3", V1, 3, 0);
 		while (http_next(h))
 			;
 		check(net.requests == 7 && strncmp(net.log.s, log, sizeof log - 1) == 0,
@@ -2014,8 +2864,8 @@ static void test_patience(void)
 
 	net_reset(often, countof(often));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
-	http_start(h, "/q", V1, 2);
+	http_start(h, "/p", V1, 1, 0);
+	http_start(h, "/q", V1, 2, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 900000, "15 minutes of waiting are enough");
 	check_text(a->error, "/p: rate limit: after 900 s of waiting the server asks for 100 s more; try again later",
@@ -2027,9 +2877,9 @@ static void test_patience(void)
 
 	net_reset(long_, countof(long_));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000, "a longer wait is not begun");
-	http_start(h, "/q", V1, 2);
+	http_start(h, "/q", V1, 2, 0);
 	check(http_response(http_next(h))->status == 200 && net.now == 1000000, "and holds back nobody else");
 	http_close(h);
 }
@@ -2044,34 +2894,223 @@ static void test_patience_overflow(void)
 
 	net_reset(replies, countof(replies));
 	h = test_open(&o);
-	http_start(h, "/p", V1, 1);
+	http_start(h, "/p", V1, 1, 0);
 	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000,
 	      "the longest wait of 64 bits is too long");
 	http_close(h);
 }
 
-/* A request that comes during a hold waits for its rest, and that is its own waiting. */
-static void test_patience_late(void)
+/* Windows of one request: each answer says that there is none left for 61 s, and the last of 30 requests is refused once
+ * after half an hour.  What it waited for its turn is not charged to it. */
+static void test_patience_turn(void)
 {
-	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 8\r\nContent-Length: 0\r\n\r\n";
-	static const struct reply replies[] = {
-		{limit, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}, {limit, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	static const char one[] = "HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: Sun, 6 Nov 1994 "
+				  "08:50:37 GMT\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\n{}";
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+	enum { REQUESTS = 30 };
+	struct reply replies[REQUESTS + 1];
 	struct http_options o = test_options();
+	struct http_request *r;
+	struct http *h;
+	unsigned i, good = 0;
+
+	for (i = 0; i <= REQUESTS; i++)
+		replies[i] = (struct reply){i == REQUESTS - 1 ? limit : one, STAYS, 0, 0, 0};
+	net_reset(replies, countof(replies));
+	o.connections = 1;
+	h = test_open(&o);
+	for (i = 0; i < REQUESTS; i++)
+		http_start(h, "/p", V1, i, 0);
+	while ((r = http_next(h)) != NULL) {
+		good += http_response(r)->outcome == HTTP_DONE;
+		http_release(h, r);
+	}
+	check(good == REQUESTS && net.now == 1000000 + (REQUESTS - 1) * 61000 + 60000,
+	      "a request's patience begins when it is first sent");
+	http_close(h);
+}
+
+/* A request that was refused waits for others of lower rank; as long as those are answered its patience lasts. */
+static void test_patience_others(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n";
+	static const struct reply replies[] = {{limit, STAYS, 0, 0, 0},
+					       {ok, STAYS, 0, 0, 0},
+					       {limit, STAYS, 0, 0, 0},
+					       {ok, STAYS, 0, 0, 0},
+					       {limit, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
 	struct http *h;
 
 	net_reset(replies, countof(replies));
-	o.patience_ms = 14000;
 	h = test_open(&o);
-	http_start(h, "/1", V1, 1);
+	http_start(h, "/9", V1, 9, 0);
 	net.stop_at = 1000000 + 1000;
 	check(!http_next(h), "stopped during a hold");
 	net.stop_at = INT64_MAX;
 	net.stop = 0;
-	http_start(h, "/2", V1, 2);
-	check(http_response(http_next(h))->status == 200, "the first passes after its wait");
-	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000 + 8000,
-	      "7 s of a hold that was there already, and 8 s more, are more than 14");
+	http_start(h, "/1", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200, "the lower rank passes, and the other is refused again");
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 600000, "its own waits are counted all the same");
+	check_text(a->error, "/9: rate limit: after 600 s of waiting the server asks for 600 s more; try again later",
+		   "and the error says how long");
 	http_close(h);
+}
+
+/* Two requests of each of three lanes; the first lane is limited. */
+static void test_lanes(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n";
+	static const struct reply replies[] = {{limit, STAYS, 100, 0, 0}, {ok, STAYS, 100, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r;
+	struct http_stats stats;
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.connections = 1;
+	h = test_open(&o);
+	http_start(h, "/a1", V1, 1, 7);
+	http_start(h, "/a2", V1, 2, 7);
+	http_start(h, "/b1", V1, 3, 0);
+	http_start(h, "/b2", V1, 4, 0);
+	http_start(h, "/c1", V1, 5, HTTP_LANES - 1);
+	while ((r = http_next(h)) != NULL)
+		http_release(h, r);
+	check_bytes(net.log.s, net.log.n, "0 0 /a1\n100 0 /b1\n200 0 /b2\n300 0 /c1\n30100 0 /a1\n30200 0 /a2\n",
+		    "the limit of one lane holds no other lane back, and none of its own requests goes early");
+	check_text(net.notices, "limit /a1 429, the rate limit is reached attempt 0\n", "one notice, for the lane");
+	check(net.lane == 7, "which it names");
+	http_stats(h, &stats);
+	check(stats.rate_limit_ms == 30000, "how long a lane was held back");
+	http_close(h);
+}
+
+/* A limit that all lanes share after all: in each window one refusal for each lane, as more than that were not under
+ * way. */
+static void test_lanes_share(void)
+{
+	struct http_options o = test_options();
+	struct reply replies[] = {{ok, STAYS, 10, 0, 0}};
+	struct http_request *r;
+	struct http_stats stats;
+	struct http *h;
+	unsigned i, good = 0;
+
+	net_reset(replies, countof(replies));
+	net.limit = (struct limit){.burst = 4,
+				   .window_ms = 10000,
+				   .refusal = "HTTP/1.1 429 \r\nRetry-After: %d\r\n"
+					      "Content-Length: 0\r\n\r\n"};
+	h = test_open(&o);
+	for (i = 0; i < 24; i++)
+		http_start(h, "/p", V1, i, i % 3);
+	while ((r = http_next(h)) != NULL) {
+		good += http_response(r)->status == 200;
+		http_release(h, r);
+	}
+	http_stats(h, &stats);
+	check(good == 24 && net.now < 1000000 + 51000, "24 requests in six windows of four: %ld ms",
+	      (long)(net.now - 1000000));
+	check(net.limit.refused <= 3 * 6 + 1, "at most one 429 a lane and window, and one more at first: %u in all",
+	      net.limit.refused);
+	check(stats.rate_limit_ms <= net.now - 1000000, "time is counted once, however many lanes it holds back");
+	http_close(h);
+}
+
+/* 60 a minute, refused without advice: how long 40 requests take, and how many are refused. */
+static void test_limit_unadvised(void)
+{
+	static const struct limit limits[] = {
+		{.burst = 10, .refill_ms = 1000}, {.burst = 1, .refill_ms = 1000}, {.burst = 20, .window_ms = 20000}};
+	static const int64_t most_ms[] = {45000, 62000, 42000};
+	struct http_options o = test_options();
+	struct reply replies[] = {{ok, STAYS, 50, 0, 0}};
+	size_t i;
+
+	for (i = 0; i < countof(limits); i++) {
+		struct http_request *r;
+		struct http *h;
+		unsigned n, good = 0;
+		net_reset(replies, countof(replies));
+		net.limit = limits[i];
+		net.limit.refusal = "HTTP/1.1 429 \r\nContent-Length: 0\r\n\r\n";
+		h = test_open(&o);
+		for (n = 0; n < 40; n++)
+			http_start(h, "/p", V1, n, 0);
+		while ((r = http_next(h)) != NULL) {
+			good += http_response(r)->status == 200;
+			http_release(h, r);
+		}
+		check(good == 40 && net.now - 1000000 < most_ms[i], "without advice, limit %u: %ld ms, %u refused",
+		      (unsigned)i, (long)(net.now - 1000000), net.limit.refused);
+		http_close(h);
+	}
+}
+
+/* A server that says how many are left is believed. */
+static void test_remaining(void)
+{
+	static const char left[] = "HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 1\r\nContent-Length: 2\r\n\r\n{}";
+	struct reply replies[] = {{left, STAYS, 10, 0, 0}, {left, STAYS, 10, 0, 0}, {ok, STAYS, 10, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.connections = 2;
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_start(h, "/3", V1, 3, 0);
+	http_start(h, "/4", V1, 4, 0);
+	http_start(h, "/5", V1, 5, 0);
+	while (http_next(h))
+		;
+	check_bytes(net.log.s, net.log.n, "0 0 /1\n0 1 /2\n10 0 /3\n20 0 /4\n20 1 /5\n",
+		    "with one request left one is under way");
+	http_close(h);
+}
+
+/* A 5xx may ask for a pause as well. */
+static void test_retry_after(void)
+{
+	static const struct {
+		int status;
+		const char *fields;
+		int64_t least, most;
+		unsigned attempts;
+	} cases[] = {
+		{503, "Retry-After: 20", 40000, 40000, 3},
+		{503, "Retry-After: 0", 1500, 3000, 3},
+		{503, "Retry-After: 901", 0, 0, 1},
+		{503, "Retry-After: 500", 500000, 500000, 2},
+		{408, "Retry-After: 2.5", 6000, 6000, 3},
+		{503, "Retry-After: Tue, 24 Nov 2026 22:00:20 GMT", 21000 + 1000, 21000 + 2000, 3},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.attempts = 3;
+	for (i = 0; i < countof(cases); i++) {
+		char text[500];
+		struct reply replies[] = {{text, STAYS, 0, 0, 0}};
+		const struct http_response *a;
+		struct http *h;
+		int64_t took;
+		answer_text(text, cases[i].status, cases[i].fields, "");
+		net_reset(replies, countof(replies));
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		a = http_response(http_next(h));
+		took = net.now - 1000000;
+		check(a->outcome == HTTP_DONE && a->status == cases[i].status && a->attempts == cases[i].attempts &&
+			      took >= cases[i].least && took <= cases[i].most,
+		      "status %d, %s: %u attempts in %ld ms", cases[i].status, cases[i].fields, a->attempts,
+		      (long)took);
+		http_close(h);
+	}
 }
 
 static void test_used_up(void)
@@ -2104,10 +3143,10 @@ static void test_used_up(void)
 		answer_text(text, 200, cases[i].fields, "");
 		net_reset(replies, countof(replies));
 		h = test_open(&o);
-		http_start(h, "/1", V1, 1);
+		http_start(h, "/1", V1, 1, 0);
 		check(http_response(http_next(h))->status == 200 && net.now == 1000000 && !net.limits,
 		      "a good answer is given at once: %s", cases[i].name);
-		http_start(h, "/2", V1, 1);
+		http_start(h, "/2", V1, 1, 0);
 		check(http_response(http_next(h))->status == 200 && net.now == 1000000 + cases[i].wait &&
 			      net.limits == (cases[i].wait != 0),
 		      "the next request waits %ld ms: %s", (long)cases[i].wait, cases[i].name);
@@ -2144,7 +3183,7 @@ static void test_tls(void)
 	o.connections = 3;
 	h = tls_open(&o, pem_ca);
 	for (i = 0; i < 6; i++)
-		http_start(h, "/", V1, i);
+		http_start(h, "/", V1, i, 0);
 	while ((r = http_next(h)) != NULL) {
 		good += http_response(r)->status == 200 && http_response(r)->length == 2;
 		http_release(h, r);
@@ -2168,9 +3207,9 @@ static void test_tls_resumption(void)
 	net_reset(replies, countof(replies));
 	o.base_url = "https://localhost";
 	h = tls_open(&o, pem_ca);
-	http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 2);
-	http_start(h, "/3", V1, 3);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
+	http_start(h, "/3", V1, 3, 0);
 	check(http_response(http_next(h))->status == 200 && net.opened == 3, "three connections");
 	http_stats(h, &stats);
 	check(stats.handshakes == 1, "one full handshake, the other two resume its session");
@@ -2189,8 +3228,8 @@ static void test_tls_first_alone(void)
 	net.stop_at = 1000000 + 5000;
 	o.base_url = "https://localtest";
 	h = tls_open(&o, pem_ca);
-	http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 2);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
 	check(!http_next(h) && net.opened == 1, "the first TLS connection opens alone");
 	http_close(h);
 }
@@ -2222,7 +3261,7 @@ static void test_tls_trust(void)
 		net_reset(replies, countof(replies));
 		o.base_url = cases[i].base_url;
 		h = tls_open(&o, cases[i].pem);
-		http_start(h, "/", V1, 1);
+		http_start(h, "/", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == HTTP_UNTRUSTED && a->attempts == 1 && net.requests == 0 && net.opened == 1,
 		      "refused before a byte of the request, and not tried again: %s", cases[i].name);
@@ -2243,7 +3282,7 @@ static enum http_outcome tls_outcome(const struct reply *reply, size_t cut, size
 	h = tls_open(&o, pem_ca);
 	net.cut = cut;
 	net.answer_cut = answer_cut;
-	http_start(h, "/", V1, 1);
+	http_start(h, "/", V1, 1, 0);
 	outcome = http_response(http_next(h))->outcome;
 	http_close(h);
 	return outcome;
@@ -2298,7 +3337,7 @@ static void test_tls_unwilling(void)
 	o.base_url = "https://localhost";
 	o.attempts = 2;
 	h = tls_open(&o, pem_ca);
-	http_start(h, "/", V1, 1);
+	http_start(h, "/", V1, 1, 0);
 	a = http_response(http_next(h));
 	check(net.peers[0].tls->wire.n >= 7 && memcmp(net.peers[0].tls->wire.s, "\x15\0\0\0\2\1\0", 7) == 0,
 	      "an alert of version 0.0");
@@ -2319,14 +3358,228 @@ static void test_tls_pieces(void)
 	o.attempts = 1;
 	h = tls_open(&o, pem_ca);
 	net.send_most = 1;
-	http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 1);
+	http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200 && http_response(http_next(h))->status == 200,
 	      "sent byte by byte");
-	http_start(h, "/3", V1, 1);
+	http_start(h, "/3", V1, 1, 0);
 	check(http_response(http_next(h))->status == 200,
 	      "a connection that was closed with close_notify is not used again");
 	http_close(h);
+}
+
+/* The words for an alert, before and after the handshake is done, and where a client certificate was asked for. */
+static void test_tls_alerts(void)
+{
+	static const struct {
+		int number;
+		bool greeted, asked;
+		enum failure failure;
+		const char *text;
+	} cases[] = {
+		{40, false, false, FAILED_TRUST,
+		 "the server has no cipher suite in common with us; TLS 1.2 with ECDHE and AES-GCM or ChaCha20 is "
+		 "needed"},
+		{40, false, true, FAILED_TRUST,
+		 "the server wants a client certificate, which is not supported (it ended the TLS handshake with alert "
+		 "40)"},
+		{42, false, true, FAILED_TRUST,
+		 "the server wants a client certificate, which is not supported (it ended the TLS handshake with alert "
+		 "42)"},
+		{50, false, true, FAILED_TRUST,
+		 "the server wants a client certificate, which is not supported (it ended the TLS handshake with alert "
+		 "50)"},
+		{116, false, false, FAILED_TRUST, "the server wants a client certificate, which is not supported"},
+		{40, true, true, FAILED_AGAIN,
+		 "the server ended TLS with alert 40 (handshake_failure) after a good handshake; it may want to "
+		 "renegotiate, which is not supported"},
+		{42, false, false, FAILED_AGAIN, "the server ended TLS with alert 42 (bad_certificate)"},
+		{70, false, false, FAILED_TRUST, "the server refuses TLS 1.2, which is needed"},
+		{80, true, false, FAILED_AGAIN, "the server ended TLS with alert 80 (internal_error)"},
+		{99, false, false, FAILED_AGAIN, "the server ended TLS with alert 99"},
+	};
+	struct tls *tls = calloc(1, sizeof *tls);
+	size_t i;
+
+	for (i = 0; tls && i < countof(cases); i++) {
+		struct conn c = {0};
+		c.tls = tls;
+		c.greeted = cases[i].greeted;
+		tls->request.seen = cases[i].asked;
+		check(alert_failed(&c, cases[i].number) == STEP_FAILED && c.failure == cases[i].failure, "alert %d: %s",
+		      cases[i].number, cases[i].failure == FAILED_AGAIN ? "may go better" : "final");
+		check_text(c.why.text, cases[i].text, "and what it says");
+	}
+	free(tls);
+}
+
+/* BearSSL's own codes have words, each once. */
+static void test_tls_texts(void)
+{
+	struct http h = {0};
+	struct conn c = {0};
+	size_t i;
+	int code;
+
+	h.origin.family = AF_UNSPEC;
+	c.tls = calloc(1, sizeof *c.tls);
+	c.opening = TLS_HANDSHAKE;
+	for (code = BR_ERR_UNSUPPORTED_VERSION; c.tls && code <= BR_ERR_X509_NOT_TRUSTED; code++) {
+		bool unused = code == 11 || code == BR_ERR_NO_CLIENT_AUTH || (code >= 30 && code <= BR_ERR_X509_OK) ||
+			      code == 61;
+		bool malformed = code > BR_ERR_X509_OK && code < BR_ERR_X509_UNSUPPORTED;
+		c.tls->client.eng.err = code;
+		if (!unused)
+			check(tls_failed(&h, &c) == STEP_FAILED &&
+				      (strstr(c.why.text, "BearSSL error") != NULL) == malformed,
+			      "code %d: %s", code, c.why.text);
+	}
+	for (i = 1; i < countof(tls_texts); i++)
+		check(tls_texts[i - 1].code < tls_texts[i].code || tls_texts[i].code == BR_ERR_INVALID_ALGORITHM,
+		      "code %d has one text", tls_texts[i].code);
+	free(c.tls);
+}
+
+/* The dates of a certificate that the made-up clock, 2026-11-24 22:00, finds wrong. */
+static void test_tls_dates(void)
+{
+	static const struct {
+		int64_t us;
+		unsigned before;
+		const char *text;
+	} cases[] = {
+		{INT64_C(1795557600) * 1000000, 0,
+		 "its certificate is not valid before 2026-11-24T23:26:52Z; this machine's clock says "
+		 "2026-11-24T22:00:00Z, which may be wrong"},
+		{INT64_C(6000000000) * 1000000, 1,
+		 "an intermediate certificate of its chain has expired on 2126-10-31T23:26:52Z; this machine's clock "
+		 "says 2160-02-18T10:40:00Z"},
+		{INT64_C(1800000000) * 1000000, 0,
+		 "its certificate chain has expired or is not valid yet; this machine's clock says "
+		 "2027-01-15T08:00:00Z"},
+	};
+	struct tls *tls = calloc(1, sizeof *tls);
+	struct trust none = {0};
+	unsigned char der[1000];
+	size_t i, length = pem_to_der(pem_localhost, der);
+
+	for (i = 0; tls && i < countof(cases); i++) {
+		struct conn c = {0};
+		const br_x509_class **chain = &tls->chain.vtable;
+		net_reset(NULL, 0);
+		net.now += cases[i].us / 1000 - INT64_C(1795557600000);
+		tls_profile(tls, &none);
+		(*chain)->start_chain(chain, "localhost");
+		tls->chain.number = cases[i].before;
+		(*chain)->start_cert(chain, (uint32_t)length);
+		(*chain)->append(chain, der, length / 2);
+		(*chain)->append(chain, der + length / 2, length - length / 2);
+		(*chain)->end_cert(chain);
+		check((*chain)->end_chain(chain) == BR_ERR_X509_NOT_TRUSTED, "the check itself goes on");
+		c.tls = tls;
+		chain_expired(&c);
+		check_text(c.why.text, cases[i].text, "whose dates are wrong");
+	}
+	free(tls);
+}
+
+/* BearSSL's server goes away without a word when it gets no client certificate. */
+static void test_tls_client_certificate(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	net.asks_certificate = true;
+	o.base_url = "https://localhost";
+	o.attempts = 1;
+	h = tls_open(&o, pem_ca);
+	http_start(h, "/", V1, 1, 0);
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_UNREACHABLE, "a server that wants a client certificate");
+	check_text(a->error,
+		   "localhost: the connection ended in the TLS handshake; the server wants a client certificate, which "
+		   "is not supported",
+		   "and the error says so");
+	http_close(h);
+}
+
+/* nginx says it on a page. */
+static void test_certificate_page(void)
+{
+	static const struct {
+		const char *body, *error;
+	} cases[] = {
+		{"<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>\r\n",
+		 "/p: status 400: the server wants a client certificate, which is not supported"},
+		{"{\"errors\":[]}", ""},
+		{"", ""},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		char text[500];
+		struct reply reply = {text, STAYS, 0, 0, 0};
+		struct http *h;
+		answer_text(text, 400, "Content-Type: text/html", cases[i].body);
+		net_reset(&reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		check_text(http_response(http_next(h))->error, cases[i].error, "a 400's page");
+		http_close(h);
+	}
+}
+
+/* Records without data come on an idle connection: before it is used again, and while another one is busy.  BearSSL's
+ * server takes our refusal to renegotiate for the end. */
+static void test_tls_idle(void)
+{
+	static const char *const names[] = {"an empty record", "a HelloRequest", "close_notify", "data"};
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "https://localhost";
+	for (i = 0; i < 2 * countof(names); i++) {
+		bool busy = i >= countof(names), stays = i % countof(names) == 0;
+		br_ssl_engine_context *engine;
+		struct http *h;
+		size_t n;
+		net_reset(replies, countof(replies));
+		h = tls_open(&o, pem_ca);
+		http_release(h, (http_start(h, "/1", V1, 1, 0), http_next(h)));
+		engine = &net.peers[0].tls->server.eng;
+		switch (i % countof(names)) {
+		case 0: br_ssl_engine_flush(engine, 1); break;
+		case 1: br_ssl_engine_renegotiate(engine); break;
+		case 2: br_ssl_engine_close(engine); break;
+		case 3:
+			memcpy(br_ssl_engine_sendapp_buf(engine, &n), "x", 1);
+			br_ssl_engine_sendapp_ack(engine, 1);
+			br_ssl_engine_flush(engine, 0);
+			break;
+		}
+		tls_peer_work(&net.peers[0]);
+		check(net.peers[0].tls->wire.n > net.peers[0].taken, "the server sends %s", names[i % countof(names)]);
+		if (busy) {
+			net.stop_at = net.now + 1;
+			wait_and_serve(h);
+			net.stop = 0;
+			net.stop_at = INT64_MAX;
+			check(net.open == stays, "on a polled connection %s is %s", names[i % countof(names)],
+			      stays ? "taken" : "its end");
+		}
+		http_start(h, "/2", V1, 1, 0);
+		check(http_response(http_next(h))->status == 200 && net.opened == (stays ? 1u : 2u),
+		      "after %s the connection is %s", names[i % countof(names)], stays ? "used again" : "replaced");
+		if (i % countof(names) == 1)
+			check(br_ssl_engine_last_error(engine) == BR_ERR_RECV_FATAL_ALERT + BR_ALERT_NO_RENEGOTIATION,
+			      "a HelloRequest is refused");
+		http_close(h);
+	}
 }
 
 /* ---- Cancelling, stopping, no memory ---- */
@@ -2340,17 +3593,17 @@ static void test_cancel(void)
 
 	net_reset(replies, countof(replies));
 	h = test_open(&o);
-	r = http_start(h, "/1", V1, 1);
-	http_start(h, "/2", V1, 2);
+	r = http_start(h, "/1", V1, 1, 0);
+	http_start(h, "/2", V1, 2, 0);
 	s = http_next(h);
 	http_release(h, s);
 	http_release(h, r);
 	check(!http_next(h) && net.open == 1, "a request under way is cancelled with its connection");
-	r = http_start(h, "/3", V1, 3);
+	r = http_start(h, "/3", V1, 3, 0);
 	http_release(h, r);
 	check(!http_next(h) && net.requests == 2, "one that waits is never sent");
 	http_release(h, NULL);
-	http_start(h, "/4", V1, 4);
+	http_start(h, "/4", V1, 4, 0);
 	http_close(h);
 	check(net.open == 0, "http_close releases the rest");
 }
@@ -2368,14 +3621,14 @@ static void test_probe_cancelled(void)
 	net_reset(replies, countof(replies));
 	o.connections = 1;
 	h = test_open(&o);
-	probe = http_start(h, "/1", V1, 1);
+	probe = http_start(h, "/1", V1, 1, 0);
 	net.stop_at = 1000000 + 6000;
 	check(!http_next(h) && net.requests == 2, "the stop flag ends http_next within 500 ms");
 	check(net.now <= net.stop_at + GLANCE_MS, "no later");
 	net.stop_at = INT64_MAX;
 	net.stop = 0;
 	http_release(h, probe);
-	http_start(h, "/2", V1, 2);
+	http_start(h, "/2", V1, 2, 0);
 	check(http_response(http_next(h))->status == 200, "after a cancelled probe another request goes");
 	http_close(h);
 }
@@ -2388,13 +3641,53 @@ static void test_stop(void)
 
 	net_reset(replies, countof(replies));
 	h = test_open(&o);
-	http_start(h, "/1", V1, 1);
+	http_start(h, "/1", V1, 1, 0);
 	net.stop_at = 1000000 + 1700;
 	check(!http_next(h) && net.now == 1000000 + 2000, "stopped");
 	net.stop_at = INT64_MAX;
 	net.stop = 0;
 	check(http_response(http_next(h))->attempts == 1 && net.now == 1000000 + 5000, "nothing is lost by it");
 	http_close(h);
+}
+
+/* A poll() that fails for good ends everything; one that fails now and then does no harm. */
+static void test_poll_fails(void)
+{
+	static const struct {
+		int error;
+		size_t fails;
+		enum http_outcome outcome;
+		const char *text;
+	} cases[] = {
+		{EINVAL, SIZE_MAX, HTTP_UNREACHABLE,
+		 "/1: this system cannot wait for the network: poll: Invalid argument"},
+		{ENOMEM, SIZE_MAX, HTTP_NO_MEMORY, NULL},
+		{EINTR, 100, HTTP_DONE, ""},
+		{EAGAIN, 2, HTTP_DONE, ""},
+	};
+	static const struct reply replies[] = {{ok, STAYS, 5000, 0, 0}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.connections = 1;
+	for (i = 0; i < countof(cases); i++) {
+		const struct http_response *a;
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.poll_error = cases[i].error;
+		net.poll_fails = cases[i].fails;
+		h = test_open(&o);
+		http_start(h, "/1", V1, 1, 0);
+		http_start(h, "/2", V1, 2, 0);
+		a = http_response(http_next(h));
+		check(a->outcome == cases[i].outcome, "poll fails: %s", strerror(cases[i].error));
+		if (cases[i].text)
+			check_text(a->error, cases[i].text, "and the error says so");
+		a = http_response(http_next(h));
+		check(a->outcome == cases[i].outcome && net.polls < 150, "the other request too");
+		http_close(h);
+		check(net.open == 0, "no socket is left open");
+	}
 }
 
 /* The n-th allocation and all after it fail, for every n that matters. */
@@ -2412,7 +3705,7 @@ static void test_no_memory(void)
 		net_reset(replies, countof(replies));
 		allocations_left = n;
 		h = http_open(&o, &error);
-		r = h ? http_start(h, "/1", V1, 1) : NULL;
+		r = h ? http_start(h, "/1", V1, 1, 0) : NULL;
 		if (!h)
 			good = good && strstr(error.text, "no memory");
 		if (r && http_next(h) == r) {
@@ -2558,8 +3851,29 @@ static void test_proxy(void)
 		int64_t more;
 	} cases[] = {
 		{"HTTP/1.1 407 Who?\r\n\r\n",
-		 "proxy 127.0.0.1:3128: refused the connection with status 407; it wants a user and password: "
-		 "http://user:password@host:port",
+		 "proxy 127.0.0.1:3128: refused the connection with status 407; it does not accept the user and "
+		 "password that proxy holds",
+		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: Digest realm=\"Basic\", "
+		 "nonce=x, BASIC realm=\"corp\"\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 407; it does not accept the user and "
+		 "password that proxy holds",
+		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 407; it wants Negotiate authentication, and "
+		 "only Basic is supported",
+		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 401 Who?\r\nWWW-Authenticate: Digest realm=\"x\"\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 401; it wants Digest authentication, and "
+		 "only Basic is supported",
+		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 408 Slow\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 408 (2 attempts)", HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 425 Early\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 425 (2 attempts)", HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 429 Many\r\n\r\n",
+		 "proxy 127.0.0.1:3128: refused the connection with status 429 (2 attempts)", HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 404 No\r\n\r\n", "proxy 127.0.0.1:3128: refused the connection with status 404",
 		 HTTP_UNREACHABLE, 0},
 		{"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno",
 		 "proxy 127.0.0.1:3128: refused the connection with status 403", HTTP_UNREACHABLE, 0},
@@ -2590,7 +3904,7 @@ static void test_proxy(void)
 		struct http *h;
 		net_reset(&reply, 1);
 		h = test_open(&o);
-		http_start(h, "/p", V1, 1);
+		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
 		check(a->outcome == cases[i].outcome, "proxy: %s", cases[i].error);
 		check_text(a->error, cases[i].error, "and the error says so");
@@ -2601,11 +3915,43 @@ static void test_proxy(void)
 	}
 }
 
+/* A proxy that wants a user, and none is given. */
+static void test_proxy_without_user(void)
+{
+	static const int statuses[] = {407, 401};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "https://api.example.com";
+	o.proxy = "127.0.0.1:3128";
+	o.ca_file = bundle;
+	for (i = 0; i < countof(statuses); i++) {
+		char text[500], expected[200];
+		struct reply reply = {text, STAYS, 0, 0, 0};
+		struct http *h;
+		answer_text(text, statuses[i], "Proxy-Authenticate: Basic realm=\"corp\"", "login");
+		snprintf(expected, sizeof expected,
+			 "proxy 127.0.0.1:3128: refused the connection with status %d; it wants a user and password: "
+			 "http://user:password@host:port",
+			 statuses[i]);
+		net_reset(&reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		http_start(h, "/q", V1, 2, 0);
+		check_text(http_response(http_next(h))->error, expected, "a proxy without a user");
+		check_text(http_response(http_next(h))->error, expected, "all requests are told");
+		http_close(h);
+	}
+}
+
 int main(void)
 {
 	fence_make();
 	test_framing();
+	test_gzip();
 	test_body_limit();
+	test_chunked_limit();
+	test_random_device();
 	test_announced();
 	test_dates();
 	test_urls();
@@ -2616,21 +3962,41 @@ int main(void)
 	test_der();
 	test_rsa();
 	test_pem();
+	test_pem_labels();
+	test_pem_trusted();
+	test_der_time();
+	test_der_corners();
+	test_bad_extensions();
+	test_base64();
 	test_request();
 	test_statuses();
 	test_parallel();
 	test_equal_ranks();
 	test_pieces();
+	test_parts();
+	test_malformed_request();
+	test_cut_without_error();
 	test_retries();
+	test_miscoded();
 	test_recovery();
 	test_over();
 	test_timeouts();
+	test_waiting();
 	test_outside();
 	test_left();
 	test_left_once();
 	test_addresses();
+	test_address_order();
+	test_address_kept();
+	test_final_dot();
+	test_resolver_slow();
+	test_socket_options();
+	test_outage();
+	test_outage_partly();
 	test_localhost();
 	test_stale();
+	test_idle_too_long();
+	test_idle_closed();
 	test_fresh_close();
 	test_no_reuse();
 	test_limit_forms();
@@ -2638,7 +4004,13 @@ int main(void)
 	test_probe_fails();
 	test_patience();
 	test_patience_overflow();
-	test_patience_late();
+	test_patience_turn();
+	test_patience_others();
+	test_lanes();
+	test_lanes_share();
+	test_limit_unadvised();
+	test_remaining();
+	test_retry_after();
 	test_used_up();
 	test_tls();
 	test_tls_resumption();
@@ -2650,14 +4022,22 @@ int main(void)
 	test_tls_end();
 	test_tls_unwilling();
 	test_tls_pieces();
+	test_tls_idle();
+	test_tls_alerts();
+	test_tls_texts();
+	test_tls_dates();
+	test_tls_client_certificate();
+	test_certificate_page();
 	test_cancel();
 	test_probe_cancelled();
 	test_stop();
+	test_poll_fails();
 	test_no_memory();
 	test_refused();
 	test_ranges();
 	test_proxy_options();
 	test_proxy();
+	test_proxy_without_user();
 	net_reset(NULL, 0);
 	return check_done();
 }

@@ -209,6 +209,12 @@ class Stream:
         return json.loads((SCHEMAS / f"{self.name}.json").read_text("utf-8"))
 
     @functools.cached_property
+    def usual_schema(self):
+        """What is read where nobody names the secrets."""
+        fields = {name: node for name, node in self.schema["properties"].items() if name not in self.secret}
+        return {**self.schema, "properties": fields}
+
+    @functools.cached_property
     def handed_down(self):
         """The fields of the parent's row that requests and added fields name, in order."""
         texts = [self.path, *(value for _, value in self.query), *self.add.values()]
@@ -579,7 +585,11 @@ class Server:
         """Ends the server; how many connections were open at once."""
         self.process.terminate()
         self.process.wait()
-        return int(re.search(r"most_open (\d+)", (self.folder / "stats").read_text())[1])
+        return self.stat("most_open")
+
+    def stat(self, name):
+        """A number that the server wrote when it ended."""
+        return int(re.search(rf"{name} (\d+)", (self.folder / "stats").read_text())[1])
 
     def requests(self):
         """The lines of the request log so far."""
@@ -871,7 +881,7 @@ class Model:
         since = midnight(since) if stream.walk in ("days", "windows") else since
         records, bookmarks = [], [] if bookmark is None else [bookmark]
         for rows, limit in getattr(self, "_" + stream.walk)(stream, since, options, bookmark):
-            records += [project(schema or stream.schema, row) for row in rows]
+            records += [project(schema or stream.usual_schema, row) for row in rows]
             times = [instant(row.get("timestamp")) for row in rows] if stream.incremental else []
             reached = min(max(times), limit) if times else since - 1
             if reached >= max([since] + bookmarks) and reached not in bookmarks:

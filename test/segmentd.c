@@ -55,8 +55,8 @@ enum {
 /* What the command line says; the table of options at the end of this file explains each. */
 static struct {
 	const char *chain, *key, *address, *port_file, *scale, *token, *now, *log, *stats, *tls, *suites;
-	int64_t port, seed, page_cap, latency_ms, idle_ms, minute_ms, groups;
-	bool plain, twice, inclusive, no_resume, mute;
+	int64_t port, seed, page_cap, latency_ms, rate, idle_ms, minute_ms, groups;
+	bool plain, twice, inclusive, no_resume, no_gzip, mute;
 } options = {.address = "127.0.0.1", .scale = "demo", .token = "demo-token", .seed = 1, .page_cap = 1000};
 
 /* ---- Text and dice ---- */
@@ -148,6 +148,157 @@ static bool read_number(const char *s, int64_t most, int64_t *n)
 		return false;
 	*n = strtoll(s, NULL, 10);
 	return *n <= most;
+}
+
+/* ---- Gzip (RFC 1952): what the client is to decode ---- */
+
+/* Deflate (RFC 1951) in fixed codes: matches are looked for where the same four bytes stood before, a few times back. */
+enum { PACK_WINDOW = 32768, PACK_HASHES = 1 << 15, PACK_LOOKS = 8, PACK_LEAST = 4, PACK_MOST = 258 };
+
+struct packer {
+	struct text *out;
+	uint64_t bits; /* the lowest leave first */
+	unsigned count;
+};
+
+static void pack_bits(struct packer *p, uint32_t value, unsigned n)
+{
+	p->bits |= (uint64_t)value << p->count;
+	for (p->count += n; p->count >= 8; p->count -= 8, p->bits >>= 8)
+		put_byte(p->out, (char)(p->bits & 255));
+}
+
+static void pack_align(struct packer *p)
+{
+	if (p->count > 0)
+		pack_bits(p, 0, 8 - p->count);
+}
+
+/* A code's highest bit comes first. */
+static void pack_code(struct packer *p, uint32_t code, unsigned n)
+{
+	while (n--)
+		pack_bits(p, code >> n & 1, 1);
+}
+
+static void pack_symbol(struct packer *p, unsigned symbol)
+{
+	if (symbol < 144)
+		pack_code(p, 0x30 + symbol, 8);
+	else if (symbol < 256)
+		pack_code(p, 0x190 + symbol - 144, 9);
+	else if (symbol < 280)
+		pack_code(p, symbol - 256, 7);
+	else
+		pack_code(p, 0xc0 + symbol - 280, 8);
+}
+
+/* RFC 1951 section 3.2.5: the codes come in groups, each group with one extra bit more than the one before. */
+static void pack_match(struct packer *p, unsigned length, unsigned distance)
+{
+	unsigned extra, l = length - 3, d = distance - 1;
+
+	for (extra = 0; l >> extra >= 8; extra++)
+		;
+	if (length == PACK_MOST) {
+		pack_symbol(p, 285);
+	} else {
+		pack_symbol(p, 257 + 4 * extra + (l >> extra));
+		pack_bits(p, l & ((1u << extra) - 1), extra);
+	}
+	for (extra = 0; d >> extra >= 4; extra++)
+		;
+	pack_code(p, 2 * extra + (d >> extra), 5);
+	pack_bits(p, d & ((1u << extra) - 1), extra);
+}
+
+static size_t hash_of(const char *s)
+{
+	uint32_t four;
+
+	memcpy(&four, s, sizeof four);
+	return four * UINT32_C(2654435761) >> 17;
+}
+
+/* The longest of a few earlier places that go on as `at` does; 0 if there is none.  Places count from 1. */
+static size_t find_match(const char *s, size_t n, size_t at, const uint32_t *head, const uint32_t *before,
+			 size_t *distance)
+{
+	size_t place = head[hash_of(s + at)], best = 0, most = smaller(n - at, PACK_MOST), length;
+	int looks;
+
+	for (looks = PACK_LOOKS; place > 0 && at - (place - 1) <= PACK_WINDOW && looks > 0; looks--) {
+		for (length = 0; length < most && s[place - 1 + length] == s[at + length]; length++)
+			;
+		if (length > best) {
+			best = length;
+			*distance = at - (place - 1);
+		}
+		place = before[(place - 1) % PACK_WINDOW];
+	}
+	return best < PACK_LEAST ? 0 : best;
+}
+
+static void pack_block(struct packer *p, const char *s, size_t n, bool last)
+{
+	static uint32_t head[PACK_HASHES], before[PACK_WINDOW];
+	size_t at = 0, length, distance = 0, hash;
+
+	memset(head, 0, sizeof head);
+	pack_bits(p, last, 1);
+	pack_bits(p, 1, 2);
+	while (at < n) {
+		length = n - at < PACK_LEAST ? 0 : find_match(s, n, at, head, before, &distance);
+		if (length > 0)
+			pack_match(p, (unsigned)length, (unsigned)distance);
+		else
+			pack_symbol(p, (unsigned char)s[at]);
+		for (length += length == 0; length > 0; length--, at++) {
+			if (n - at < PACK_LEAST)
+				continue;
+			hash = hash_of(s + at);
+			before[at % PACK_WINDOW] = head[hash];
+			head[hash] = (uint32_t)at + 1;
+		}
+	}
+	pack_symbol(p, 256);
+}
+
+static void pack_stored(struct packer *p, const char *s, size_t n)
+{
+	pack_bits(p, 0, 3);
+	pack_align(p);
+	pack_bits(p, (uint32_t)n, 16);
+	pack_bits(p, (uint32_t)n ^ 0xffff, 16);
+	put(p->out, s, n);
+}
+
+static uint32_t crc_of(const char *s, size_t n)
+{
+	static uint32_t table[256];
+	uint32_t crc, i, k;
+
+	for (i = 0; i < 256 && table[255] == 0; i++)
+		for (table[i] = i, k = 0; k < 8; k++)
+			table[i] = table[i] & 1 ? UINT32_C(0xedb88320) ^ table[i] >> 1 : table[i] >> 1;
+	for (crc = UINT32_MAX; n > 0; s++, n--)
+		crc = crc >> 8 ^ table[(crc ^ (unsigned char)*s) & 255];
+	return ~crc;
+}
+
+/* One member; its first `stored` bytes are not compressed; at most 65535. */
+static void put_gzip_member(struct text *out, const char *s, size_t n, size_t stored)
+{
+	static const char head[] = "\x1f\x8b\b\0\0\0\0\0\0\3";
+	struct packer p = {.out = out};
+
+	put(out, head, sizeof head - 1);
+	if (stored > 0)
+		pack_stored(&p, s, stored);
+	pack_block(&p, s + stored, n - stored, true);
+	pack_align(&p);
+	pack_bits(&p, crc_of(s, n), 32);
+	pack_bits(&p, (uint32_t)n, 32);
 }
 
 /* ---- Time ---- */
@@ -2594,7 +2745,7 @@ static void put_page(struct text *out, const struct query *q)
 struct request {
 	char *method, *target;
 	const char *authorization, *accept, *agent;
-	bool host, close, body;
+	bool host, close, body, gzip;
 };
 
 static bool read_field(struct request *r, char *line)
@@ -2611,6 +2762,9 @@ static bool read_field(struct request *r, char *line)
 		r->authorization = value;
 	else if (strcasecmp(line, "Accept") == 0)
 		r->accept = value;
+	else if (strcasecmp(line, "Accept-Encoding") == 0)
+		r->gzip = strcasecmp(value, "gzip") == 0 || strncasecmp(value, "gzip,", 5) == 0 ||
+			  strstr(value, ", gzip");
 	else if (strcasecmp(line, "User-Agent") == 0)
 		r->agent = value;
 	else if (strcasecmp(line, "Host") == 0)
@@ -2754,6 +2908,7 @@ static bool understand(struct query *q, const struct request *r)
 enum answer { GOOD, ERROR, RAW, BAD_FRAMING, SILENCE };
 enum framing { LENGTH, CHUNKS, UNTIL_CLOSE };
 enum cut { WHOLE, BEFORE_HEAD, IN_HEAD, IN_BODY };
+enum spoilt { SOUND, SHORT, WRONG_CRC, WRONG_LENGTH, GARBAGE, WRONG_BLOCK, BOMB, TWO_MEMBERS };
 enum finish { KEEP, NOTIFY, BARE, RESET }; /* what follows the answer: nothing, close_notify and FIN, FIN, RST */
 
 /* In headers and body %n is the rule's number, %d %r %a %j are dates that many seconds from now (RFC 9110's three forms
@@ -2767,7 +2922,9 @@ struct fault {
 	enum framing framing;
 	enum cut cut;
 	enum finish finish;
-	bool hidden; /* the closing is not announced */
+	enum spoilt spoilt; /* of an answer in gzip; one in none is good */
+	const char *coding; /* what it is called; NULL: gzip */
+	bool hidden;        /* the closing is not announced */
 	bool drip, half, loop;
 	int64_t number; /* where the rule gives none */
 };
@@ -2850,7 +3007,15 @@ static const struct fault faults[] = {
 	{"not-http", "", .answer = RAW, .finish = NOTIFY, .headers = "SSH-2.0-OpenSSH_9.2\r\n"},
 	{"unknown-coding", "Transfer-Encoding: br", .answer = RAW, .finish = NOTIFY,
 	 .headers = OK "Transfer-Encoding: br, chunked\r\n\r\nb\r\n" PAGE "\r\n0\r\n\r\n"},
-	{"gzip", "an answer that says it is compressed", .headers = "Content-Encoding: gzip\r\n"},
+	{"gzip", "an answer that says it is in gzip", .headers = "Content-Encoding: gzip\r\n"},
+	{"gzip-cut", "in gzip that lacks its last bytes", .spoilt = SHORT},
+	{"gzip-crc", "in gzip with a wrong CRC", .spoilt = WRONG_CRC},
+	{"gzip-length", "in gzip with a wrong length", .spoilt = WRONG_LENGTH},
+	{"gzip-garbage", "in gzip with something behind it", .spoilt = GARBAGE},
+	{"gzip-block", "in gzip with a block of no known type", .spoilt = WRONG_BLOCK},
+	{"gzip-bomb", "in gzip: 80 KB that say 80 MB", .spoilt = BOMB},
+	{"gzip-br", "in gzip that is called br", .coding = "br"},
+	{"gzip-cut-chunked", "in chunks, and the gzip lacks its last bytes", .framing = CHUNKS, .spoilt = SHORT},
 
 	{"bad-json", "a body that is no JSON", .answer = ERROR, .status = 200,
 	 .body = "{\"data\":{\"%k\":[{\"id\":\"a\"},{\"id\":}]}}"},
@@ -2868,6 +3033,9 @@ static const struct fault faults[] = {
 	{"close", "a good answer, then close, as announced", .finish = NOTIFY},
 	{"close-keepalive", "a good answer, then close, unannounced", .finish = NOTIFY, .hidden = true},
 	{"until-close", "a good answer without a length", .framing = UNTIL_CLOSE, .finish = NOTIFY},
+	{"gzip-members", "a good answer, in two members", .spoilt = TWO_MEMBERS},
+	{"x-gzip", "a good answer, its gzip under the old name", .coding = "x-gzip"},
+	{"until-close-gzip", "", .framing = UNTIL_CLOSE, .finish = NOTIFY, .coding = "GZIP"},
 	{"chunked", "a good answer in chunks of odd sizes, with extensions and a trailer", .framing = CHUNKS},
 	{"early-hints", "103 before a good answer",
 	 .headers = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"},
@@ -3040,6 +3208,7 @@ struct reply {
 	int64_t index;  /* of the request, from 1 */
 	int status;
 	enum finish finish;
+	bool gzip; /* the client takes it */
 };
 
 static void put_body(struct text *body, const struct reply *r, const struct query *q)
@@ -3059,6 +3228,51 @@ static void put_body(struct text *body, const struct reply *r, const struct quer
 		put_error(body, q->type, q->message, q->field);
 	if (f->half)
 		body->length /= 2;
+}
+
+/* Each spoilt gzip once was a good one. */
+static void spoil_gzip(struct text *gzip, enum spoilt spoilt)
+{
+	char *end = gzip->bytes + gzip->length;
+
+	switch (spoilt) {
+	case SHORT: gzip->length -= 9; break;
+	case WRONG_CRC: end[-8] ^= 1; break;
+	case WRONG_LENGTH: end[-4] ^= 1; break;
+	case GARBAGE: put(gzip, "\0\0", 2); break;
+	case WRONG_BLOCK: gzip->bytes[10] |= 6; break;
+	case BOMB:
+	case TWO_MEMBERS:
+	case SOUND: break;
+	}
+}
+
+/* In place of the body; true if it is one in gzip then.  What an answer says in its head is left to it. */
+static bool encode_body(struct text *body, const struct reply *r)
+{
+	enum { BOMB_SIZE = 80000000 };
+	const struct fault *f = r->fault;
+	struct text gzip = {0};
+	size_t first;
+
+	if (!r->gzip || body->length == 0 || (f->headers && strstr(f->headers, "Content-Encoding:")))
+		return false;
+	if (f->spoilt == BOMB) {
+		free(body->bytes);
+		body->bytes = calloc(BOMB_SIZE, 1);
+		body->length = body->capacity = BOMB_SIZE;
+		if (!body->bytes)
+			die("no memory", "bomb");
+	}
+	first = f->spoilt == TWO_MEMBERS ? body->length / 2 : 0;
+	if (first > 0)
+		put_gzip_member(&gzip, body->bytes, first, 0);
+	put_gzip_member(&gzip, body->bytes + first, body->length - first,
+			f->spoilt == SOUND && r->index % 4 == 0 ? smaller(body->length, 100) : 0);
+	spoil_gzip(&gzip, f->spoilt);
+	free(body->bytes);
+	*body = gzip;
+	return true;
 }
 
 static void put_date_line(struct text *out, const char *name, int64_t us)
@@ -3102,7 +3316,7 @@ static void put_limit(struct text *out, const struct query *q)
 }
 
 /* The rate limit is a minute's window with 1000 requests.  It is never used up: that is a fault of its own. */
-static void put_head(struct text *out, const struct reply *r, const struct query *q, size_t length)
+static void put_head(struct text *out, const struct reply *r, const struct query *q, size_t length, bool gzip)
 {
 	static const char *const types[] = {"application/json", "application/vnd.segment.v1+json",
 					    "application/json; charset=utf-8"};
@@ -3125,6 +3339,8 @@ static void put_head(struct text *out, const struct reply *r, const struct query
 		put_format(out, "Content-Length: %zu\r\n", length);
 	else if (f->framing == CHUNKS)
 		put_text(out, "Transfer-Encoding: chunked\r\n");
+	if (gzip)
+		put_format(out, "Content-Encoding: %s\r\n", f->coding ? f->coding : "gzip");
 	if (r->status == 405)
 		put_text(out, "Allow: GET\r\n");
 	if (!hints)
@@ -3156,6 +3372,7 @@ static void put_reply(struct text *out, const struct reply *r, const struct quer
 	const struct fault *f = r->fault;
 	struct text body = {0};
 	size_t head;
+	bool gzip;
 
 	if (f->answer == SILENCE)
 		return;
@@ -3164,7 +3381,8 @@ static void put_reply(struct text *out, const struct reply *r, const struct quer
 		return;
 	}
 	put_body(&body, r, q);
-	put_head(out, r, q, body.length);
+	gzip = encode_body(&body, r);
+	put_head(out, r, q, body.length, gzip);
 	head = out->length;
 	if (f->framing == CHUNKS)
 		put_chunks(out, body.bytes, body.length);
@@ -3195,8 +3413,11 @@ static struct {
 } cache;
 
 static struct {
-	uint64_t connections, full, resumed, requests, open, most_open;
+	uint64_t connections, full, resumed, requests, open, most_open, sent;
 } totals;
+
+/* With --rate: when the line has sent all that it was given.  It takes a little more before that. */
+static int64_t line_us;
 
 struct conn {
 	br_ssl_server_context tls; /* stays first: the session cache knows the connection by it */
@@ -3501,12 +3722,12 @@ static void log_request(const struct conn *c, const struct request *r, const str
 	bool has_status = reply->fault->answer == GOOD || reply->fault->answer == ERROR;
 
 	if (log_file)
-		fprintf(log_file, "%" PRIu64 " %s %s %d %s %s %s\n", c->number, r->method ? r->method : "-",
+		fprintf(log_file, "%" PRIu64 " %s %s %d %s %s %s %s\n", c->number, r->method ? r->method : "-",
 			r->target ? r->target : "-", has_status ? reply->status : 0,
 			options.plain ? "plain"
 			: c->full     ? "full"
 				      : "resumed",
-			reply->fault->name, r->agent ? r->agent : "-");
+			reply->fault->name, r->gzip ? "gzip" : "identity", r->agent ? r->agent : "-");
 }
 
 /* The n-th of the faults that spoil the framing: in the table they stand between bad-framing and gzip. */
@@ -3525,6 +3746,7 @@ static void answer_request(struct conn *c, size_t length)
 	struct reply reply = {.fault = &no_fault, .index = (int64_t)++totals.requests, .finish = NOTIFY};
 	const struct rule *rule;
 	struct query q = {0};
+	int64_t came_ms = now_ms(); /* what the making takes is part of the latency */
 
 	if (length > 0)
 		c->in[length - 2] = '\0';
@@ -3535,6 +3757,7 @@ static void answer_request(struct conn *c, size_t length)
 		refuse(&q, 400, "bad-request", NULL, "Not a request that HTTP/1.1 knows");
 	} else {
 		rule = find_rule(r.target, reply.index);
+		reply.gzip = r.gzip && !options.no_gzip;
 		reply.fault = rule ? rule->fault : &no_fault;
 		reply.number = rule ? rule->number : 0;
 		if (reply.fault->answer == BAD_FRAMING)
@@ -3551,7 +3774,7 @@ static void answer_request(struct conn *c, size_t length)
 	c->silent = reply.fault->answer == SILENCE;
 	c->again = reply.fault->answer == RAW ? reply.fault->body : NULL;
 	c->drip_ms = reply.fault->drip ? reply.number : -1;
-	c->due_ms = now_ms() + options.latency_ms;
+	c->due_ms = came_ms + options.latency_ms;
 	c->in_length -= length;
 	memmove(c->in, c->in + length, c->in_length);
 }
@@ -3577,9 +3800,29 @@ static bool take_request(struct conn *c)
 	return true;
 }
 
+/* Milliseconds until the line takes more. */
+static int64_t line_ms(void)
+{
+	enum { AHEAD_US = 4000 };
+	int64_t ahead = options.rate > 0 ? line_us - clock_us(CLOCK_MONOTONIC) - AHEAD_US : 0;
+
+	return ahead > 0 ? (ahead + 999) / 1000 : 0;
+}
+
+/* n bytes have left for the line. */
+static void fill_line(size_t n)
+{
+	int64_t now = clock_us(CLOCK_MONOTONIC);
+
+	totals.sent += n;
+	if (options.rate > 0)
+		line_us = (line_us > now ? line_us : now) + (int64_t)n * 8 * SECOND / options.rate;
+}
+
 /* What of the answer may leave now. */
 static bool send_answer(struct conn *c)
 {
+	enum { PIECE = 2048 };
 	size_t n;
 
 	if (c->fd < 0 || !c->busy || c->silent || c->parting || now_ms() < c->due_ms)
@@ -3589,8 +3832,12 @@ static bool send_answer(struct conn *c)
 		put_text(&c->out, c->again);
 	}
 	if (c->sent < c->out.length) {
-		n = transmit(c, c->out.bytes + c->sent, c->drip_ms >= 0 ? 1 : c->out.length - c->sent);
+		if (line_ms() > 0)
+			return false;
+		n = options.rate > 0 ? smaller(c->out.length - c->sent, PIECE) : c->out.length - c->sent;
+		n = transmit(c, c->out.bytes + c->sent, c->drip_ms >= 0 ? 1 : n);
 		c->sent += n;
+		fill_line(n);
 		if (c->drip_ms >= 0)
 			c->due_ms = now_ms() + c->drip_ms;
 		return n > 0;
@@ -3656,7 +3903,7 @@ static int64_t timer_of(const struct conn *c, int64_t now)
 	int64_t due = -1;
 
 	if (is_sending(c))
-		due = c->due_ms;
+		due = c->due_ms > now + line_ms() ? c->due_ms : now + line_ms();
 	else if (!c->busy && !c->parting && options.idle_ms > 0)
 		due = c->active_ms + options.idle_ms;
 	return due < 0 ? -1 : due > now ? due - now : 0;
@@ -3664,7 +3911,7 @@ static int64_t timer_of(const struct conn *c, int64_t now)
 
 static short events_of(const struct conn *c, int64_t now)
 {
-	bool sending = c->eager || (is_sending(c) && c->due_ms <= now);
+	bool sending = c->eager || (is_sending(c) && timer_of(c, now) == 0);
 	unsigned state;
 
 	if (options.mute)
@@ -3787,12 +4034,15 @@ static const struct option {
 	 .number = &options.minute_ms},
 	{"groups", "N", "groups of events of the second source (5000 are shown)", .number = &options.groups},
 	{"latency", "MS", "from a request to its answer", .number = &options.latency_ms},
+	{"rate", "N", "bits a second of the line that all answers share, without what TLS adds",
+	 .number = &options.rate},
 	{"idle", "MS", "closes connections that are idle for so long", .number = &options.idle_ms},
 	{"log", "FILE", "a line a request, as below", .text = &options.log},
-	{"stats", "FILE", "written at the end: connections, handshakes, requests", .text = &options.stats},
+	{"stats", "FILE", "written at the end: connections, handshakes, requests, bytes", .text = &options.stats},
 	{"tls", "1.0|1.1|1.2", "this version only", .text = &options.tls},
 	{"suites", "NAME", "ECDHE with chacha, gcm or cbc only", .text = &options.suites},
 	{"no-resume", NULL, "every handshake is a full one", .flag = &options.no_resume},
+	{"no-gzip", NULL, "answers are never compressed", .flag = &options.no_gzip},
 	{"mute", NULL, "accepts connections and never says a word", .flag = &options.mute},
 	{"fault", "RULE", "spoils answers, as below; repeatable, the first that fits counts", .rule = add_rule}};
 
@@ -3808,7 +4058,7 @@ static int help(void)
 		printf("  --%s %-*s %s\n", option_table[i].name, (int)(17 - strlen(option_table[i].name)),
 		       option_table[i].argument ? option_table[i].argument : "", option_table[i].help);
 	puts("\nThe log has, for each request: number of the connection, method, target, status (0: none),\n"
-	     "full, resumed or plain, fault or -, user agent.\n\n"
+	     "full, resumed or plain, fault or -, gzip if it is asked for or identity, user agent.\n\n"
 	     "A RULE is WHERE:KIND[=N][:TIMES].  WHERE is the number of a request, from 1, or a glob on its path or\n"
 	     "its whole target (* is every request).  KIND is one of");
 	for (i = 0; i < FAULTS; i++)
@@ -3926,8 +4176,9 @@ static void write_stats(void)
 	if (!f ||
 	    fprintf(f,
 		    "connections %" PRIu64 "\nfull %" PRIu64 "\nresumed %" PRIu64 "\nrequests %" PRIu64
-		    "\nmost_open %" PRIu64 "\n",
-		    totals.connections, totals.full, totals.resumed, totals.requests, totals.most_open) < 0 ||
+		    "\nmost_open %" PRIu64 "\nsent %" PRIu64 "\n",
+		    totals.connections, totals.full, totals.resumed, totals.requests, totals.most_open,
+		    totals.sent) < 0 ||
 	    fclose(f))
 		die(strerror(errno), options.stats);
 }

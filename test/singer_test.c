@@ -1,6 +1,8 @@
 /* Unit tests of singer.c: vectors for log lines, selection, projection, messages and state; failing memory and
  * writes.  JSON in the tables is written with ' for ". */
+#define isatty fake_isatty /* so that a test can make standard error a terminal */
 #include "../singer.c"
+#undef isatty
 #include "check.h"
 
 #include <fcntl.h>
@@ -109,6 +111,8 @@ static void test_log_secrets(void)
 
 static void test_log_two_secrets(void)
 {
+	size_t i;
+
 	log_secret("first-one");
 	log_secret("");
 	log_secret("second");
@@ -117,6 +121,12 @@ static void test_log_two_secrets(void)
 	log_secret(NULL);
 	log_line(LOG_INFO, "second");
 	check_text(take(log_file), "INFO second\n", "until all are forgotten");
+	for (i = 0; i < 2 * SECRETS; i++)
+		log_secret("another");
+	log_secret("the-newest");
+	log_line(LOG_INFO, "another the-newest");
+	check_text(take(log_file), "INFO *** ***\n", "however many there are, the newest is known");
+	log_secret(NULL);
 }
 
 static void test_log_hold(void)
@@ -132,6 +142,36 @@ static void test_log_hold(void)
 	log_release(false);
 	log_line(LOG_ERROR, "alone");
 	check_text(take(log_file), "ERROR alone\n", "or are dropped");
+}
+
+static bool terminal;
+
+int fake_isatty(int fd)
+{
+	return terminal && fd == STDERR_FILENO;
+}
+
+static void test_log_progress(void)
+{
+	log_progress("%d rows", 1);
+	check_text(take(log_file), "", "no progress where standard error is no terminal");
+	terminal = true;
+	log_progress("%d rows", 1);
+	check_text(take(log_file), "1 rows", "progress on a terminal");
+	log_progress("%d rows", 2);
+	check_text(take(log_file), "\r\033[K2 rows", "the next one takes its place");
+	log_line(LOG_INFO, "line");
+	check_text(take(log_file), "\r\033[KINFO line\n", "and so does a line");
+	log_line(LOG_INFO, "line");
+	check_text(take(log_file), "INFO line\n", "once");
+	log_setup(LOG_WARNING, false);
+	log_progress("%d rows", 3);
+	check_text(take(log_file), "", "no progress above the level of what it tells");
+	log_setup(LOG_INFO, true);
+	log_progress("%d rows", 3);
+	check_text(take(log_file), "", "no progress among structured lines");
+	log_setup(LOG_INFO, false);
+	terminal = false;
 }
 
 static void test_log_levels(void)
@@ -210,6 +250,14 @@ static void test_log_metrics(void)
 		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.000, \"tags\": "
 		"{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
 		"metric of a request without an answer");
+	log_bytes(1000, 12345678901);
+	check_text(take(log_file),
+		   "INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_received\", \"value\": 1000, \"tags\": "
+		   "{}}\n"
+		   "INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_decoded\", \"value\": 12345678901, "
+		   "\"tags\": "
+		   "{}}\n",
+		   "metrics of bytes");
 }
 
 /* The text of a member of a structured line, as JSON; NULL if the line is not one JSON object. */
@@ -358,7 +406,8 @@ static bool select_streams(struct selection sel[TEST_STREAMS], struct arena *are
 	for (i = 0; i < TEST_STREAMS; i++)
 		sel[i].stream = &test_streams[i];
 	return selection_make(sel, TEST_STREAMS, catalog ? parsed(arena, catalog) : none, rules ? list : NULL,
-			      unique_keys, arena, error);
+			      unique_keys, arena, error) &&
+	       (!rules || selection_check_rules(sel, TEST_STREAMS, list, error));
 }
 
 /* What discovery says of a field, with more said about it. */
@@ -650,26 +699,28 @@ static const struct {
 	/* refused */
 	{"an empty catalog", CATALOG(""), NULL, false, "the catalog has no stream; --discover writes one that has", ""},
 	{"a catalog of another tap", CATALOG(ENTRY("orders", "'x':1") "," ENTRY("event", "'x':1")), NULL, false,
-	 "the catalog has no stream of this tap; the nearest is events, to its event; --discover writes a catalog",
+	 "the catalog has no stream of this tap; the nearest to event is events; --discover writes a catalog",
 	 "WARNING stream orders of the catalog is unknown and left out\n"
 	 "WARNING stream event of the catalog is unknown and left out\n"},
 	{"a catalog of another tap, with rules", CATALOG(ENTRY("orders", "'x':1")), "users", false,
-	 "the catalog has no stream of this tap; the nearest is users, to its orders; --discover writes a catalog",
+	 "the catalog has no stream of this tap; the nearest to orders is users; --discover writes a catalog",
 	 "WARNING stream orders of the catalog is unknown and left out\n"},
 	{"a rule that matches nothing", NULL, "evnets", false,
-	 "--select: evnets matches no stream or field; the nearest is events; --discover shows what there is", ""},
+	 "--select: evnets matches no stream or field; the nearest is events; --discover shows what there is",
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a rule that excludes nothing", NULL, "events,!user", false,
 	 "--select: !user matches no stream or field; the nearest is users; --discover shows what there is", ""},
 	{"a field that a stream does not have", NULL, "users.nmae", false,
 	 "--select: users.nmae matches no stream or field; the nearest is users.name; --discover shows what there is",
-	 ""},
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a field that no stream has", NULL, "*.timestmp", false,
 	 "--select: *.timestmp matches no stream or field; the nearest is events.timestamp; --discover shows what "
 	 "there "
 	 "is",
-	 ""},
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"a field of a stream that is not there", NULL, "usrs.name", false,
-	 "--select: usrs.name matches no stream or field; the nearest is users; --discover shows what there is", ""},
+	 "--select: usrs.name matches no stream or field; the nearest is users; --discover shows what there is",
+	 "WARNING --select leaves no stream: nothing is synced; --select '*' takes all of them\n"},
 	{"no rule", NULL, " , ", false, "--select: expected rules like sources,audit_events.*,!iam_*", ""},
 	{"no list of streams", "{}", NULL, false,
 	 "not a catalog: expected {\"streams\": [...]}, as --discover writes it", ""},
@@ -815,6 +866,54 @@ static void test_selection_limits(void)
 		   "and the error says so");
 	take(log_file);
 	json_out_free(&catalog);
+	arena_free(&arena);
+}
+
+/* Thousands of fields with metadata each: nothing may count all of these for each of those. */
+static void test_selection_size(void)
+{
+	enum { OUTER = 60, INNER = 60, LEAVES = 8 };
+	struct selection sel[TEST_STREAMS];
+	struct json_out schema = {0}, metadata = {0};
+	struct arena arena = {0};
+	struct error error = {""};
+	clock_t begin = clock();
+	char name[128];
+	int a, b, c;
+
+	json_put_text(&metadata, "}},\"metadata\":[{\"breadcrumb\":[],\"metadata\":{\"selected\":true}}");
+	json_put_text(
+		&schema,
+		"{\"streams\":[{\"tap_stream_id\":\"users\",\"schema\":{\"properties\":{\"id\":{\"type\":\"string\"}");
+	for (a = 0; a < OUTER; a++) {
+		snprintf(name, sizeof name, ",\"a%d\":{\"type\":\"object\",\"properties\":{", a);
+		json_put_text(&schema, name);
+		for (b = 0; b < INNER; b++) {
+			snprintf(name, sizeof name, "%s\"b%d\":{\"type\":\"object\",\"properties\":{", b ? "," : "", b);
+			json_put_text(&schema, name);
+			for (c = 0; c < LEAVES; c++) {
+				snprintf(name, sizeof name, "%s\"c%d\":{\"type\":\"string\"}", c ? "," : "", c);
+				json_put_text(&schema, name);
+				snprintf(name, sizeof name,
+					 ",{\"breadcrumb\":[\"properties\",\"a%d\",\"properties\",\"b%d\","
+					 "\"properties\",\"c%d\"],"
+					 "\"metadata\":{}}",
+					 a, b, c);
+				json_put_text(&metadata, name);
+			}
+			json_put_text(&schema, "}}");
+		}
+		json_put_text(&schema, "}}");
+	}
+	json_put(&schema, (struct str){metadata.bytes, metadata.length});
+	json_put_text(&schema, "]}]}");
+	json_put(&schema, (struct str){"", 1});
+	check(select_streams(sel, &arena, schema.bytes, NULL, false, &error) && sel[0].fields->count == OUTER + 1,
+	      "%d fields with metadata each", OUTER * INNER * LEAVES);
+	check((clock() - begin) / CLOCKS_PER_SEC < 2, "in no time");
+	take(log_file);
+	json_out_free(&schema);
+	json_out_free(&metadata);
 	arena_free(&arena);
 }
 
@@ -1022,6 +1121,11 @@ static const struct {
 	 "{'k':1,'t':'2021-02-01T00:00:00.123456789Z'}", "{'k':1,'t':'2021-02-01T00:00:00.123456Z'}"},
 	{"a time with an offset", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
 	 "{'k':1,'t':'2021-02-01T00:00:00+02:00'}", "{'k':1,'t':'2021-01-31T22:00:00.000000Z'}"},
+	{"a time without a zone", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
+	 "{'k':1,'t':'2021-02-01T00:00:00.299964'}", "{'k':1,'t':'2021-02-01T00:00:00.299964Z'}"},
+	{"a time without a second, its zone without a colon",
+	 "'k':{},'t':{'type':['null','string'],'format':'date-time'}", "{'k':1,'t':'2021-02-01T00:00+0000'}",
+	 "{'k':1,'t':'2021-02-01T00:00:00.000000Z'}"},
 	{"a date", "'k':{},'t':{'type':['null','string'],'format':'date-time'}", "{'k':1,'t':'2021-02-01'}",
 	 "{'k':1,'t':'2021-02-01T00:00:00.000000Z'}"},
 	{"a time in small letters", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
@@ -1942,6 +2046,28 @@ static void test_state_no_memory(void)
 	check(!state_raise(&st, &test_streams[1], 1), "a bookmark does");
 }
 
+/* A key by the catalog is a slice of its text, without an end of its own. */
+static void test_catalog_key_misfit(void)
+{
+	char *catalog = json_text(CATALOG(ENTRY("users", "'key_properties':['name','id']")));
+	char *row = json_text("{'id':'7','address':[]}");
+	struct selection sel[TEST_STREAMS];
+	struct singer s = singer_to_file();
+	struct arena arena = {0};
+	struct error error = {""};
+
+	check(select_streams(sel, &arena, catalog, NULL, false, &error) &&
+		      !singer_record(&s, &sel[0], parsed(&arena, row), NULL, 0, 0, &error),
+	      "a row without a field of the catalog's key");
+	check(strstr(error.text, "stream users: a row with name , id 7: ") == error.text, "is named by that key: %s",
+	      error.text);
+	take(log_file);
+	json_out_free(&s.out);
+	arena_free(&arena);
+	free(catalog);
+	free(row);
+}
+
 /* ---- Catalog ---- */
 
 static const char discovered[] = "{\n"
@@ -2167,6 +2293,7 @@ int main(void)
 		return 2;
 	test_streams_init();
 	test_log_secrets();
+	test_log_progress();
 	test_log_levels();
 	test_log_cut();
 	test_log_two_secrets();
@@ -2176,6 +2303,7 @@ int main(void)
 	test_globs();
 	test_selections();
 	test_selection_limits();
+	test_selection_size();
 	test_key_warning();
 	test_schemas();
 	test_rows();
@@ -2198,6 +2326,7 @@ int main(void)
 	test_state_secrets();
 	test_state_equal_members();
 	test_state_no_memory();
+	test_catalog_key_misfit();
 	test_catalog();
 	test_catalog_rules();
 	test_no_memory();

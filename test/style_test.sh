@@ -16,7 +16,7 @@ check_layout()
 {
 	${CLANG_FORMAT:=clang-format} --dry-run --Werror ./*.c ./*.h test/*.c test/*.h && return
 	version=$($CLANG_FORMAT --version | sed 's/.*version \([0-9]*\).*/\1/')
-	[ "$version" = $layout_version ] ||
+	[ "$version" = "$layout_version" ] ||
 		echo "clang-format $version would do it otherwise, version $layout_version decides" >"$dir/layout.skip"
 	return 1
 }

@@ -81,10 +81,16 @@ static const struct {
 	{"shortest prefixes, the others",
 	 {"--t", "--a", "--f=json", "--l=info", "--v", "--h", "--de"},
 	 "test=all about format=json log-level=info version help dev"},
-	{"prefix of two options", {"--s=x"}, "!--s: ambiguous option"},
-	{"prefix of a hidden one too", {"--d"}, "!--d: ambiguous option"},
-	{"longer than any option", {"--discovery"}, "!--discovery: unknown option"},
-	{"upper case", {"--CONFIG=c"}, "!--CONFIG: unknown option"},
+	{"prefix of two options",
+	 {"--s=x"},
+	 "!--s: ambiguous option, the beginning of --state and of --select; --help lists them"},
+	{"prefix of a hidden one too", {"--d"}, "!--d: ambiguous option, the beginning of --discover and of --dev"},
+	{"longer than any option",
+	 {"--discovery"},
+	 "!--discovery: unknown option; did you mean --discover? --help lists them"},
+	{"letters exchanged", {"--catlaog=c"}, "!--catlaog: unknown option; did you mean --catalog? --help lists them"},
+	{"upper case", {"--CONFIG=c"}, "!--CONFIG: unknown option; did you mean --config?"},
+	{"like none", {"--verbosely"}, "!--verbosely: unknown option; --help lists them"},
 	{"unknown long option, its value not shown", {"--token=secret"}, "!--token: unknown option; --help lists them"},
 	{"unknown short option", {"-x"}, "!-x: unknown option; --help lists them"},
 	{"short option of one without a letter", {"-a"}, "!-a: unknown option"},
@@ -105,7 +111,11 @@ static const struct {
 	{"--test of something else", {"--test=some"}, "!--test: "},
 	{"--test of nothing", {"--test="}, "!--test: "},
 	{"choices in any case", {"--log-level=DEBUG", "--format", "Json"}, "format=json log-level=debug"},
-	{"no prefix of a choice", {"--log-level=warn"}, "!--log-level: "},
+	{"no prefix of a choice", {"--log-level=warnin"}, "!--log-level: "},
+	{"Python's names of levels", {"--log-level=WARN"}, "log-level=warn"},
+	{"an argument after --", {"-d", "--", "x"}, "!x: unexpected argument"},
+	{"-- and nothing after it", {"-d", "--"}, "discover"},
+	{"what follows -- is no option", {"--", "-d"}, "!-d: unexpected argument"},
 	{"not a choice", {"--format", "xml"}, "!--format: "},
 	{"--dev is taken and does nothing", {"--dev"}, "dev"},
 };
@@ -234,17 +244,27 @@ static const struct {
 	{"bearer in any case, more blanks", "{\"api_token\":\"bEARER  abc\"}", "api_token=abc"},
 	{"a token that begins like Bearer", "{\"api_token\":\"Bearerabc\"}", "api_token=Bearerabc"},
 	{"Bearer and nothing else is not set", "{\"api_token\":\"Bearer \"}", ""},
+	{"Bearer without a blank is not set", "{\"api_token\":\"Bearer\"}", ""},
+	{"blanks and line ends around a token", "{\"api_token\":\" \\tabc\\r\\n\"}", "api_token=abc"},
+	{"and around Bearer", "{\"api_token\":\"\\nBearer \\tabc \"}", "api_token=abc"},
+	{"a token of blanks is not set", "{\"api_token\":\" \\n\"}", ""},
+	{"blanks within a token stay", "{\"api_token\":\"a b\"}", "api_token=a b"},
+	{"a token in quotes", "{\"api_token\":\"\\\"abc\\\"\"}", "!c.json: api_token: stands in quotes"},
+	{"a token in single quotes", "{\"api_token\":\" 'abc'\\n\"}", "!c.json: api_token: stands in quotes"},
+	{"a token in quotes after Bearer", "{\"api_token\":\"Bearer 'abc'\"}", "!c.json: api_token: stands in quotes"},
+	{"a token that is a quote", "{\"api_token\":\"'\"}", "api_token='"},
+	{"a token with quotes", "{\"api_token\":\"'a'b\"}", "api_token='a'b"},
 	{"Bearer is cut off tokens only", "{\"user_agent\":\"Bearer abc\"}", "user_agent=Bearer abc"},
 	{"a control character", "{\"api_token\":\"a\\nb\"}",
-	 "!api_token: holds a control character or a byte that is not ASCII"},
+	 "!c.json: api_token: holds a control character or a byte that is not ASCII"},
 	{"a byte beyond ASCII", "{\"user_agent\":\"\u00e9\"}",
-	 "!user_agent: holds a control character or a byte that is not ASCII"},
+	 "!c.json: user_agent: holds a control character or a byte that is not ASCII"},
 	{"a file's name may hold any", "{\"ca_file\":\"\u00e9\"}", "ca_file=\u00e9"},
 
 	{"integer", "{\"page_size\":7}", "page_size=7"},
 	{"integer in a string", "{\"page_size\":\"7\"}", "page_size=7"},
 	{"least and most", "{\"page_size\":1,\"max_connections\":32,\"max_attempts\":20,\"request_timeout\":86400}",
-	 "request_timeout=86400 page_size=1 max_connections=32 max_attempts=20"},
+	 "request_timeout=86400000 page_size=1 max_connections=32 max_attempts=20"},
 	{"below the least", "{\"page_size\":0}", "!c.json: page_size: expected an integer from 1 to 1000"},
 	{"above the most", "{\"page_size\":1001}", "!c.json: page_size: expected an integer from 1 to 1000"},
 	{"negative", "{\"max_attempts\":-1}", "!c.json: max_attempts: expected an integer from 1 to 20"},
@@ -255,9 +275,23 @@ static const struct {
 	{"more after the number", "{\"page_size\":\"7 \"}", "!c.json: page_size: expected an integer"},
 	{"no number", "{\"page_size\":\"many\"}", "!c.json: page_size: expected an integer"},
 	{"boolean for an integer", "{\"page_size\":true}", "!c.json: page_size: expected an integer"},
-	{"0 seconds: the default", "{\"request_timeout\":0}", "request_timeout=300"},
-	{"0 seconds in a string", "{\"request_timeout\":\"0\"}", "request_timeout=300"},
-	{"one second too many", "{\"request_timeout\":86401}", "!c.json: request_timeout: expected an integer from 1"},
+	{"0 seconds: the default", "{\"request_timeout\":0}", "request_timeout=300000"},
+	{"0 seconds in a string", "{\"request_timeout\":\"0\"}", "request_timeout=300000"},
+	{"0 seconds with decimals", "{\"request_timeout\":0.0}", "request_timeout=300000"},
+	{"one second too many", "{\"request_timeout\":86401}",
+	 "!c.json: request_timeout: expected a number of seconds from 1 to 86400"},
+	{"a millisecond too many", "{\"request_timeout\":86400.001}", "!c.json: request_timeout: expected a number"},
+	{"far too many", "{\"request_timeout\":99999999999999999999999999}",
+	 "!c.json: request_timeout: expected a number"},
+	{"less than a second", "{\"request_timeout\":0.999}", "!c.json: request_timeout: expected a number"},
+	{"seconds with decimals", "{\"request_timeout\":300.0}", "request_timeout=300000"},
+	{"seconds with decimals in a string", "{\"request_timeout\":\"12.5\"}", "request_timeout=12500"},
+	{"decimals past the millisecond", "{\"request_timeout\":\"1.2345678901234567890123\"}", "request_timeout=1234"},
+	{"a point without decimals", "{\"request_timeout\":\"1.\"}", "!c.json: request_timeout: expected a number"},
+	{"decimals alone", "{\"request_timeout\":\".5\"}", "!c.json: request_timeout: expected a number"},
+	{"seconds below zero", "{\"request_timeout\":-1}", "!c.json: request_timeout: expected a number"},
+	{"seconds with an exponent", "{\"request_timeout\":1e2}", "!c.json: request_timeout: expected a number"},
+	{"seconds with a unit", "{\"request_timeout\":\"30s\"}", "!c.json: request_timeout: expected a number"},
 
 	{"true", "{\"unique_keys\":true}", "unique_keys=1"},
 	{"false", "{\"unique_keys\":false}", "unique_keys=0"},
@@ -274,11 +308,17 @@ static const struct {
 	{"a date-time", "{\"start_date\":\"1970-01-01T00:00:01.5Z\"}", "start_date=1500000"},
 	{"with an offset, as Meltano writes it", "{\"start_date\":\"1970-01-01T01:00:00+00:00\"}",
 	 "start_date=3600000000"},
-	{"no date", "{\"start_date\":\"yesterday\"}", "!c.json: start_date: expected a date or date-time"},
-	{"no day", "{\"end_date\":\"2026-02-29\"}", "!c.json: end_date: expected a date or date-time"},
+	{"without a zone", "{\"start_date\":\"1970-01-01T00:00:01\"}", "start_date=1000000"},
+	{"no date", "{\"start_date\":\"yesterday\"}",
+	 "!c.json: start_date: \"yesterday\": it does not begin with YYYY-MM-DD; expected a date or date-time, such as "
+	 "2026-01-31 or 2026-01-31T00:00:00Z"},
+	{"no day", "{\"end_date\":\"2026-02-29\"}",
+	 "!c.json: end_date: \"2026-02-29\": this month has no such day; expected"},
 	{"number for a date", "{\"start_date\":1704067200}", "!c.json: start_date: expected a date or date-time"},
 
 	{"regions", "{\"region\":\"us\"}", "region=us"},
+	{"regions in any case", "{\"region\":\"EU\"}", "region=EU"},
+	{"a region as its host says", "{\"region\":\"eu1\"}", "region=eu1"},
 	{"no region", "{\"region\":\"mars\"}", "!c.json: region: expected us or eu"},
 	{"number for a string", "{\"user_agent\":1}", "!c.json: user_agent: expected a string"},
 	{"boolean for a string", "{\"user_agent\":true}", "!c.json: user_agent: expected a string"},
@@ -307,7 +347,7 @@ static void test_documents(void)
 
 	for (i = 0; i < sizeof documents / sizeof *documents; i++) {
 		struct arena arena = {0};
-		struct config config = {{{NULL, 0}}};
+		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
 		struct text got = {"", 0};
 		bool ok = take(&config, documents[i].json, &arena, &error);
@@ -329,7 +369,7 @@ static void test_no_memory(void)
 
 	for (limit = 1; !ok && limit < 8192; limit++) {
 		struct arena arena = {.limit = limit};
-		struct config config = {{{NULL, 0}}};
+		struct config config = {{{NULL, NULL, 0}}};
 		error.text[0] = '\0';
 		ok = take(&config, json, &arena, &error);
 		failed += !ok;
@@ -358,7 +398,7 @@ static void test_pairs(void)
 
 	for (i = 0; i < sizeof pairs / sizeof *pairs; i++) {
 		struct arena arena = {0};
-		struct config config = {{{NULL, 0}}};
+		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
 		struct text got = {"", 0};
 		bool ok =
@@ -389,7 +429,15 @@ static const struct {
 	 {{"TAP_SEGMENT_MAX_CONNECTIONS", "8"}, {"TAP_SEGMENT_UNIQUE_KEYS", "true"}},
 	 "api_token=file page_size=7 max_connections=8 unique_keys=1"},
 	{"names in upper case only", {{"tap_segment_page_size", "8"}}, "api_token=file page_size=7"},
-	{"wrong value", {{"TAP_SEGMENT_PAGE_SIZE", "many"}}, "!ENV: page_size: expected an integer from 1 to 1000"},
+	{"wrong value",
+	 {{"TAP_SEGMENT_PAGE_SIZE", "many"}},
+	 "!TAP_SEGMENT_PAGE_SIZE: expected an integer from 1 to 1000"},
+	{"wrong date", {{"TAP_SEGMENT_START_DATE", "soon"}}, "!TAP_SEGMENT_START_DATE: \"soon\": it does not begin"},
+	{"blanks around the token", {{"TAP_SEGMENT_API_TOKEN", " abc\n"}}, "api_token=abc page_size=7"},
+	{"in quotes", {{"TAP_SEGMENT_API_TOKEN", "'abc'"}}, "!TAP_SEGMENT_API_TOKEN: stands in quotes"},
+	{"in quotes, by the alias",
+	 {{"TAP_SEGMENT_ACCESS_TOKEN", "'abc'"}},
+	 "!TAP_SEGMENT_ACCESS_TOKEN: stands in quotes"},
 };
 
 static void test_environments(void)
@@ -398,13 +446,13 @@ static void test_environments(void)
 
 	for (i = 0; i < sizeof environments / sizeof *environments; i++) {
 		struct arena arena = {0};
-		struct config config = {{{NULL, 0}}};
+		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
 		struct text got = {"", 0};
 		bool ok = take(&config, "{\"api_token\":\"file\",\"page_size\":7}", &arena, &error);
 		for (v = 0; v < 4 && environments[i].variables[v][0]; v++)
 			setenv(environments[i].variables[v][0], environments[i].variables[v][1], 1);
-		ok = ok && config_from_environment(&config, &error);
+		ok = ok && config_from_environment(&config, &arena, &error);
 		put_config(&got, &config);
 		check_outcome(ok, &got, &error, environments[i].expected, environments[i].name);
 		for (v = 0; v < 4 && environments[i].variables[v][0]; v++)
@@ -418,11 +466,11 @@ static const struct {
 } completions[] = {
 	{"defaults", "{\"api_token\":\"abc\",\"start_date\":\"1970-01-02\"}",
 	 "api_token=abc start_date=86400000000 user_agent=tap-segment/" VERSION
-	 " request_timeout=300 region=us max_connections=4 max_attempts=8 unique_keys=0 fail_on_forbidden=0"},
+	 " request_timeout=300000 region=us max_connections=4 max_attempts=8 unique_keys=0 fail_on_forbidden=0"},
 	{"what is set stays",
 	 "{\"api_token\":\"abc\",\"start_date\":\"1970-01-02\",\"user_agent\":\"me\",\"request_timeout\":1,"
 	 "\"region\":\"eu\",\"max_connections\":1,\"max_attempts\":1,\"unique_keys\":true,\"fail_on_forbidden\":true}",
-	 "api_token=abc start_date=86400000000 user_agent=me request_timeout=1 region=eu max_connections=1 "
+	 "api_token=abc start_date=86400000000 user_agent=me request_timeout=1000 region=eu max_connections=1 "
 	 "max_attempts=1 "
 	 "unique_keys=1 fail_on_forbidden=1"},
 	{"no token", "{\"start_date\":\"2026-01-01\"}", "!c.json: api_token: required, but missing"},
@@ -439,35 +487,92 @@ static void test_completions(void)
 
 	for (i = 0; i < sizeof completions / sizeof *completions; i++) {
 		struct arena arena = {0};
-		struct config config = {{{NULL, 0}}};
+		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
 		struct text got = {"", 0};
 		bool ok = take(&config, completions[i].json, &arena, &error) &&
-			  config_complete(&config, "c.json", &error);
+			  config_complete(&config, "c.json", &arena, &error);
 		put_config(&got, &config);
 		check_outcome(ok, &got, &error, completions[i].expected, completions[i].name);
 		arena_free(&arena);
 	}
 }
 
+/* What http_open says of an option is told of the variable that it came from. */
+static void test_variable_errors(void)
+{
+	static const struct {
+		const char *text, *expected;
+	} errors[] = {{"base_url: has no host", "TAP_SEGMENT_BASE_URL: has no host"},
+		      {"proxy: has no host", "proxy: has no host"},
+		      {"base_urls: x", "base_urls: x"},
+		      {"no memory", "no memory"}};
+	struct config config = {{{NULL, NULL, 0}}};
+	size_t i;
+
+	config.value[KEY_BASE_URL].variable = "TAP_SEGMENT_BASE_URL";
+	for (i = 0; i < countof(errors); i++) {
+		struct error error = {""};
+		fail(&error, "%s", errors[i].text);
+		name_variable(&config, &error);
+		check_text(error.text, errors[i].expected, errors[i].text);
+	}
+}
+
+static void test_known_variables(void)
+{
+	static const struct {
+		const char *name;
+		bool known;
+	} names[] = {{"TAP_SEGMENT_API_TOKEN", true},  {"TAP_SEGMENT_ACCESS_TOKEN", true},
+		     {"TAP_SEGMENT_LOGLEVEL", true},   {"TAP_SEGMENT__SELECT", true},
+		     {"TAP_SEGMENT_API_TOKE", false},  {"TAP_SEGMENT_API_TOKENS", false},
+		     {"TAP_SEGMENT_api_token", false}, {"TAP_SEGMENT_", false}};
+	size_t i;
+
+	for (i = 0; i < countof(names); i++)
+		check(variable_known(str_of(names[i].name)) == names[i].known, "%s is %s", names[i].name,
+		      names[i].known ? "known" : "unknown");
+	check_text(key_nearest(str_of("pagesize")), "page_size", "the nearest key");
+	check_text(key_nearest(str_of("STRAT_DATE")), "start_date", "the nearest key in another case");
+	check_text(key_nearest(str_of("acces_token")), "access_token", "the nearest key by its other name");
+	check(!key_nearest(str_of("colour")) && !key_nearest(str_of("stream_maps")), "no key is like that");
+}
+
+static void test_levels(void)
+{
+	static const struct {
+		const char *name;
+		enum log_level level;
+	} names[] = {{"DEBUG", LOG_DEBUG}, {"info", LOG_INFO},         {"Warning", LOG_WARNING}, {"WARN", LOG_WARNING},
+		     {"ERROR", LOG_ERROR}, {"CRITICAL", LOG_CRITICAL}, {"FATAL", LOG_CRITICAL},  {"NOTSET", LOG_DEBUG}};
+	enum log_level level = LOG_INFO;
+	size_t i;
+
+	for (i = 0; i < countof(names); i++)
+		check(level_find(names[i].name, &level) && level == names[i].level, "level %s", names[i].name);
+	check(!level_find("WARNIN", &level) && !level_find("", &level) && !level_find("20", &level),
+	      "what is no level is none");
+}
+
 /* The table itself: what the code relies on. */
 static void test_config_table(void)
 {
+	struct arena arena = {0};
 	size_t i;
 
 	for (i = 0; i < KEYS; i++) {
 		const struct config_key *k = &config_table[i];
-		struct config config = {{{NULL, 0}}};
+		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
 		check(k->name && k->help, "%s: has a name and a help", k->name ? k->name : "?");
-		check((k->type == TYPE_INTEGER) == (k->most > 0), "%s: a range, if an integer", k->name);
-		check(!k->fallback || config_set(&config, (enum key)i, k->fallback, "default", &error),
+		check((k->type == TYPE_INTEGER || k->type == TYPE_SECONDS) == (k->most > 0), "%s: a range, if a number",
+		      k->name);
+		check(!k->fallback || config_set(&config, (enum key)i, k->fallback, "default", &arena, &error),
 		      "%s: the default is valid", k->name);
 		check(!(k->required && k->fallback), "%s: not both required and defaulted", k->name);
 	}
-	check_text(region_url("us"), "https://api.segmentapis.com", "address of region us");
-	check_text(region_url("eu"), "https://eu1.api.segmentapis.com", "address of region eu");
-	check(!region_url("US"), "no address of any other region");
+	arena_free(&arena);
 }
 
 /* What the walk is given: what is not set must be what it takes for not set. */
@@ -476,7 +581,7 @@ static void test_sync_options(void)
 	static const char all[] = "{\"start_date\":\"1970-01-02\",\"end_date\":\"1970-01-03\",\"page_size\":7,"
 				  "\"max_connections\":8,\"fail_on_forbidden\":\"yes\"}";
 	struct arena arena = {0};
-	struct config config = {{{NULL, 0}}};
+	struct config config = {{{NULL, NULL, 0}}};
 	struct error error = {""};
 	struct sync_options options;
 	bool ok = take(&config, all, &arena, &error);
@@ -538,6 +643,10 @@ static const struct {
 	{"cut document of many lines", "{\n\"a\":1,\n", "!:3:1: "},
 	{"wrong in a document of many lines", "\n{\n\"a\": x\n}\n", "!:3:6: "},
 	{"no JSON in the first line", "INFO begun\n{\"a\":1}\n", "!:1:1: "},
+	{"a byte order mark", "\xef\xbb\xbf{\"a\":1}\r\n", "{\"a\":1}"},
+	{"a byte order mark before several lines", "\xef\xbb\xbf{\"a\":1}\n{\"a\":2}\n", "{\"a\":2}"},
+	{"a byte order mark alone", "\xef\xbb\xbf", "!: holds no state; leave --state out"},
+	{"two byte order marks", "\xef\xbb\xbf\xef\xbb\xbf{}", "!:1:1: begins with a byte order mark"},
 	{"a line longer than the first", "{}\n{\"a\":\"0123456789\"}\n{\"b\":2}\n", "{\"b\":2}"},
 };
 
@@ -574,6 +683,18 @@ static void test_state_files(void)
 				state_files[i].name);
 	test_state_file(nul, sizeof nul - 1, "!:2:8: ", "NUL after the last line");
 	test_state_file("\0", 1, "!:1:1: ", "NUL alone");
+	test_state_file("\xff\xfe{\0}\0", 6, "!: is written in UTF-16; save it as UTF-8", "UTF-16, little end first");
+	test_state_file("\xfe\xff\0{\0}", 6, "!: is written in UTF-16; save it as UTF-8", "UTF-16, big end first");
+	test_state_file("{\0}\0", 4, "!: is written in UTF-16; save it as UTF-8", "UTF-16 without a mark");
+	test_state_file("\0{\0}", 4, "!: is written in UTF-16; save it as UTF-8",
+			"UTF-16 without a mark, big end first");
+	check(!document_read(&arena, file_write("\xff\xfe{\0}\0", 6), &document, &error) &&
+		      strstr(error.text, "is written in UTF-16") != NULL,
+	      "a config or catalog in UTF-16");
+	check(document_read(&arena, file_write("\xef\xbb\xbf{}", 5), &document, &error) &&
+		      json_type(document) == JSON_OBJECT,
+	      "a config or catalog with a byte order mark");
+	document.node = NULL;
 	check(state_document(&arena, NULL, &document, &error) && json_type(document) == JSON_ABSENT,
 	      "no state file: no document");
 	check(document_read(&arena, NULL, &document, &error) && json_type(document) == JSON_ABSENT,
@@ -713,6 +834,9 @@ int main(void)
 	test_pairs();
 	test_environments();
 	test_completions();
+	test_variable_errors();
+	test_known_variables();
+	test_levels();
 	test_config_table();
 	test_sync_options();
 	test_state_files();

@@ -5,11 +5,13 @@ VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-k
 
 test-san:
 	mkdir -p build/san/test
-	$(MAKE) B=build/san/ CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" test
+	$(MAKE) B=build/san/ CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" OWN_TESTS=test/bed_test.py test
 
 test-valgrind:
+	@command -v valgrind >/dev/null || { echo "valgrind is not installed: run contrib/deps test" >&2; exit 1; }
 	mkdir -p build/valgrind/test
-	$(MAKE) B=build/valgrind/ CFLAGS='-O1 -g' WRAP="$(VALGRIND)" TAP="$(VALGRIND) ./build/valgrind/tap-segment" test
+	$(MAKE) B=build/valgrind/ CFLAGS='-O1 -g' WRAP="$(VALGRIND)" TAP="$(VALGRIND) ./build/valgrind/tap-segment" \
+		OWN_TESTS= test
 
 # ---- Sweeps: the same sync again and again, with one thing that goes wrong, each time elsewhere ----
 # The program once more, with test/fault.c in libc's place where something can fail.

@@ -1,5 +1,10 @@
 # bash completion for tap-segment
 
+# The names of the streams, as the program itself lists them.
+_tap_segment_streams() {
+	"${COMP_WORDS[0]}" --about 2>/dev/null | sed -n '/^Streams:/,$s/^  \([a-z_]*\):.*/\1/p'
+}
+
 # bash splits the command line at '=' too, so --test=a arrives as three words: --test, = and a.
 _tap_segment() {
 	local word=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]} before
@@ -23,13 +28,7 @@ _tap_segment() {
 	--select) # the last of several rules, between commas
 		compopt -o nospace
 		before=${word%"${word##*,}"}
-		mapfile -t COMPREPLY < <(compgen -P "$before" -W 'sources destinations warehouses
-			source_connected_destinations source_connected_warehouses destination_subscriptions
-			catalog_sources catalog_destinations catalog_warehouses
-			usage_api_calls_per_source_daily usage_api_calls_workspace_daily
-			usage_mtu_per_source_daily usage_mtu_workspace_daily
-			destination_delivery_metrics_summary audit_events
-			iam_users iam_groups transformations' -- "${word##*,}")
+		mapfile -t COMPREPLY < <(compgen -P "$before" -W "$(_tap_segment_streams)" -- "${word##*,}")
 		;;
 	--test) mapfile -t COMPREPLY < <(compgen -W 'all schema' -- "$word") ;;
 	--format) mapfile -t COMPREPLY < <(compgen -W 'text json markdown' -- "$word") ;;
