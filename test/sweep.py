@@ -332,7 +332,7 @@ def interrupted(tap, number, environment):
     """A run that gets the signal once it is stuck, and the time that it takes to end."""
     ca_file = str(segment.certificates() / "root.pem")
     with tap.start(*tap.arguments(config={"ca_file": ca_file}), env=environment) as process:
-        head = b"".join(process.stdout.readline() for _ in range(2))
+        head = singer.first_lines(process, 2)
         time.sleep(0.3 * singer.PATIENCE)
         begun = time.monotonic()
         process.send_signal(number)
