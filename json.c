@@ -685,6 +685,7 @@ struct parser {
 	char closing;           /* the innermost open container's closing bracket; NUL outside all */
 	const char *what, *bad; /* the first error, and where */
 	bool no_memory;
+	bool full; /* the tape: the text has more values than were reckoned with */
 };
 
 static const char *refuse(struct parser *s, const char *what, const char *where)
@@ -700,26 +701,15 @@ static const char *no_memory(struct parser *s, const char *where)
 	return refuse(s, "no memory for a document of this size", where);
 }
 
-static bool tape_grow(struct parser *s)
-{
-	size_t capacity = s->capacity * 2;
-	struct json_node *nodes = arena_take(s->arena, capacity, sizeof *nodes);
-
-	if (!nodes)
-		return false;
-	memcpy(nodes, s->nodes, s->count * sizeof *nodes);
-	s->nodes = nodes;
-	s->capacity = capacity;
-	return true;
-}
-
 /* Adds a node; returns after, the place after its text. */
 static inline const char *tape_add(struct parser *s, const char *at, size_t size, const char *after)
 {
 	struct json_node *node;
 
-	if (s->count == s->capacity && !tape_grow(s))
+	if (s->count == s->capacity) {
+		s->full = true;
 		return no_memory(s, at);
+	}
 	node = &s->nodes[s->count++];
 	node->at = (uint32_t)(at - s->text);
 	node->size = (uint32_t)size;
@@ -911,17 +901,62 @@ static const char *parse_begin(struct parser *s, size_t length)
 	if (length >= 3 && memcmp(s->text, "\xef\xbb\xbf", 3) == 0)
 		return refuse(s, "begins with a byte order mark", s->text);
 	s->end = s->text + length;
-	s->capacity = length / 8 + 16; /* enough for the answers that were measured: none had less than 9 */
-	s->nodes = arena_take(s->arena, s->capacity, sizeof *s->nodes);
-	return s->nodes ? s->text : no_memory(s, s->text);
+	return s->text;
+}
+
+static bool tape_reserve(struct parser *s, size_t capacity)
+{
+	size_t most = s->arena->limit ? (s->arena->limit - s->arena->held) / sizeof *s->nodes : SIZE_MAX;
+
+	s->capacity = capacity;
+	s->nodes = arena_take(s->arena, capacity, sizeof *s->nodes);
+	if (s->nodes)
+		return true;
+	no_memory(s, s->text);
+	if (capacity >= most) {
+		s->no_memory = false;
+		s->what = "more values than there is room for";
+	}
+	return false;
+}
+
+/* The most nodes that the text can have: every value but the first, and every name, follows one of these bytes. */
+static size_t nodes_most(const struct parser *s)
+{
+	const char *c;
+	size_t n = 1;
+
+	for (c = s->text; c < s->end; c++)
+		n += *c == '{' || *c == '[' || *c == ',' || *c == ':';
+	return n;
+}
+
+/* A node in eight bytes is enough for the answers that were measured: none had less than nine.  A denser text is counted
+ * and parsed anew, with a tape of just that size; the first one is given back where nothing else is in the arena. */
+static bool parse_text(struct parser *s)
+{
+	bool alone = !s->arena->block;
+
+	if (!tape_reserve(s, (size_t)(s->end - s->text) / 8 + 16))
+		return false;
+	if (parse_document(s, s->text))
+		return true;
+	if (!s->full)
+		return false;
+	if (alone)
+		arena_free(s->arena);
+	s->count = 0;
+	s->depth = 0;
+	s->closing = '\0';
+	s->no_memory = false;
+	return tape_reserve(s, nodes_most(s)) && parse_document(s, s->text);
 }
 
 static bool parse_within(struct arena *arena, const char *text, size_t length, unsigned depth_limit, struct json *root,
 			 struct json_error *error)
 {
 	struct parser s = {.arena = arena, .text = length ? text : "", .depth_limit = depth_limit};
-	const char *p = parse_begin(&s, length);
-	bool ok = p && parse_document(&s, p);
+	bool ok = parse_begin(&s, length) && parse_text(&s);
 
 	root->text = s.text;
 	root->node = ok ? s.nodes : NULL;

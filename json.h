@@ -110,12 +110,14 @@ enum json_type { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JS
 struct json_error {
 	const char *what;
 	size_t line, column;
-	bool no_memory; /* no fault of the text */
+	bool no_memory; /* no fault of the text; not set where the arena's limit is too low for it */
 };
 
 enum { JSON_DEPTH = 128 }; /* deeper nesting is refused */
 
 /* RFC 8259: UTF-8 checked, no byte order mark, only white space after the value.  length <= UINT32_MAX / 2.
+ * Memory: eight bytes a value and a name; as many bytes as the text is long are reckoned with at first, and a text with
+ * more of them is gone over twice.
  * Equal keys and lone surrogate escapes are syntax, and pass.  false: *error says why; the root is absent then. */
 bool json_parse(struct arena *, const char *text, size_t length, struct json *root, struct json_error *error);
 

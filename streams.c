@@ -1394,7 +1394,7 @@ enum {
 };
 
 /* What to look at, by the parameter that the API names. */
-static const char *advice_of_field(const struct http_response *a)
+static const char *advice_of_field(const struct stream *s, const struct http_response *a)
 {
 	static const struct {
 		const char *field, *text;
@@ -1405,7 +1405,7 @@ static const char *advice_of_field(const struct http_response *a)
 		     {"pagination", "check page_size"}};
 	struct arena arena = {.limit = API_ERROR_LIMIT};
 	struct json error = api_error(&arena, a->body, a->length), field = json_get(error, "field");
-	const char *text = "check start_date, end_date and page_size";
+	const char *text = s->window ? "check start_date, end_date and page_size" : "check page_size";
 	size_t i;
 
 	if (json_type(error) != JSON_OBJECT)
@@ -1419,7 +1419,7 @@ static const char *advice_of_field(const struct http_response *a)
 	return text;
 }
 
-static const char *advice(const struct http_response *a)
+static const char *advice(const struct stream *s, const struct http_response *a)
 {
 	static const struct {
 		int from, to;
@@ -1434,7 +1434,7 @@ static const char *advice(const struct http_response *a)
 	for (i = 0; i < countof(table); i++)
 		if (a->outcome == HTTP_DONE && a->status >= table[i].from && a->status <= table[i].to)
 			return table[i].text;
-	return a->status == 400 || a->status == 422 ? advice_of_field(a) : "run again later";
+	return a->status == 400 || a->status == 422 ? advice_of_field(s, a) : "run again later";
 }
 
 /* Before its last row.  A child of the stream is lost with it. */
@@ -1459,12 +1459,6 @@ static enum step stream_fails(struct run *r, const struct job *j, const char *wh
 	return stream_ends(r, j, LOSS_FAILED);
 }
 
-static void answer_text(struct error *t, const struct page *p)
-{
-	error_add_page(t, p);
-	error_add(t, "; %s", advice(p->answer));
-}
-
 /* The third failure in a row speaks for the stream as a whole; where a stream is one job, the first does. */
 static enum step job_fails(struct run *r, const struct job *j, const char *why)
 {
@@ -1484,7 +1478,8 @@ static enum step answer_fails(struct run *r, const struct job *j, const struct p
 {
 	struct error what = {""};
 
-	answer_text(&what, p);
+	error_add_page(&what, p);
+	error_add(&what, "; %s", advice(&streams[j->stream], p->answer));
 	return job_fails(r, j, what.text);
 }
 

@@ -25,7 +25,25 @@ from segment import ALL, DAY, MORE, STREAM, Client, Model, Options, Pairs, Refus
 START = segment.month(segment.STARTED, -3)
 DEMO = ("--scale", "demo")
 STAGES = ("v1", "v1beta", "v1alpha")
-SEEN = {}  # fields that occurred, by stream
+SEEN, LACKING = {}, {}  # fields that occurred, and that a row went without, by stream
+# The API always sends all fields of these, as the tap completes them.
+COMPLETE = {
+    "usage_api_calls_per_source_daily",
+    "usage_api_calls_workspace_daily",
+    "usage_mtu_per_source_daily",
+    "usage_mtu_workspace_daily",
+    "workspace",
+    "roles",
+    "invites",
+    "iam_group_members",
+    "reverse_etl_models",
+    "spaces",
+    "suppressions",
+    "credentials",
+    "space_events",
+    "space_traits",
+    "warehouse_selective_syncs",
+}
 
 
 class Report:
@@ -110,7 +128,9 @@ def check_workspace(*options, streams=ALL):
             check_rows(stream, expected, label)
             REPORT.ok(expected.records, f"{label}{stream.name}: is not empty")
             seen = SEEN.setdefault(stream.name, set())
-            seen.update(path for row in expected.records for path in paths_of(row, stream.schema))
+            for paths in ({*paths_of(row, stream.schema)} for row in expected.records):
+                LACKING.setdefault(stream.name, set()).update(named_in(stream.schema) - paths)
+                seen.update(paths)
         check_access(server, label)
 
 
@@ -118,6 +138,8 @@ def check_fields():
     """The fields that schemas name occur in one workspace or another."""
     for stream in ALL:
         REPORT.equal(sorted(named_in(stream.schema) - SEEN[stream.name]), [], f"{stream.name}: every field occurs")
+        complete = stream.name in COMPLETE
+        REPORT.equal(not LACKING[stream.name], complete, f"{stream.name}: a row goes without some field")
 
 
 def check_access(server, label):
@@ -281,6 +303,20 @@ def bad_groups(query):
     yield "brackets", {**rest, "groupBy[]": query[last]}
 
 
+def check_edges():
+    """Points from outside of the window come along, for nothing promises that they don't."""
+    stream = STREAM["events_volume_daily"]
+    with Server(*DEMO, plain=True) as server:
+        model = Model(Client(server))
+        end = segment.midnight(segment.STARTED)
+        window = {"from": stamp(end - 3 * DAY), "to": stamp(end)}
+        rows = model.client.ask(stream, **model.parents(stream)[0], **window)
+    times = {instant(point.get("time")) for row in rows for point in row.get("series")}
+    REPORT.ok(min(times) == end - 4 * DAY, "a day before the window")
+    REPORT.ok(max(times) == end, "the day after it")
+    REPORT.ok(any(not row.get("series") for row in rows), "a group without points")
+
+
 def check_groups():
     """No more than 5000 groups come, the largest first."""
     stream = STREAM["events_volume_daily"]
@@ -357,6 +393,7 @@ CHECKS = [
     check_sizes,
     check_strictness,
     check_windows,
+    check_edges,
     check_groups,
     check_limits,
     check_bookmarks,

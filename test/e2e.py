@@ -629,7 +629,9 @@ def requests(t):
         lines = [line.split(maxsplit=7) for line in server.requests()]
     targets = [words[2] for words in lines]
     t.equal(len(targets), len(set(targets)), "no page is asked for twice")
-    t.equal({(words[1], words[3], *words[6:]) for words in lines}, {("GET", "200", "gzip", "test-agent/1")}, "all as told")
+    t.equal(
+        {(words[1], words[3], *words[6:]) for words in lines}, {("GET", "200", "gzip", "test-agent/1")}, "all as told"
+    )
     t.ok(
         re.search(rf"\b{len(targets)} requests", run.stderr.splitlines()[-1]),
         "the summary counts them",
@@ -1052,7 +1054,9 @@ def loose_values(t):
         run = tap.sync(catalog=catalog, config=changes)
         t.equal((run.exit, run.timeless), (0, usual.timeless), name, run.stderr)
     bom = "\ufeff" + json.dumps({**tap.config, "api_token": TOKEN}).replace(", ", ",\r\n")
-    run = tap.run("--config", tap.file("bom.json", bom), "--catalog", tap.file("c.json", "\ufeff" + json.dumps(catalog)))
+    run = tap.run(
+        "--config", tap.file("bom.json", bom), "--catalog", tap.file("c.json", "\ufeff" + json.dumps(catalog))
+    )
     t.equal((run.exit, run.timeless), (0, usual.timeless), "a byte order mark and CRLF", run.stderr)
     run = tap.sync("--select", "audit_events", state="\ufeff" + json.dumps({"bookmarks": {}}))
     t.equal((run.exit, run.records("audit_events")), (0, usual.records("audit_events")), "in a state", run.stderr)
@@ -1065,7 +1069,11 @@ def loose_values(t):
 def no_state(t):
     """What is no state is refused before anything of it is written."""
     tap = t.tap(HAMLET.open(), start_date=START)
-    for name, state in (("the config", tap.config), ("some object", {"a": {}}), ("wrapped", {"singer_state": {"a": 1}})):
+    for name, state in (
+        ("the config", tap.config),
+        ("some object", {"a": {}}),
+        ("wrapped", {"singer_state": {"a": 1}}),
+    ):
         check_refusal(t, tap.sync(state=state), name, r"state\.json: .*bookmarks")
     state = {"bookmarks": {}, "note": [f"the token is {TOKEN}!"], TOKEN: {"a": TOKEN}}
     run = tap.sync("--select", "iam_groups", state=state)
@@ -1115,7 +1123,9 @@ def catalog_keys(t):
             got = run.of_type("SCHEMA")[0].get("key_properties")
             t.equal(got, list(STREAM[name].keys(now)), f"unique_keys {then}, then {now}", run.stderr)
     run = tap.run("--discover", "--config", "/nonexistent.json")
-    t.equal((run.exit, run.stdout, len(run.log("WARNING"))), (0, tap.run("-d").stdout, 1), "a config that isn't there")
+    t.equal(
+        (run.exit, run.stdout, len(run.log("WARNING"))), (0, tap.run("-d").stdout, 1), "a config that isn't there"
+    )
 
 
 # --- selection
@@ -1189,7 +1199,11 @@ def select_option(t):
     check_selected(t, run, "sources", pruned(STREAM["sources"].schema, gone), "sources.name: ")
     run = tap.sync("--select", "sources,!sources.metadata,!*.id")
     check_selected(t, run, "sources", pruned(STREAM["sources"].schema, {"metadata"}), "all but a field: ")
-    for rules, nearest in (("sourcs", "sources"), ("sources,!iam_user", "iam_users"), ("sources.nmae", "sources.name")):
+    for rules, nearest in (
+        ("sourcs", "sources"),
+        ("sources,!iam_user", "iam_users"),
+        ("sources.nmae", "sources.name"),
+    ):
         check_refusal(t, tap.sync("--select", rules), f"nothing is {rules}", rf"--select: .*{nearest}")
     check_refusal(t, tap.run("--discover", "--select", "sourcs"), "in discovery too", r"--select: .*sources")
     check_refusal(t, tap.sync("--select", ","), "no rule", r"--select")
@@ -1474,7 +1488,10 @@ def keys(t):
 REFUSED = [
     # certificate, what the error says
     ("expired", r"has expired on \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ; this machine's clock says \d{4}-\d\d-\d\dT"),
-    ("not-yet-valid", r"not valid before \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ; this machine's clock says \d{4}-\d\d-\d\dT"),
+    (
+        "not-yet-valid",
+        r"not valid before \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ; this machine's clock says \d{4}-\d\d-\d\dT",
+    ),
     ("wrong-name", r"name"),
     ("ip-only", r"name"),
     ("unknown-root", r"trust|ca_file"),
@@ -2065,6 +2082,29 @@ def others_forbidden(t):
         t.equal(paths.count(path), 1, f"{name}: one request")
     below = [path for path in paths if path.startswith(("/spaces/", "/tracking-plans/"))]
     t.equal(below, [], "none for their children")
+
+
+@case("others in small pages only")
+def others_small_pages(t):
+    """A server that takes no more than 200 rows a page: those that ask for more come down to that."""
+    names = [stream.name for stream in MORE if stream.count > 200]
+    with Server(*DEMO, "--page-cap", "200") as server:
+        run = t.tap(server, start_date=START, page_size=1000).sync(catalog=plain_catalog("audiences", *names))
+    names = [name for name in ALL_NAMES if name in ("audiences", *names)]
+    check_sync(t, run, names, Options(instant(START)))
+
+
+@case("a kind of function that is not known")
+def unknown_kind(t):
+    """One value of a fixed parameter that the API refuses costs that value only."""
+    with Server(*DEMO, "--fault", "/functions[?]resourceType=INSERT_SOURCE*:422") as server:
+        run = t.tap(server).sync(catalog=plain_catalog("functions", "roles"))
+    kinds = {row.get("resourceType") for row in run.records("functions")}
+    others = set(segment.KINDS_OF_FUNCTIONS) - {"INSERT_SOURCE"}
+    t.equal((run.exit, kinds), (1, others), "the others are read", run.stderr[-1500:])
+    told = [line for line in run.log("ERROR")[:-1] if "INSERT_SOURCE" in line]
+    t.equal(len(told), 1, "the error names it", run.stderr[-1500:])
+    t.equal(run.order, ["roles", "functions"], "the next stream, too")
 
 
 def is_below(stream, lists):

@@ -1121,6 +1121,11 @@ static const struct {
 	 "{'k':1,'t':'2021-02-01T00:00:00.123456789Z'}", "{'k':1,'t':'2021-02-01T00:00:00.123456Z'}"},
 	{"a time with an offset", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
 	 "{'k':1,'t':'2021-02-01T00:00:00+02:00'}", "{'k':1,'t':'2021-01-31T22:00:00.000000Z'}"},
+	{"a time without a zone", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
+	 "{'k':1,'t':'2021-02-01T00:00:00.299964'}", "{'k':1,'t':'2021-02-01T00:00:00.299964Z'}"},
+	{"a time without a second, its zone without a colon",
+	 "'k':{},'t':{'type':['null','string'],'format':'date-time'}", "{'k':1,'t':'2021-02-01T00:00+0000'}",
+	 "{'k':1,'t':'2021-02-01T00:00:00.000000Z'}"},
 	{"a date", "'k':{},'t':{'type':['null','string'],'format':'date-time'}", "{'k':1,'t':'2021-02-01'}",
 	 "{'k':1,'t':'2021-02-01T00:00:00.000000Z'}"},
 	{"a time in small letters", "'k':{},'t':{'type':['null','string'],'format':'date-time'}",
@@ -2041,6 +2046,28 @@ static void test_state_no_memory(void)
 	check(!state_raise(&st, &test_streams[1], 1), "a bookmark does");
 }
 
+/* A key by the catalog is a slice of its text, without an end of its own. */
+static void test_catalog_key_misfit(void)
+{
+	char *catalog = json_text(CATALOG(ENTRY("users", "'key_properties':['name','id']")));
+	char *row = json_text("{'id':'7','address':[]}");
+	struct selection sel[TEST_STREAMS];
+	struct singer s = singer_to_file();
+	struct arena arena = {0};
+	struct error error = {""};
+
+	check(select_streams(sel, &arena, catalog, NULL, false, &error) &&
+		      !singer_record(&s, &sel[0], parsed(&arena, row), NULL, 0, 0, &error),
+	      "a row without a field of the catalog's key");
+	check(strstr(error.text, "stream users: a row with name , id 7: ") == error.text, "is named by that key: %s",
+	      error.text);
+	take(log_file);
+	json_out_free(&s.out);
+	arena_free(&arena);
+	free(catalog);
+	free(row);
+}
+
 /* ---- Catalog ---- */
 
 static const char discovered[] = "{\n"
@@ -2299,6 +2326,7 @@ int main(void)
 	test_state_secrets();
 	test_state_equal_members();
 	test_state_no_memory();
+	test_catalog_key_misfit();
 	test_catalog();
 	test_catalog_rules();
 	test_no_memory();
