@@ -210,7 +210,6 @@ def test_readme():
         REPORT.ok(message in literals, f"README.md: the sources have the message: {message}")
 
 
-<<<<<<< HEAD
 def remake(readme, *command):
     """What contrib/readme makes of a README, and its exit status."""
     with tempfile.TemporaryDirectory() as folder:
@@ -228,7 +227,8 @@ def check_remaking(readme):
         REPORT.equal(remake(before, *COMMAND), (readme, 0, ["README.md"]), f"make readme: {name}")
     text, status, left = remake(worn, "false")
     REPORT.ok(text == worn and status != 0 and left == ["README.md"], "make readme: nothing is lost without the program")
-=======
+
+
 def exit_codes():
     """The exit statuses that the program has: those of tap.c's enumeration, success, failure, and its signals."""
     source = (ROOT / "tap.c").read_text("utf-8")
@@ -248,7 +248,6 @@ def test_exit_codes():
     REPORT.equal(numbers_of(" ".join(rows)), exit_codes(), "README.md: the exit codes of tap.c")
     heads = [head for head, _ in man_entries("EXIT STATUS", "") if re.match(r"\d", head)]
     REPORT.equal(numbers_of(" ".join(heads)), exit_codes(), "man page: the exit statuses of tap.c")
->>>>>>> holes
 
 
 def string_literals(sources):

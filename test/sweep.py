@@ -344,7 +344,7 @@ def interrupted(tap, number, environment):
 
 
 MEMORY = 64 << 20
-HUNGRY = ["endless-body", "endless-head", "endless-1xx", "endless-trailer", "endless-chunks", "huge-length"]
+HUNGRY = ["endless-body", "endless-head", "endless-1xx", "endless-trailer", "endless-chunks", "huge-length", "gzip-bomb"]
 
 
 @part("test-memory")
