@@ -679,6 +679,9 @@ def twice(t):
     with Server(*DEMO, "--twice") as server:
         run = t.tap(server, start_date=START, unique_keys=True).sync(catalog=plain_catalog("destinations", name))
         model = Model(Client(server))
+        t.tap(server, start_date=START).sync("--select", "destination_subscriptions")
+        asked = [line.split()[2] for line in server.requests() if "/subscriptions" in line]
+        t.equal(len(asked), len(set(asked)), "each is asked once for its subscriptions")
         for stream in ("destinations", name):
             check_stream(t, run, stream, model.expect(stream, Options(instant(START))))
             t.equal(len(singer.upsert(run, stream)), len(run.records(stream)), f"{stream}: unique keys are unique")
@@ -1771,6 +1774,27 @@ def parents(t):
         asked = [line for line in server.requests() if "connected-warehouses" in line]
     t.equal((run.exit, run.records(name)), (0, []), "403 of every parent: skipped", run.stderr)
     t.ok(len(asked) <= 3 + 4, "403 of every parent: asked of three, and of those under way", len(asked))
+
+
+@case("two runs, the first with a hole")
+def holes(t):
+    """One day of one destination is refused or broken, or one month: the exit status says so, and the next run has all."""
+    metrics, usage = "destination_delivery_metrics_summary", "usage_api_calls_workspace_daily"
+    destination = HAMLET.expect("destinations", Options(0)).records[1].get("id")
+    day = stamp(midnight(segment.STARTED) - 4 * DAY)[:10]
+    delivery = f"/destinations/{destination}/delivery-metrics*startTime={day}*"
+    month = f"/usage/api-calls/daily*period={stamp(segment.month(segment.STARTED, -1))[:10]}*"
+    for name, rule in ((metrics, delivery), (usage, month)):
+        whole = {json.dumps(_flat(row)) for row in HAMLET.expect(name, Options(instant(START))).records}
+        for kind in ("401", "403", "422", "500", "cut", "wrong-shape"):
+            with Server(*DEMO, "--fault", f"{rule}:{kind}") as server:
+                first = t.tap(server, start_date=START, **ONCE).sync("--select", name)
+            second = t.tap(HAMLET.open(), start_date=START).sync("--select", name, state=first.states[-1])
+            both = {json.dumps(singer.plain(row)) for row in first.records(name) + second.records(name)}
+            label = f"{name}, {kind}: "
+            t.equal((first.exit, second.exit), (1, 0), f"{label}exit statuses", first.stderr, second.stderr)
+            t.ok(len(first.records(name)) < len(whole), f"{label}the first run lacks something")
+            t.equal(len(both), len(whole), f"{label}both runs hold every row", first.stderr)
 
 
 # --- signals and pipes
