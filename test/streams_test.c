@@ -2106,13 +2106,14 @@ static struct {
 	bool listed_twice; /* of two destinations one is listed for each of two sources */
 } hole;
 
-/* The stream that a path belongs to; the workspace's is / alone. */
-static size_t stream_of(const char *path)
+static size_t endpoint_of(const char *path)
 {
 	size_t i = 0;
 
-	while (i < STREAMS - 1 && !path_matches(streams[i].path, path))
+	while (i < STREAMS && !path_matches(streams[i].path, path))
 		i++;
+	if (i == STREAMS)
+		abort();
 	return i;
 }
 
@@ -2152,7 +2153,7 @@ static bool hole_meets(const char *path)
 	if (!hole.hits)
 		return false;
 	return hole.kind->revoked || (hole.reach == HOLE_PARENT && same_parent(hole.path, path)) ||
-	       (hole.reach == HOLE_STREAM && stream_of(hole.path) == stream_of(path));
+	       (hole.reach == HOLE_STREAM && endpoint_of(hole.path) == endpoint_of(path));
 }
 
 /* A number that stands for a request's path and query, but for its time and page. */
@@ -2234,8 +2235,8 @@ static void town_object(char *to, size_t size, const char *path, bool spoiled)
 static bool town(const char *path, struct fake_answer *a)
 {
 	static char body[4096];
-	const struct stream *stream = &streams[stream_of(path)];
-	bool met = hole_meets(path), spoiled = met && hole.kind->spoiled, object = stream->shape == ROWS_OBJECT;
+	const struct stream *s = &streams[endpoint_of(path)];
+	bool met = hole_meets(path), spoiled = met && hole.kind->spoiled, object = s->shape == ROWS_OBJECT;
 
 	a->body = body;
 	body[0] = '\0';
@@ -2244,14 +2245,14 @@ static bool town(const char *path, struct fake_answer *a)
 		a->body = hole.kind->body;
 		return true;
 	}
-	add(body, sizeof body, object ? "{'data':{'%s':{" : "{'data':{'%s':[", stream->rows);
+	add(body, sizeof body, object ? "{'data':{'%s':{" : "{'data':{'%s':[", s->rows);
 	if (object)
 		town_object(body, sizeof body, path, spoiled);
-	else if (stream->window == WINDOW_DAYS)
+	else if (s->window == WINDOW_DAYS)
 		town_series(body, sizeof body, path, spoiled);
-	else if (stream->window != WINDOW_NONE)
+	else if (s->window != WINDOW_NONE)
 		town_days(body, sizeof body, path, spoiled, false);
-	else if (stream->shape == ROWS_TEXTS)
+	else if (s->shape == ROWS_TEXTS)
 		add_text_rows(body, sizeof body, path);
 	else
 		town_list(body, sizeof body, path, spoiled);
@@ -2328,7 +2329,8 @@ static bool hole_is_known(const struct hole_case *c)
 		return !c->s.forbid && hole_comes_first(c);
 	if (starts_with(hole.path, "/usage/"))
 		return !c->state[0] && (status == 400 || status == 404 || status == 422);
-	return status == 404 && streams[stream_of(hole.path)].singer.parent;
+	return status == 404 &&
+	       (strchr(streams[endpoint_of(hole.path)].path, '{') || strstr(hole.path + strcspn(hole.path, "?"), "Id"));
 }
 
 /* What is wrong with two runs, or NULL.  Missing from both may be what was passed over in a window only. */
