@@ -355,7 +355,7 @@ def memory(checks):
             tap = checks.tap(server, max_attempts=1)
             with limited(MEMORY):
                 run = tap.sync("--select", "iam_groups,iam_users")
-        wanted = 1 if "no memory" in run.stderr else 3  # a body within the limits of http.h may be too large for this one
+        wanted = 1 if "no memory" in run.stderr else 3  # what http.h allows may be too large for this process
         checks.equal(run.exit, wanted, f"{kind}: exit status", run.stderr)
         checks.ok(run.log("ERROR", "CRITICAL"), f"{kind}: an error says so", run.stderr)
         checks.equal((run.of_type("RECORD"), len(run.states) > 1), ([], True), f"{kind}: no record, a last STATE")
