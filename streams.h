@@ -64,8 +64,8 @@ struct stream {
 	const char *personal; /* personal data and secrets in its rows; NULL: none known */
 };
 
-enum { STREAMS = SCHEMAS };                  /* a row for each schema: one without the other does not compile */
-extern const struct stream streams[STREAMS]; /* a parent stands before its children */
+enum { STREAMS = SCHEMAS };           /* a row for each schema: one without the other does not compile */
+extern const struct stream streams[]; /* STREAMS rows; a parent stands before its children */
 
 /* What became of the selected streams.  Those that a signal or a fatal error left out are in selected only. */
 struct sync_totals {
