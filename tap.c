@@ -1085,14 +1085,25 @@ static bool make_selection(struct tap *tap, struct json catalog, const char *cat
 	return !rules || selection_check_rules(tap->selection, STREAMS, rules, &tap->error);
 }
 
-/* What became of standard output.  A target that went away has said why itself. */
+/* What became of standard output, in words; empty: nothing bad. */
+static const char *output_fault(const struct singer *singer)
+{
+	switch (singer->write_errno) {
+	case 0: return "";
+	case EPIPE: return "whoever read it has gone";
+	case EBADF: return "it is closed, or open for reading only";
+	case ENOMEM: return "no memory";
+	default: return strerror(singer->write_errno);
+	}
+}
+
+/* A target that went away has said why itself. */
 static int output_status(struct singer *singer)
 {
 	if (singer_flush(singer))
 		return EXIT_SUCCESS;
 	if (singer->write_errno != EPIPE)
-		log_line(LOG_CRITICAL, "standard output: %s",
-			 singer->write_errno ? strerror(singer->write_errno) : "no memory");
+		log_line(LOG_CRITICAL, "standard output: %s", output_fault(singer));
 	return EXIT_FAILURE;
 }
 
@@ -1292,14 +1303,6 @@ static int exit_status(enum sync_result result)
 	return result == SYNC_STOPPED ? 128 + (int)stop_signal : results[result].status;
 }
 
-/* What became of standard output, in words; empty: nothing bad. */
-static const char *output_fault(const struct singer *singer)
-{
-	if (!singer->write_errno)
-		return "";
-	return singer->write_errno == EPIPE ? "whoever read standard output has gone" : strerror(singer->write_errno);
-}
-
 /* The last line of a run: what happened, and why not more. */
 static void log_summary(const struct tap *tap, const struct http *http, enum sync_result result,
 			const struct sync_totals *totals, int64_t elapsed_us)
@@ -1311,7 +1314,7 @@ static void log_summary(const struct tap *tap, const struct http *http, enum syn
 	log_bytes(stats.bytes, stats.decoded);
 	if (result == SYNC_STOPPED && !*fault)
 		reason = "";
-	log_line(results[result].level,
+	log_line(tap->singer.write_errno == EPIPE ? LOG_WARNING : results[result].level,
 		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes "
 		 "(%llu decoded), %lld.%lld s%s%s%s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
@@ -1391,7 +1394,7 @@ static int mode_test(struct tap *tap)
 	options.totals = &totals;
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
 	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
-	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped == totals.selected)
+	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped + totals.failed == totals.selected)
 		log_access(tap, probes);
 	http_close(http);
 	return status;
@@ -1439,12 +1442,17 @@ static int mode_sync(struct tap *tap)
 
 enum { OUTPUT_PATIENCE = 8 }; /* seconds for a target to take the last line and STATE: containers get 10 to stop */
 
-/* A target that loads a batch does not read for seconds; cut off in a line, it would lose what it holds. */
+static volatile sig_atomic_t writes_seen; /* singer_writes at the last alarm, or at the signal */
+
+/* A target that loads a batch does not read for seconds; cut off in a line, or before the last STATE, it would lose what
+ * it holds.  So as long as something is being written, or was since the last alarm, there will be another one. */
 static void on_alarm(int signal)
 {
 	static volatile sig_atomic_t rings;
+	sig_atomic_t writes = singer_writes;
 
-	if (stop_signal && singer_writing && ++rings < OUTPUT_PATIENCE) {
+	if (stop_signal && (writes % 2 != 0 || writes != writes_seen) && ++rings < OUTPUT_PATIENCE) {
+		writes_seen = writes;
 		alarm(1);
 		return;
 	}
@@ -1459,6 +1467,7 @@ static void on_stop(int signal)
 	if (stop_signal)
 		return; /* a second one must not put the alarm off */
 	stop_signal = signal;
+	writes_seen = singer_writes;
 	alarm(1);
 }
 

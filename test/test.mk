@@ -26,8 +26,11 @@ SWEEP = TAP="$(WRAP) ./$(B)test/tap-fault" SEGMENTD="$(SEGMENTD)"
 
 test-clock test-kill test-faults test-calls test-signals test-memory: $(B)test/tap-fault $(SEGMENTD)
 	$(SWEEP) PART=$@ test/run test/sweep.py
-test-sweeps: $(B)test/tap-fault $(SEGMENTD)
-	$(SWEEP) test/run test/sweep.py
+# Each kind of failure at each request, in each reach: the unit test does a part of this.
+test-holes: $(B)test/streams_test
+	HOLES=all WRAP="$(WRAP)" test/run $(B)test/streams_test
+test-sweeps: $(B)test/tap-fault $(SEGMENTD) $(B)test/streams_test
+	HOLES=all $(SWEEP) WRAP="$(WRAP)" test/run $(B)test/streams_test test/sweep.py
 
 # ---- Other compilers and makes ----
 
