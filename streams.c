@@ -307,10 +307,9 @@ const struct stream streams[] = {
 };
 /* clang-format on */
 
-<<<<<<< HEAD
 /* It does not compile where the numbers differ.  Were the size in the declaration, missing rows would be taken to be 0. */
 typedef char a_row_for_each_schema[sizeof streams / sizeof *streams == SCHEMAS ? 1 : -1];
-=======
+
 bool streams_unpack(struct selection sel[STREAMS], struct arena *arena)
 {
 	size_t length, i;
@@ -325,7 +324,6 @@ bool streams_unpack(struct selection sel[STREAMS], struct arena *arena)
 	}
 	return text;
 }
->>>>>>> main
 
 /* The stream of that name, STREAMS if there is none. */
 static size_t stream_named(struct str name)

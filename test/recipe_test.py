@@ -38,8 +38,8 @@ SCHEMA = """{
 """
 ROW = """\
 	{.singer = {NAMED_ONLY(subscription_notes, "subscriptionId", "note"), .parent = "destination_subscriptions"},
-	 .path = "/destinations/{destinationId}/subscriptions/{id}/notes", PAGED("notes"), .shape = ROWS_TEXTS,
-	 .add = {{"subscriptionId", "{id}"}, {"note", "{.}"}},
+	 SCHEMA(subscription_notes), .path = "/destinations/{destinationId}/subscriptions/{id}/notes", PAGED("notes"),
+	 .shape = ROWS_TEXTS, .add = PAIRS({"subscriptionId", "{id}"}, {"note", "{.}"}),
 	 .needs = "access to destinations and their notes",
 	 .cost = "D + subscriptions"},
 """
@@ -192,7 +192,7 @@ def check_compiler(copy):
     insert(copy.path, ["streams.c"])
     schema.unlink()
     status, said = copy.run(MAKE, "streams.o")
-    found = re.search(rf"error.*\bschema_{NAME}\b", said)
+    found = re.search(rf"error.*\bSCHEMA_AT_{NAME}\b", said)
     REPORT.ok(status != 0 and found, "a row without a schema does not compile", said)
     schema.write_text(SCHEMA, "utf-8")
     insert(copy.path, ["test/segmentd.c", "test/segment.py"])
