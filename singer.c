@@ -2460,7 +2460,7 @@ static void put_entry(struct json_out *out, const struct selection *sel)
 	json_put_text(out, "]}");
 }
 
-enum { CATALOG_SIZE = 1 << 18 }; /* bytes, about: with its indentation, which is half of it */
+enum { CATALOG_SIZE = 1 << 19 }; /* bytes, about: with its indentation, which is half of it */
 
 void singer_catalog(struct singer *s, const struct selection sel[], size_t n)
 {

@@ -62,8 +62,8 @@ struct stream {
 	const char *personal; /* personal data and secrets in its rows; NULL: none known */
 };
 
-enum { STREAMS = SCHEMAS };                  /* a row for each schema: one without the other does not compile */
-extern const struct stream streams[STREAMS]; /* a parent stands before its children */
+enum { STREAMS = SCHEMAS };           /* a row for each schema: one without the other does not compile */
+extern const struct stream streams[]; /* STREAMS rows; a parent stands before its children */
 
 /* Points each selection at its stream, and at its schema, which is unpacked into the arena.  false: no memory. */
 bool streams_unpack(struct selection sel[STREAMS], struct arena *);
