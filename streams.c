@@ -779,17 +779,17 @@ struct job {
 	int64_t from, to; /* its window */
 	size_t unit;      /* which target and which value of {each} */
 	/* What the walk makes of it. */
-	struct job *next;                  /* of the same stream */
-	bool begun;                        /* it has been at the front */
-	bool want;                         /* a page is to be asked for */
-	struct http_request *asked;        /* the page under way */
-	struct json_out path;              /* of that page */
-	struct page *held, **held_end;     /* pages here and not yet consumed, in the chain's order */
-	unsigned page_rows;                /* a chain keeps the page size it began with */
-	bool shrunk;                       /* ... which is not the first one tried */
-	unsigned repeats;                  /* of the page under way */
-	uint64_t pages, rows;              /* how many came, of the right shape */
-	struct json_out cursor, milestone; /* of the next page; an old one, see chain_follow */
+	struct job *next;                    /* of the same stream */
+	bool begun;                          /* it has been at the front */
+	bool want;                           /* a page is to be asked for */
+	struct http_request *asked;          /* the page under way */
+	struct json_out path;                /* of that page */
+	struct page *arrived, **arrived_end; /* pages here and not yet consumed, in the chain's order */
+	unsigned page_rows;                  /* a chain keeps the page size it began with */
+	bool shrunk;                         /* ... which is not the first one tried */
+	unsigned repeats;                    /* of the page under way */
+	uint64_t pages, rows;                /* how many came, of the right shape */
+	struct json_out cursor, milestone;   /* of the next page; an old one, see chain_follow */
 	bool circle;
 };
 
@@ -1355,7 +1355,7 @@ struct run {
 	struct sync_totals totals;
 	enum sync_result result; /* why it ends early */
 	unsigned asked;          /* pages asked for and not yet here, of all streams */
-	size_t held;             /* bytes of pages here and not yet consumed */
+	size_t page_bytes;       /* of pages here and not yet consumed */
 	struct http_request *token_probe;
 	size_t token_stream;      /* for which it is asked */
 	unsigned page_rows_limit; /* found out by a refusal; 0: none met */
@@ -1383,7 +1383,7 @@ static void run_reason(struct run *r, enum log_level level, const char *text)
 		fail(&r->totals.reason, "%.300s", text);
 }
 
-static void run_says(struct run *r, enum log_level level, size_t stream, const char *text)
+static void run_log(struct run *r, enum log_level level, size_t stream, const char *text)
 {
 	struct error line = {""};
 
@@ -1492,7 +1492,7 @@ static enum step stream_fails(struct run *r, const struct job *j, const char *wh
 	struct error line = {""};
 
 	error_add(&line, "failed: %s", why);
-	run_says(r, LOG_ERROR, j->stream, line.text);
+	run_log(r, LOG_ERROR, j->stream, line.text);
 	return stream_ends(r, j, LOSS_FAILED);
 }
 
@@ -1507,7 +1507,7 @@ static enum step job_fails(struct run *r, const struct job *j, const char *why)
 	t->hole = true;
 	error_add(&line, "%s; the others go on", why);
 	if (t->failed++ < ERRORS_TOLD)
-		run_says(r, LOG_ERROR, j->stream, line.text);
+		run_log(r, LOG_ERROR, j->stream, line.text);
 	return STEP_SKIP;
 }
 
@@ -1536,7 +1536,7 @@ static enum step stream_forbidden(struct run *r, const struct job *j, const stru
 
 	error_add_page(&answer, p);
 	error_add(&what, "skipped: %s; it needs %s; or leave the stream out", answer.text, streams[j->stream].needs);
-	run_says(r, LOG_WARNING, j->stream, what.text);
+	run_log(r, LOG_WARNING, j->stream, what.text);
 	return stream_ends(r, j, LOSS_FORBIDDEN);
 }
 
@@ -1729,7 +1729,7 @@ static enum step answer_judge(struct run *r, const struct job *j, const struct p
 /* ---- A token's probe: is a 401 about the token, or about one resource? ---- */
 
 /* Once for each stream that is refused: a token may be revoked while the run goes on. */
-static bool token_in_doubt(const struct run *r, const struct job *j, const struct page *p)
+static bool token_is_unknown(const struct run *r, const struct job *j, const struct page *p)
 {
 	return page_is(p, 401) && r->tally[j->stream].token == TOKEN_UNASKED;
 }
@@ -2419,7 +2419,7 @@ static const char *page_fault(const struct run *r, const struct job *j, const st
 }
 
 /* Is the same page to be asked for again?  That is decided as soon as it comes; its place in the chain is kept. */
-static bool page_again(const struct run *r, struct job *j, const struct page *p)
+static bool page_is_repeated(const struct run *r, struct job *j, const struct page *p)
 {
 	const char *fault = page_fault(r, j, p);
 
@@ -2459,21 +2459,21 @@ static struct page *page_make(struct run *r, size_t place, struct job *j)
 }
 
 /* A page has come.  false: no memory. */
-static bool page_come(struct run *r, size_t place, struct job *j)
+static bool page_receive(struct run *r, size_t place, struct job *j)
 {
 	struct page *p = page_make(r, place, j);
 
 	if (!p)
 		return false;
-	if (page_again(r, j, p)) {
+	if (page_is_repeated(r, j, p)) {
 		j->want = true;
 		page_free(r->http, p);
 		return true;
 	}
-	*j->held_end = p;
-	j->held_end = &p->next;
+	*j->arrived_end = p;
+	j->arrived_end = &p->next;
 	p->cost = PAGE_COST + p->answer->length + p->tape.held;
-	r->held += p->cost;
+	r->page_bytes += p->cost;
 	if (!page_is_good(p))
 		return true;
 	if (j->shrunk)
@@ -2482,22 +2482,22 @@ static bool page_come(struct run *r, size_t place, struct job *j)
 }
 
 /* The first page that a job holds leaves it. */
-static void page_leave(struct run *r, struct job *j)
+static void page_discard(struct run *r, struct job *j)
 {
-	struct page *p = j->held;
+	struct page *p = j->arrived;
 
-	j->held = p->next;
-	if (!j->held)
-		j->held_end = &j->held;
-	assert(r->held >= p->cost);
-	r->held -= p->cost;
+	j->arrived = p->next;
+	if (!j->arrived)
+		j->arrived_end = &j->arrived;
+	assert(r->page_bytes >= p->cost);
+	r->page_bytes -= p->cost;
 	page_free(r->http, p);
 }
 
 static void job_release(struct run *r, size_t place, struct job *j)
 {
-	while (j->held)
-		page_leave(r, j);
+	while (j->arrived)
+		page_discard(r, j);
 	if (j->asked) {
 		http_release(r->http, j->asked);
 		r->queue[place].asked--;
@@ -2520,7 +2520,7 @@ static void job_release(struct run *r, size_t place, struct job *j)
  *
  * Room: of one stream at most opt->connections pages are asked for and not yet here, of all ROOM_OF_ALL times as many,
  * for a stream whose requests wait for the rate limit must not hold the others back; and no further ones while more than
- * opt->hold bytes are held.  The front job may always ask, so that the walk goes on; it asks first, for the others wait
+ * opt->page_bytes have come.  The front job may always ask, so that the walk goes on; it asks first, for the others wait
  * for it. */
 
 enum {
@@ -2543,7 +2543,7 @@ static struct job *queue_append(struct run *r, size_t place)
 	}
 	*j = planned;
 	j->want = !j->empty && !target_is_left_out(r, j);
-	j->held_end = &j->held;
+	j->arrived_end = &j->arrived;
 	*q->end = j;
 	q->end = &j->next;
 	q->length++;
@@ -2562,7 +2562,7 @@ static void queue_remove_front(struct run *r, size_t place)
 	job_release(r, place, j);
 }
 
-static struct job *next_to_ask(struct run *r, size_t place)
+static struct job *queue_next_to_ask(struct run *r, size_t place)
 {
 	struct job *j;
 
@@ -2575,21 +2575,22 @@ static struct job *next_to_ask(struct run *r, size_t place)
 	return NULL;
 }
 
-static bool has_room(const struct run *r)
+static bool walk_has_room(const struct run *r)
 {
-	return r->asked < ROOM_OF_ALL * r->opt->connections && r->held <= r->opt->hold;
+	return r->asked < ROOM_OF_ALL * r->opt->connections && r->page_bytes <= r->opt->page_bytes;
 }
 
 /* The front job asks for what it wants, then the others, as long as there is room. */
-static enum step refill(struct run *r)
+static enum step walk_refill(struct run *r)
 {
 	struct job *j = r->queue[r->at].front;
 	size_t place;
 
 	if (j->want && !page_ask(r, r->at, j))
 		return run_no_memory(r);
-	for (place = r->at; place < r->plan.entries && has_room(r); place++)
-		while (r->queue[place].asked < r->opt->connections && has_room(r) && (j = next_to_ask(r, place)))
+	for (place = r->at; place < r->plan.entries && walk_has_room(r); place++)
+		while (r->queue[place].asked < r->opt->connections && walk_has_room(r) &&
+		       (j = queue_next_to_ask(r, place)))
 			if (!page_ask(r, place, j))
 				return run_no_memory(r);
 	return r->no_memory ? run_no_memory(r) : STEP_ON;
@@ -2620,20 +2621,20 @@ static enum step page_wait(struct run *r)
 		return token_judge(r);
 	j = job_of(r, came, &place);
 	assert(j);
-	return page_come(r, place, j) ? STEP_ON : run_no_memory(r);
+	return page_receive(r, place, j) ? STEP_ON : run_no_memory(r);
 }
 
 /* Flushes what the target can have and asks for all that there is room for; then blocks. */
-static enum step receive(struct run *r)
+static enum step walk_receive(struct run *r)
 {
 	enum step step = singer_flush(r->singer) ? STEP_ON : STEP_END;
 
 	if (step == STEP_ON && !r->token_probe)
-		step = refill(r);
+		step = walk_refill(r);
 	return step == STEP_ON ? page_wait(r) : step;
 }
 
-static void tell_progress(struct run *r, const struct job *j, const struct page *p)
+static void progress_report(struct run *r, const struct job *j, const struct page *p)
 {
 	struct tally *t = &r->tally[j->stream];
 
@@ -2659,17 +2660,17 @@ static enum step page_write(struct run *r, const struct job *j, const struct pag
 			 stream_name(j->stream), SMALL_PAGE);
 	}
 	step = rows_take(r, j, p);
-	tell_progress(r, j, p);
+	progress_report(r, j, p);
 	return step;
 }
 
 static enum step page_consume(struct run *r, struct job *j)
 {
-	enum step step = r->opt->sample ? sample_judge(r, j, j->held) : answer_judge(r, j, j->held);
+	enum step step = r->opt->sample ? sample_judge(r, j, j->arrived) : answer_judge(r, j, j->arrived);
 
 	if (step == STEP_ON)
-		step = page_write(r, j, j->held);
-	page_leave(r, j);
+		step = page_write(r, j, j->arrived);
+	page_discard(r, j);
 	return step;
 }
 
@@ -2703,16 +2704,16 @@ static enum step chain_in_circle(struct run *r, const struct job *j)
 }
 
 /* The front job begins, uses a page, or ends. */
-static enum step advance(struct run *r, struct job *j)
+static enum step job_advance(struct run *r, struct job *j)
 {
 	enum step step = j->begun ? STEP_ON : job_begin(r, j);
 
-	if (step == STEP_ON && j->held) {
-		if (token_in_doubt(r, j, j->held))
+	if (step == STEP_ON && j->arrived) {
+		if (token_is_unknown(r, j, j->arrived))
 			return token_ask(r, j->stream);
 		step = page_consume(r, j);
 	}
-	if (step == STEP_ON && (j->held || j->asked || j->want))
+	if (step == STEP_ON && (j->arrived || j->asked || j->want))
 		return STEP_ON;
 	if (step == STEP_ON && j->circle)
 		step = chain_in_circle(r, j);
@@ -2735,7 +2736,7 @@ static void stream_drop(struct run *r)
 /* Nothing can be done with the front job before a page comes. */
 static bool job_waits(const struct run *r, const struct job *j)
 {
-	return r->token_probe || (j->begun && !j->held && (j->asked || j->want));
+	return r->token_probe || (j->begun && !j->arrived && (j->asked || j->want));
 }
 
 static bool place_is_over(const struct run *r, size_t place)
@@ -2802,7 +2803,7 @@ static enum sync_result walk_plan(struct run *r)
 	struct job *j;
 
 	while (!run_stopped(r) && (j = front_job(r))) {
-		enum step step = job_waits(r, j) ? receive(r) : advance(r, j);
+		enum step step = job_waits(r, j) ? walk_receive(r) : job_advance(r, j);
 		if (step == STEP_STOP)
 			return SYNC_STOPPED;
 		if (step == STEP_END)

@@ -89,7 +89,7 @@ struct sync_options {
 	int64_t start_us, end_us, now_us; /* end_us: INT64_MAX without end_date; now_us: read once, at the start */
 	unsigned page_rows;               /* 0: as the table says */
 	unsigned connections;             /* most pages of one stream asked for and not yet here */
-	size_t hold;                      /* bytes of pages held beyond which only the front job asks */
+	size_t page_bytes; /* of pages that wait to be written, beyond which only the first of them asks */
 	bool fail_on_forbidden;
 	/* Not NULL: a sample.  One job a stream, of recent time, one row a page, no cursor followed; SCHEMA of every selected
 	 * stream and one RECORD, no STATE; failures are told here, one for each stream of the table, and not logged. */

@@ -1267,7 +1267,7 @@ static struct sync_options sync_options(const struct config *c)
 		.now_us = clock_us(CLOCK_REALTIME),
 		.page_rows = (unsigned)c->value[KEY_PAGE_SIZE].number,
 		.connections = (unsigned)connections,
-		.hold = (size_t)(connections > 4 ? connections : 4) << 20,
+		.page_bytes = (size_t)(connections > 4 ? connections : 4) << 20,
 		.fail_on_forbidden = c->value[KEY_FAIL_ON_FORBIDDEN].number != 0,
 		.stop = &stop_signal,
 	};

@@ -1824,6 +1824,18 @@ def signals(t):
             t.none(singer.protocol_faults(run), f"{number.name} while nothing comes: STATE last")
 
 
+def wait_for_handlers(process):
+    """Until the program has set what it does about signals: the kernel tells, else a while has to do."""
+    caught = 1 << (signal.SIGHUP - 1)
+    end = time.monotonic() + singer.PATIENCE
+    while not singer.WRAPPED and os.path.exists(f"/proc/{process.pid}/status") and time.monotonic() < end:
+        text = open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace").read()
+        if int(re.search(r"^SigCgt:\s*([0-9a-f]+)", text, re.M)[1], 16) & caught:
+            return
+        time.sleep(0.01)
+    time.sleep(singer.PATIENCE / 4)
+
+
 @case("signal while a file is opened")
 def signal_before_the_run(t):
     """A named pipe that nobody writes to: the signal ends that wait too."""
@@ -1832,7 +1844,7 @@ def signal_before_the_run(t):
         pipe = os.path.join(tap.folder, "pipe")
         os.mkfifo(pipe)
         with tap.start("--config", pipe) as process:
-            time.sleep(singer.PATIENCE / 4)
+            wait_for_handlers(process)
             process.send_signal(number)
             run = tap.finish(process)
         t.equal((run.exit, run.stdout, run.stderr), (status, b"", ""), number.name)

@@ -275,7 +275,7 @@ static struct sync_options options_of(const struct scenario *s, struct outcome *
 		.now_us = instant(s->now, "2021-03-10T12:00:00Z"),
 		.page_rows = s->page_rows,
 		.connections = fake.connections,
-		.hold = s->hold ? s->hold : 4 << 20,
+		.page_bytes = s->hold ? s->hold : 4 << 20,
 		.fail_on_forbidden = s->forbid,
 		.stop = &stop,
 		.totals = &o->totals,
