@@ -2327,17 +2327,27 @@ static void put_state(struct json_out *out, const struct state *st)
 	json_put_text(out, "}");
 }
 
-void singer_state(struct singer *s, const struct state *st)
+static void state_line(struct singer *s, const struct state *st, const char *before, const char *after)
 {
 	size_t mark = line_begin(s);
 
 	if (s->write_errno)
 		return;
-	json_put_text(&s->out, "{\"type\":\"STATE\",\"value\":");
+	json_put_text(&s->out, before);
 	put_state(&s->out, st);
-	json_put_text(&s->out, "}\n");
+	json_put_text(&s->out, after);
 	if (line_end(s, mark))
 		write_out(s);
+}
+
+void singer_state(struct singer *s, const struct state *st)
+{
+	state_line(s, st, "{\"type\":\"STATE\",\"value\":", "}\n");
+}
+
+void singer_state_value(struct singer *s, const struct state *st)
+{
+	state_line(s, st, "", "\n");
 }
 
 /* ---- The catalog as discovery writes it ----

@@ -99,7 +99,7 @@ void selection_report(const struct selection *);
  * A failed write (ENOMEM: no memory for a line) is sticky: later calls do nothing, singer_flush says so.
  * Starts as {.fd = 1}; json_out_free(&out) at the end. */
 struct singer {
-	int fd; /* left as it is: never made non-blocking, and waited for if it is */
+	int fd; /* the caller's, of a file too; never made non-blocking, and waited for if it is */
 	struct json_out out;
 	int write_errno;
 	uint64_t records;     /* RECORDs made */
@@ -107,7 +107,7 @@ struct singer {
 	char tail[SINGER_TAIL];
 };
 
-/* Standard output is being written to: a signal handler may look. */
+/* Output is being written, or put in place: a signal handler may look. */
 extern volatile sig_atomic_t singer_writing;
 
 /* A string put into the row if its schema has the field; wins over the row's own. */
@@ -150,5 +150,6 @@ void state_syncing(struct state *, const char *stream); /* kept by pointer; NULL
 
 /* A STATE line: the document with unknown members and unraised bookmarks as they were; flushed. */
 void singer_state(struct singer *, const struct state *);
+void singer_state_value(struct singer *, const struct state *); /* the document alone, as state_read takes it */
 
 #endif

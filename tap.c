@@ -29,7 +29,7 @@ struct options {
 	const char *config[CONFIG_FILES];
 	size_t configs;
 	bool discover, about, version, help, dev;
-	const char *catalog, *properties, *state, *select, *test, *format, *log_level;
+	const char *catalog, *properties, *state, *select, *output, *state_file, *test, *format, *log_level;
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_CONFIG };
@@ -64,6 +64,10 @@ static const struct option {
 	 "state of an earlier run, to go on from"},
 	{"select", 0, OPTION_TEXT, offsetof(struct options, select), "RULES", NULL, NULL,
 	 "streams and fields by glob in place of the catalog's selection: sources,iam_*,!*.settings"},
+	{"output", 'o', OPTION_TEXT, offsetof(struct options, output), "FILE", NULL, NULL,
+	 "write the messages to FILE, which takes its name once it is whole; %Y%m%d and the like are the run's start"},
+	{"state-file", 0, OPTION_TEXT, offsetof(struct options, state_file), "FILE", NULL, NULL,
+	 "state to go on from, if it exists, and to be replaced once the output is in place"},
 	{"test", 0, OPTION_TEXT, offsetof(struct options, test), "all|schema", "all", test_depths,
 	 "try each stream with one request and say which ones the token may read; schema: send nothing"},
 	{"about", 0, OPTION_FLAG, offsetof(struct options, about), NULL, NULL, NULL,
@@ -78,6 +82,17 @@ static const struct option {
 };
 
 enum { OPTIONS = countof(option_table) };
+
+/* What only counts beside another option, and what does nothing beside one. */
+static const struct {
+	const char *name, *other;
+	bool needed;
+} option_pairs[] = {
+	{"format", "about", true},      {"state-file", "output", true},    {"state-file", "state", false},
+	{"discover", "catalog", false}, {"discover", "properties", false}, {"discover", "test", false},
+	{"discover", "output", false},  {"about", "discover", false},      {"about", "test", false},
+	{"about", "output", false},     {"test", "output", false},
+};
 
 /* An option that is none, or the beginning of several: names the nearest, or these. */
 static void fail_option(struct error *error, struct str given, bool ambiguous)
@@ -210,6 +225,36 @@ static bool option_read(struct options *options, char **argv, int *i, struct err
 	return option_apply(options, o, inline_value, error);
 }
 
+static bool option_given(const struct options *options, const char *name)
+{
+	const struct option *o = option_table;
+	const char *field, *text;
+
+	while (strcmp(o->name, name) != 0)
+		o++;
+	field = (const char *)options + o->at;
+	if (o->kind == OPTION_FLAG)
+		return *(const bool *)field;
+	memcpy(&text, field, sizeof text);
+	return text != NULL;
+}
+
+/* Whoever asks for help or the version gets it, whatever stands beside that. */
+static bool options_agree(const struct options *options, struct error *error)
+{
+	size_t i;
+
+	for (i = 0; i < countof(option_pairs) && !options->help && !options->version; i++) {
+		const char *name = option_pairs[i].name, *other = option_pairs[i].other;
+		if (!option_given(options, name) || option_given(options, other) == option_pairs[i].needed)
+			continue;
+		if (option_pairs[i].needed)
+			return fail(error, "--%s: does nothing without --%s", name, other);
+		return fail(error, "--%s: does not go together with --%s; leave one of them out", name, other);
+	}
+	return true;
+}
+
 static bool options_read(struct options *options, int argc, char **argv, struct error *error)
 {
 	int i = 1;
@@ -217,7 +262,9 @@ static bool options_read(struct options *options, int argc, char **argv, struct 
 	while (i < argc && strcmp(argv[i], "--") != 0)
 		if (!option_read(options, argv, &i, error))
 			return false;
-	return i + 1 >= argc || fail(error, "%s: unexpected argument; --help lists the options", argv[i + 1]);
+	if (i + 1 < argc)
+		return fail(error, "%s: unexpected argument; --help lists the options", argv[i + 1]);
+	return options_agree(options, error);
 }
 
 /* ---- Config table ---- */
@@ -739,7 +786,8 @@ static bool state_document(struct arena *arena, const char *name, struct json *d
 		return false;
 	trimmed = str_trim(text);
 	if (!trimmed.n)
-		return fail(error, "%s: holds no state; leave --state out for a first run", name);
+		return fail(error, "%s: holds no state; for a first run leave --state out, or remove a --state-file",
+			    name);
 	end = memchr(trimmed.s, '\n', trimmed.n);
 	line.s = trimmed.s;
 	line.n = end ? (size_t)(end - trimmed.s) : 0;
@@ -754,6 +802,186 @@ static bool state_document(struct arena *arena, const char *name, struct json *d
 	return document_parse(arena, name, line, lines, document, error);
 }
 
+/* ---- Output and state file ----
+ * Each is written as FILE.part and takes its name once it is whole and on the disk, the output first: wherever a run dies,
+ * the state covers no row that the output lacks.  FILE.part is locked for all of the run, so a second one can't begin;
+ * what a run that died has left of it is taken over. */
+
+enum { FILE_NAME = 4096, PART_TRIES = 16, LINKS = 16 };
+
+struct new_file {
+	const char *name, *part, *folder; /* part: NULL until it is open, and again once it has its name */
+	int fd;
+};
+
+/* FILE with the conversions of strftime, those that say something of a time in UTC and could be part of a name. */
+static bool name_expand(const char *given, int64_t now_us, char name[FILE_NAME], struct error *error)
+{
+	static const char known[] = "%aAbBCdeFgGhHIjmMpSTRuUVwWyY";
+	time_t now = (time_t)(now_us / SECOND_US);
+	const struct tm *utc = gmtime(&now);
+	const char *p;
+
+	for (p = given; *p; p++)
+		if (*p == '%' && (!*++p || !strchr(known, *p)))
+			return fail(error,
+				    "--output: %.200s: %%%.1s is no conversion of a date or time, such as %%Y, %%m and "
+				    "%%d; "
+				    "%%%% is a percent sign",
+				    given, p);
+	if (!utc || !strftime(name, FILE_NAME, given, utc))
+		return fail(error, "--output: %.200s: empty or too long", given);
+	return true;
+}
+
+/* What a symbolic link stands for takes the link's place, so that the link stays. */
+static bool name_follow(char name[FILE_NAME], struct error *error)
+{
+	char to[FILE_NAME];
+	unsigned i;
+
+	for (i = 0; i < LINKS; i++) {
+		ssize_t n = readlink(name, to, sizeof to - 1);
+		const char *slash = strrchr(name, '/');
+		size_t kept = n > 0 && to[0] != '/' && slash ? (size_t)(slash + 1 - name) : 0;
+		if (n <= 0)
+			return true;
+		if (kept + (size_t)n >= FILE_NAME)
+			break;
+		memcpy(name + kept, to, (size_t)n);
+		name[kept + (size_t)n] = '\0';
+	}
+	return fail(error, "%.200s: %s", name, strerror(i < LINKS ? ENAMETOOLONG : ELOOP));
+}
+
+/* What is no regular file can't be replaced.  *mode: of the file that is there, 0 where there is none. */
+static bool name_check(const char *name, mode_t *mode, struct error *error)
+{
+	struct stat status;
+
+	*mode = 0;
+	if (stat(name, &status) != 0)
+		return errno == ENOENT || fail(error, "%.200s: %s", name, strerror(errno));
+	*mode = status.st_mode & 0777;
+	return S_ISREG(status.st_mode) || fail(error, "%.200s: is no regular file, and can't be replaced by one", name);
+}
+
+/* The names that come with it, in the arena. */
+static bool names_make(struct new_file *f, const char *name, const char **part, struct arena *arena)
+{
+	char text[FILE_NAME + sizeof ".part"];
+	const char *slash = strrchr(name, '/');
+
+	snprintf(text, sizeof text, "%s.part", name);
+	*part = arena_string(arena, str_of(text));
+	f->name = arena_string(arena, str_of(name));
+	f->folder = arena_string(arena,
+				 slash ? (struct str){name, slash > name ? (size_t)(slash - name) : 1} : str_of("."));
+	return *part && f->name && f->folder;
+}
+
+/* What was opened may have got its name from the run that held it meanwhile, or have been removed. */
+static bool part_is(const struct new_file *f, const char *part)
+{
+	struct stat here, there;
+
+	return fstat(f->fd, &here) == 0 && stat(part, &there) == 0 && here.st_dev == there.st_dev &&
+	       here.st_ino == there.st_ino;
+}
+
+/* Opens and locks it.  *busy: another run has it. */
+static bool part_take(struct new_file *f, const char *part, bool *busy, struct error *error)
+{
+	struct flock lock;
+	int number = 0;
+	unsigned i;
+
+	for (i = 0; i < PART_TRIES; i++) {
+		memset(&lock, 0, sizeof lock);
+		lock.l_type = F_WRLCK;
+		lock.l_whence = SEEK_SET;
+		f->fd = open(part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+		if (f->fd < 0 && errno == EINTR)
+			continue;
+		if (f->fd < 0)
+			return fail(error, "%s: %s", part, strerror(errno));
+		number = fcntl(f->fd, F_SETLK, &lock) == 0 ? 0 : errno;
+		if (!number && part_is(f, part))
+			return true;
+		close(f->fd);
+		if (number && number != EINTR)
+			break;
+	}
+	*busy = number == EACCES || number == EAGAIN || !number;
+	return *busy ? fail(error, "%s: another run is writing it; try again when that is done", f->name)
+		     : fail(error, "%s: can't be locked: %s", part, strerror(number));
+}
+
+static void file_drop(struct new_file *f)
+{
+	if (!f->part)
+		return;
+	unlink(f->part);
+	close(f->fd);
+	f->part = NULL;
+}
+
+static bool file_open(struct new_file *f, const char *given, struct arena *arena, bool *busy, struct error *error)
+{
+	char name[FILE_NAME];
+	const char *part;
+	mode_t mode;
+
+	if (strlen(given) >= sizeof name)
+		return fail(error, "%.200s: %s", given, strerror(ENAMETOOLONG));
+	memcpy(name, given, strlen(given) + 1);
+	if (!name_follow(name, error) || !name_check(name, &mode, error))
+		return false;
+	if (!names_make(f, name, &part, arena))
+		return fail(error, "%.200s: no memory", name);
+	if (!part_take(f, part, busy, error))
+		return false;
+	f->part = part;
+	return (ftruncate(f->fd, 0) == 0 && (!mode || fchmod(f->fd, mode) == 0)) ||
+	       fail(error, "%.200s: %s", part, strerror(errno));
+}
+
+/* Some file systems have nothing to store, and say so by EINVAL. */
+static bool store(int fd)
+{
+	while (fsync(fd) != 0)
+		if (errno != EINTR)
+			return errno == EINVAL;
+	return true;
+}
+
+/* A new name is on the disk once its folder is. */
+static bool folder_store(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_CLOEXEC), number;
+	bool ok = fd >= 0 && store(fd);
+
+	number = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = number;
+	return ok;
+}
+
+/* Gives it its name.  false: it does not have it, or might lose it again if the machine stops. */
+static bool file_store(struct new_file *f, struct error *error)
+{
+	if (!store(f->fd) || rename(f->part, f->name) != 0) {
+		fail(error, "%s: can't be put in place: %s%s", f->name, strerror(errno),
+		     errno == EBUSY ? "; mount its folder, not the file alone" : "");
+		file_drop(f);
+		return false;
+	}
+	f->part = NULL;
+	close(f->fd);
+	return folder_store(f->folder) || fail(error, "%s: %s", f->folder, strerror(errno));
+}
+
 /* ---- Modes: --version, --help ---- */
 
 struct tap {
@@ -764,6 +992,9 @@ struct tap {
 	struct selection selection[STREAMS];
 	struct state state;
 	struct singer singer;
+	struct new_file output, state_file; /* without names where standard output is written */
+	bool busy;                          /* another run holds one of them */
+	int64_t now_us;                     /* the run's start */
 	struct error error;
 };
 
@@ -774,7 +1005,7 @@ static int usage_error(const struct tap *tap)
 {
 	log_release(false);
 	log_line(LOG_CRITICAL, "%s", tap->error.text);
-	return EXIT_USAGE;
+	return tap->busy ? EXIT_LATER : EXIT_USAGE;
 }
 
 /* The exit status after something was printed outside of discovery and sync. */
@@ -1248,13 +1479,13 @@ static int64_t clock_us(clockid_t clock)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static struct sync_options sync_options(const struct config *c)
+static struct sync_options sync_options(const struct config *c, int64_t now_us)
 {
 	int64_t connections = c->value[KEY_MAX_CONNECTIONS].number;
 	struct sync_options options = {
 		.start_us = c->value[KEY_START_DATE].number,
 		.end_us = c->value[KEY_END_DATE].text ? c->value[KEY_END_DATE].number : INT64_MAX,
-		.now_us = clock_us(CLOCK_REALTIME),
+		.now_us = now_us,
 		.page_rows = (unsigned)c->value[KEY_PAGE_SIZE].number,
 		.connections = (unsigned)connections,
 		.hold = (size_t)(connections > 4 ? connections : 4) << 20,
@@ -1292,19 +1523,22 @@ static int exit_status(enum sync_result result)
 	return result == SYNC_STOPPED ? 128 + (int)stop_signal : results[result].status;
 }
 
-/* What became of standard output, in words; empty: nothing bad. */
-static const char *output_fault(const struct singer *singer)
+/* What is wrong with what was written to standard output or --output; empty: nothing. */
+static void output_fault(const struct tap *tap, struct error *fault)
 {
-	if (!singer->write_errno)
-		return "";
-	return singer->write_errno == EPIPE ? "whoever read standard output has gone" : strerror(singer->write_errno);
+	int number = tap->singer.write_errno;
+
+	fault->text[0] = '\0';
+	if (number)
+		fail(fault, "%s: %s", tap->output.name ? tap->output.part : "standard output",
+		     number == EPIPE ? "whoever read it has gone" : strerror(number));
 }
 
 /* The last line of a run: what happened, and why not more. */
 static void log_summary(const struct tap *tap, const struct http *http, enum sync_result result,
-			const struct sync_totals *totals, int64_t elapsed_us)
+			const struct sync_totals *totals, const char *fault, int64_t elapsed_us)
 {
-	const char *fault = output_fault(&tap->singer), *reason = *fault ? fault : totals->reason.text;
+	const char *reason = *fault ? fault : totals->reason.text;
 	struct http_stats stats;
 
 	http_stats(http, &stats);
@@ -1313,35 +1547,98 @@ static void log_summary(const struct tap *tap, const struct http *http, enum syn
 		reason = "";
 	log_line(results[result].level,
 		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes "
-		 "(%llu decoded), %lld.%lld s%s%s%s",
+		 "(%llu decoded), %lld.%lld s%s%s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
 		 (unsigned long long)tap->singer.records, (unsigned long long)stats.requests,
 		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (unsigned long long)stats.decoded,
-		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "",
-		 *fault ? "standard output: " : "", reason);
+		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "", reason);
+}
+
+/* The file that the state is read from; NULL: none, or the state file of a first run. */
+static const char *state_name(const struct tap *tap)
+{
+	const char *file = tap->state_file.name;
+
+	if (!file)
+		return tap->options.state;
+	return access(file, F_OK) != 0 && errno == ENOENT ? NULL : file;
 }
 
 static bool prepare_sync(struct tap *tap)
 {
 	const char *catalog_name = tap->options.catalog ? tap->options.catalog : tap->options.properties;
+	const char *name = state_name(tap);
 	struct json catalog = {NULL, NULL}, state = {NULL, NULL};
 
 	if (!document_read(&tap->arena, catalog_name, &catalog, &tap->error) ||
-	    !state_document(&tap->arena, tap->options.state, &state, &tap->error) ||
-	    !make_selection(tap, catalog, catalog_name))
+	    !state_document(&tap->arena, name, &state, &tap->error) || !make_selection(tap, catalog, catalog_name))
 		return false;
 	return (state_read(&tap->state, state, &tap->arena, &tap->error) &&
 		state_bookmarks(&tap->state, tap->selection, STREAMS, tap->config.value[KEY_START_DATE].number,
 				&tap->error)) ||
-	       error_about(&tap->error, tap->options.state);
+	       error_about(&tap->error, name);
+}
+
+/* Before the state is read, so that no other run replaces it meanwhile. */
+static bool open_files(struct tap *tap)
+{
+	const struct options *o = &tap->options;
+	char name[FILE_NAME];
+
+	if (!o->output)
+		return true;
+	if ((o->state_file && !file_open(&tap->state_file, o->state_file, &tap->arena, &tap->busy, &tap->error)) ||
+	    !name_expand(o->output, tap->now_us, name, &tap->error) ||
+	    !file_open(&tap->output, name, &tap->arena, &tap->busy, &tap->error))
+		return false;
+	tap->singer.fd = tap->output.fd;
+	return !o->state_file || strcmp(tap->output.name, tap->state_file.name) != 0 ||
+	       fail(&tap->error, "--state-file: the same file as --output");
+}
+
+static void drop_files(struct tap *tap)
+{
+	file_drop(&tap->output);
+	file_drop(&tap->state_file);
+}
+
+static bool write_state_file(struct tap *tap, struct error *fault)
+{
+	struct singer file = {.fd = tap->state_file.fd};
+	bool ok;
+
+	singer_state_value(&file, &tap->state);
+	ok = singer_flush(&file);
+	json_out_free(&file.out);
+	return ok || fail(fault, "%s: %s", tap->state_file.part, strerror(file.write_errno));
+}
+
+/* At the end of a run: what it has written takes its name, and the state that belongs to it.  false: *fault says why the
+ * output is not there, or the state. */
+static bool store_files(struct tap *tap, struct error *fault)
+{
+	if (!tap->output.part || lseek(tap->output.fd, 0, SEEK_CUR) <= 0)
+		return true;
+	if (!file_store(&tap->output, fault))
+		return false;
+	if (!tap->state_file.part) {
+		log_line(LOG_INFO, "The messages are in %s", tap->output.name);
+		return true;
+	}
+	if (!write_state_file(tap, fault) || !file_store(&tap->state_file, fault))
+		return false;
+	log_line(LOG_INFO, "The messages are in %s, the state in %s", tap->output.name, tap->state_file.name);
+	return true;
 }
 
 /* All that must be in order before anything is sent or written.  http: NULL if nothing is to be sent. */
 static bool prepare(struct tap *tap, struct http **http)
 {
 	log_hold();
-	if (!read_config(tap) || !prepare_sync(tap) || (http && !(*http = open_client(tap))))
+	if (!read_config(tap) || !open_files(tap) || !prepare_sync(tap) || (http && !(*http = open_client(tap)))) {
+		drop_files(tap);
 		return false;
+	}
 	warn_of_config(tap);
 	log_release(true);
 	return true;
@@ -1386,7 +1683,7 @@ static int mode_test(struct tap *tap)
 		return test_schemas(tap);
 	if (!prepare(tap, &http))
 		return usage_error(tap);
-	options = sync_options(&tap->config);
+	options = sync_options(&tap->config, tap->now_us);
 	options.sample = probes;
 	options.totals = &totals;
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
@@ -1411,10 +1708,24 @@ static void log_more_streams(void)
 		 more);
 }
 
+/* The last bytes leave, and files get their names.  false: *fault says what went wrong. */
+static bool end_output(struct tap *tap, struct error *fault)
+{
+	bool ok = singer_flush(&tap->singer);
+
+	output_fault(tap, fault);
+	singer_writing = 1; /* so that a signal leaves this its time */
+	ok = ok && store_files(tap, fault);
+	singer_writing = 0;
+	drop_files(tap); /* those that have no name by now */
+	return ok;
+}
+
 static int mode_sync(struct tap *tap)
 {
 	struct sync_totals totals = {0};
 	struct sync_options options;
+	struct error fault;
 	struct http *http;
 	enum sync_result result;
 	int64_t begin = clock_us(CLOCK_MONOTONIC);
@@ -1424,13 +1735,15 @@ static int mode_sync(struct tap *tap)
 		return usage_error(tap);
 	if (!tap->options.catalog && !tap->options.properties && !tap->options.select)
 		log_more_streams();
-	options = sync_options(&tap->config);
+	options = sync_options(&tap->config, tap->now_us);
 	options.totals = &totals;
 	options.progress = on_progress;
 	options.ctx = http;
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
-	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
-	log_summary(tap, http, result, &totals, clock_us(CLOCK_MONOTONIC) - begin);
+	status = end_output(tap, &fault) ? exit_status(result) : EXIT_FAILURE;
+	if (*fault.text && result != SYNC_STOPPED)
+		result = SYNC_ENDED;
+	log_summary(tap, http, result, &totals, fault.text, clock_us(CLOCK_MONOTONIC) - begin);
 	http_close(http);
 	return status;
 }
@@ -1467,7 +1780,8 @@ static void signals_set(void)
 	static const struct {
 		int signal;
 		void (*handler)(int);
-	} table[] = {{SIGALRM, on_alarm}, {SIGINT, on_stop}, {SIGTERM, on_stop}, {SIGHUP, on_stop}, {SIGPIPE, SIG_IGN}};
+	} table[] = {{SIGALRM, on_alarm}, {SIGINT, on_stop},  {SIGTERM, on_stop},
+		     {SIGHUP, on_stop},   {SIGPIPE, SIG_IGN}, {SIGXFSZ, SIG_IGN}};
 	sigset_t ours;
 	size_t i;
 
@@ -1577,6 +1891,7 @@ int main(int argc, char **argv)
 	if (!descriptors_hold())
 		return EXIT_USAGE;
 	tap.singer.fd = STDOUT_FILENO;
+	tap.now_us = clock_us(CLOCK_REALTIME);
 	core_files_off();
 	signals_set();
 	status = options_read(&tap.options, argc, argv, &tap.error) ? 0 : EXIT_USAGE;
