@@ -98,6 +98,10 @@ $(B)test/segmentd: test/segmentd.c
 demo: all $(B)test/segmentd
 	TAP="$(TAP)" SEGMENTD="$(SEGMENTD)" test/demo
 
+# What README.md says of settings and streams.
+readme: all
+	contrib/readme README.md $(TAP)
+
 # ---- Installing, cleaning ----
 
 BIN = $(DESTDIR)$(PREFIX)/bin

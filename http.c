@@ -4075,9 +4075,8 @@ static void request_limited(struct http *h, struct http_request *r)
 		r->lane->refusals++;
 	wait = limit_wait(h, r);
 	if (wait > patience - r->waited_ms || held + lane_extension(h, r->lane, wait) > patience) {
-		fail(&r->error,
-		     "%.100s: rate limit: after %ld s of waiting the server asks for %ld s more; try again later",
-		     r->path, (long)((held > r->waited_ms ? held : r->waited_ms) / 1000), (long)(wait / 1000));
+		fail(&r->error, "%.100s: rate limit: after %ld s of waiting the server asks for %ld s more", r->path,
+		     (long)((held > r->waited_ms ? held : r->waited_ms) / 1000), (long)(wait / 1000));
 		request_finish(h, r, HTTP_BROKEN);
 		return;
 	}

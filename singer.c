@@ -1800,13 +1800,19 @@ static bool wait_writable(int fd)
 	return poll(&ready, 1, -1) >= 0 || errno == EINTR || errno == EAGAIN;
 }
 
-volatile sig_atomic_t singer_writing;
+volatile sig_atomic_t singer_writes;
+
+/* Small enough for every sig_atomic_t, and even, so that what is odd stays odd. */
+static void writes_count(void)
+{
+	singer_writes = (singer_writes + 1) % 64;
+}
 
 static void write_out(struct singer *s)
 {
 	size_t done = 0;
 
-	singer_writing = 1;
+	writes_count();
 	while (!s->write_errno && done < s->out.length) {
 		ssize_t n = write(s->fd, s->out.bytes + done, s->out.length - done);
 		if (n > 0)
@@ -1816,7 +1822,7 @@ static void write_out(struct singer *s)
 		else if (errno == EAGAIN || errno == EWOULDBLOCK ? !wait_writable(s->fd) : errno != EINTR)
 			s->write_errno = errno;
 	}
-	singer_writing = 0;
+	writes_count();
 	s->out.length = 0;
 }
 

@@ -107,8 +107,8 @@ struct singer {
 	char tail[SINGER_TAIL];
 };
 
-/* Output is being written, or put in place: a signal handler may look. */
-extern volatile sig_atomic_t singer_writing;
+/* Odd while standard output is being written to, and another one after each time: a signal handler may look. */
+extern volatile sig_atomic_t singer_writes;
 
 /* A string put into the row if its schema has the field; wins over the row's own. */
 struct singer_extra {

@@ -471,8 +471,9 @@ enum target_state { TARGET_NEW, TARGET_ANSWERED, TARGET_LEFT_OUT };
 struct targets {
 	size_t *parent; /* offsets */
 	size_t count;
-	unsigned char *state;              /* of each (target, each value): enum target_state */
-	size_t missing;                    /* rows without a value that the child uses */
+	unsigned char *state; /* of each (target, each value): enum target_state */
+	size_t missing;       /* rows without a value that the child uses */
+	bool nameless;        /* ... some of them without their own key: no parent that is gone, but a fault */
 	char first_missing[LEFT_OUT_SIZE]; /* what the first of them has in place of an id */
 };
 
@@ -593,6 +594,17 @@ static bool parent_is_whole(const struct parents *p, size_t parent, const struct
 	return true;
 }
 
+static bool parent_is_nameless(const struct parents *p, size_t parent, const struct names *used,
+			       const char *const key[])
+{
+	size_t i;
+
+	for (i = 0; i < SINGER_KEYS && key[i]; i++)
+		if (names_find(used, str_of(key[i])) < used->count && !parent_value(p, parent, str_of(key[i])).n)
+			return true;
+	return false;
+}
+
 static bool same_tuple(const struct parents *p, size_t a, size_t b, const struct names *used)
 {
 	size_t i;
@@ -651,8 +663,12 @@ static void targets_fill(struct targets *t, struct tuple_set *set, size_t child,
 		if (parent_is_whole(p, at, &used)) {
 			if (tuple_add(set, t, p, at, &used))
 				t->parent[t->count++] = at;
-		} else if (t->missing++ == 0) {
-			snprintf(t->first_missing, sizeof t->first_missing, "%.*s", str_width(first, 60), first.s);
+		} else {
+			if (t->missing++ == 0)
+				snprintf(t->first_missing, sizeof t->first_missing, "%.*s", str_width(first, 60),
+					 first.s);
+			t->nameless =
+				t->nameless || parent_is_nameless(p, at, &used, streams[parent_of(child)].singer.key);
 		}
 	}
 }
@@ -1325,6 +1341,8 @@ struct run {
 	size_t token_stream;      /* for which it is asked */
 	unsigned page_rows_limit; /* found out by a refusal; 0: none met */
 	bool shrink_told, partly, no_memory;
+	bool answered;        /* some request was answered well */
+	bool failed_for_good; /* some failure is none that passes by itself */
 	struct arena scratch; /* of one row */
 	struct arena arena;   /* of the run */
 	struct json empty;    /* {}: what a record made of a bare string begins with */
@@ -1474,10 +1492,20 @@ static enum step job_fails(struct run *r, const struct job *j, const char *why)
 	return STEP_SKIP;
 }
 
+/* May the same request go better at another time, without anybody doing anything? */
+static bool failure_passes(const struct page *p)
+{
+	const struct http_response *a = p->answer;
+
+	return a->outcome == HTTP_BROKEN || a->status >= 500 || a->status == 408 || a->status == 425 ||
+	       a->status == 429;
+}
+
 static enum step answer_fails(struct run *r, const struct job *j, const struct page *p)
 {
 	struct error what = {""};
 
+	r->failed_for_good = r->failed_for_good || !failure_passes(p);
 	error_add_page(&what, p);
 	error_add(&what, "; %s", advice(&streams[j->stream], p->answer));
 	return job_fails(r, j, what.text);
@@ -1670,7 +1698,7 @@ static enum step answer_judge(struct run *r, const struct job *j, const struct p
 		return answer_fails(r, j, p);
 	if (p->answer->status != 200)
 		return answer_refused(r, j, p);
-	t->answered = true;
+	r->answered = t->answered = true;
 	t->failed_in_a_row = 0;
 	if (!page_is_cut(j, p))
 		return STEP_ON;
@@ -1937,12 +1965,14 @@ static enum step sample_judge(struct run *r, const struct job *j, const struct p
 	if (step != STEP_ON)
 		return step;
 	if (page_is_good(p)) {
+		r->answered = true;
 		sample_note(r, j, ACCESS_YES, 200, "no rows");
 		return STEP_ON;
 	}
 	sample_refused(&text, j, p);
 	sample_note(r, j, forbidden ? ACCESS_NO : ACCESS_ERROR, p->answer->status, text.text);
 	r->partly = r->partly || !j->quiet;
+	r->failed_for_good = r->failed_for_good || (!forbidden && !failure_passes(p));
 	return stream_ends(r, j, forbidden ? LOSS_FORBIDDEN : LOSS_FAILED);
 }
 
@@ -2162,6 +2192,7 @@ static enum step stream_begin(struct run *r, const struct job *j)
 	warn_of_time(r, j);
 	if (parent < STREAMS && r->plan.targets[j->stream].missing) {
 		t->gone = r->plan.targets[j->stream].missing;
+		t->hole = r->plan.targets[j->stream].nameless;
 		memcpy(t->first_left_out, r->plan.targets[j->stream].first_missing, LEFT_OUT_SIZE);
 	}
 	return STEP_ON;
@@ -2719,6 +2750,13 @@ static enum step all_forbidden(struct run *r)
 	return step;
 }
 
+/* Every selected stream failed or was refused, no request was answered well, and the failures are such as pass. */
+static bool nothing_works(const struct run *r)
+{
+	return r->totals.failed && r->totals.failed + r->totals.skipped == r->totals.selected && !r->answered &&
+	       !r->failed_for_good;
+}
+
 /* END means everything: each stream of the plan is over. */
 static enum sync_result walk_end(struct run *r)
 {
@@ -2730,6 +2768,8 @@ static enum sync_result walk_end(struct run *r)
 		step = run_ends(r, SYNC_ENDED, "internal error", "a stream waits for one that comes later");
 	else if (r->totals.selected && r->totals.skipped == r->totals.selected)
 		step = all_forbidden(r);
+	else if (nothing_works(r))
+		step = run_ends(r, SYNC_LATER, "no request was answered as it should be", "run again later");
 	assert(step != STEP_ON || r->at == r->plan.entries);
 	if (step == STEP_STOP)
 		return SYNC_STOPPED;

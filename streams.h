@@ -103,7 +103,7 @@ enum sync_result {
 	SYNC_DONE,
 	SYNC_PARTLY,  /* something of it failed, the rest is written; of a sample: some stream could not be read */
 	SYNC_ENDED,   /* no memory, or standard output failed */
-	SYNC_LATER,   /* nothing can be done now: no connection */
+	SYNC_LATER,   /* nothing can be done now: no connection, or every request fails in a way that passes */
 	SYNC_REFUSED, /* nothing can be done until somebody acts: token or certificate refused, every stream forbidden */
 	SYNC_STOPPED  /* by opt->stop */
 };

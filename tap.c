@@ -999,6 +999,7 @@ struct tap {
 };
 
 static volatile sig_atomic_t stop_signal; /* the first SIGINT, SIGTERM or SIGHUP; 0: none */
+static volatile sig_atomic_t storing;     /* files are being put in place, which a disk takes its time for */
 
 /* An error stands alone: what was noticed before it is not said. */
 static int usage_error(const struct tap *tap)
@@ -1316,14 +1317,25 @@ static bool make_selection(struct tap *tap, struct json catalog, const char *cat
 	return !rules || selection_check_rules(tap->selection, STREAMS, rules, &tap->error);
 }
 
-/* What became of standard output.  A target that went away has said why itself. */
+/* What became of standard output, in words; empty: nothing bad. */
+static const char *output_fault(const struct singer *singer)
+{
+	switch (singer->write_errno) {
+	case 0: return "";
+	case EPIPE: return "whoever read it has gone";
+	case EBADF: return "it is closed, or open for reading only";
+	case ENOMEM: return "no memory";
+	default: return strerror(singer->write_errno);
+	}
+}
+
+/* A target that went away has said why itself. */
 static int output_status(struct singer *singer)
 {
 	if (singer_flush(singer))
 		return EXIT_SUCCESS;
 	if (singer->write_errno != EPIPE)
-		log_line(LOG_CRITICAL, "standard output: %s",
-			 singer->write_errno ? strerror(singer->write_errno) : "no memory");
+		log_line(LOG_CRITICAL, "standard output: %s", output_fault(singer));
 	return EXIT_FAILURE;
 }
 
@@ -1523,17 +1535,6 @@ static int exit_status(enum sync_result result)
 	return result == SYNC_STOPPED ? 128 + (int)stop_signal : results[result].status;
 }
 
-/* What is wrong with what was written to standard output or --output; empty: nothing. */
-static void output_fault(const struct tap *tap, struct error *fault)
-{
-	int number = tap->singer.write_errno;
-
-	fault->text[0] = '\0';
-	if (number)
-		fail(fault, "%s: %s", tap->output.name ? tap->output.part : "standard output",
-		     number == EPIPE ? "whoever read it has gone" : strerror(number));
-}
-
 /* The last line of a run: what happened, and why not more. */
 static void log_summary(const struct tap *tap, const struct http *http, enum sync_result result,
 			const struct sync_totals *totals, const char *fault, int64_t elapsed_us)
@@ -1545,7 +1546,7 @@ static void log_summary(const struct tap *tap, const struct http *http, enum syn
 	log_bytes(stats.bytes, stats.decoded);
 	if (result == SYNC_STOPPED && !*fault)
 		reason = "";
-	log_line(results[result].level,
+	log_line(tap->singer.write_errno == EPIPE ? LOG_WARNING : results[result].level,
 		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes "
 		 "(%llu decoded), %lld.%lld s%s%s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
@@ -1688,7 +1689,7 @@ static int mode_test(struct tap *tap)
 	options.totals = &totals;
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
 	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
-	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped == totals.selected)
+	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped + totals.failed == totals.selected)
 		log_access(tap, probes);
 	http_close(http);
 	return status;
@@ -1713,11 +1714,15 @@ static bool end_output(struct tap *tap, struct error *fault)
 {
 	bool ok = singer_flush(&tap->singer);
 
-	output_fault(tap, fault);
-	singer_writing = 1; /* so that a signal leaves this its time */
-	ok = ok && store_files(tap, fault);
-	singer_writing = 0;
+	fault->text[0] = '\0';
+	storing = 1;
+	if (ok)
+		ok = store_files(tap, fault);
+	else
+		fail(fault, "%s: %s", tap->output.name ? tap->output.part : "standard output",
+		     output_fault(&tap->singer));
 	drop_files(tap); /* those that have no name by now */
+	storing = 0;
 	return ok;
 }
 
@@ -1752,12 +1757,17 @@ static int mode_sync(struct tap *tap)
 
 enum { OUTPUT_PATIENCE = 8 }; /* seconds for a target to take the last line and STATE: containers get 10 to stop */
 
-/* A target that loads a batch does not read for seconds; cut off in a line, it would lose what it holds. */
+static volatile sig_atomic_t writes_seen; /* singer_writes at the last alarm, or at the signal */
+
+/* A target that loads a batch does not read for seconds; cut off in a line, or before the last STATE, it would lose what
+ * it holds.  So as long as something is being written or stored, or was since the last alarm, there will be another. */
 static void on_alarm(int signal)
 {
 	static volatile sig_atomic_t rings;
+	sig_atomic_t writes = singer_writes;
 
-	if (stop_signal && singer_writing && ++rings < OUTPUT_PATIENCE) {
+	if (stop_signal && (storing || writes % 2 != 0 || writes != writes_seen) && ++rings < OUTPUT_PATIENCE) {
+		writes_seen = writes;
 		alarm(1);
 		return;
 	}
@@ -1772,6 +1782,7 @@ static void on_stop(int signal)
 	if (stop_signal)
 		return; /* a second one must not put the alarm off */
 	stop_signal = signal;
+	writes_seen = singer_writes;
 	alarm(1);
 }
 

@@ -18,6 +18,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -186,6 +187,9 @@ def test_program():
             REPORT.equal(tap(f"--{option.name}=x", "--version").returncode, 2, f"--{option.name} takes no other")
 
 
+RENEW = "(if not, run: make readme)"
+
+
 def test_readme():
     """README.md's tables are those of --about, line for line."""
     readme = versionless((ROOT / "README.md").read_text("utf-8"))
@@ -196,11 +200,54 @@ def test_readme():
         expected = table(about, there)
         faults = [f"missing: {row}" for row in expected if row not in rows]
         faults += [f"surplus: {row}" for row in rows if row not in expected]
-        REPORT.ok(rows == expected, f"README.md: the table under {heading} is --about's", *faults)
+        REPORT.ok(rows == expected, f"README.md: the table under {heading} is --about's {RENEW}", *faults)
+    counted = re.findall(r"(\d+) streams", readme)
+    REPORT.equal(counted, [str(len(STREAMS))], f"README.md: says once how many streams there are {RENEW}")
+    check_remaking(readme)
     literals = string_literals("".join(path.read_text("utf-8") for path in ROOT.glob("*.c")))
     for row in table(readme, "## Troubleshooting"):
         message = row.split("|")[1].split("`")[1].replace("status 403", "status %d")
         REPORT.ok(message in literals, f"README.md: the sources have the message: {message}")
+
+
+def remake(readme, *command):
+    """What contrib/readme makes of a README, and its exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "README.md")
+        path.write_text(readme, "utf-8")
+        done = subprocess.run([str(CONTRIB / "readme"), str(path), *command], capture_output=True, text=True, env=CLEAN)
+        return versionless(path.read_text("utf-8")), done.returncode, os.listdir(folder)
+
+
+def check_remaking(readme):
+    """contrib/readme mends what is wrong in the tables, and leaves all else alone."""
+    worn = re.sub(r"\d+ streams", "7 streams", re.sub(r"^\| (labels|api_token) .*\n", "", readme, flags=re.M))
+    worn = worn.replace("| roles |", "| rolls |")
+    for name, before in (("one that is right", readme), ("one with lines missing, wrong and a wrong number", worn)):
+        REPORT.equal(remake(before, *COMMAND), (readme, 0, ["README.md"]), f"make readme: {name}")
+    text, status, left = remake(worn, "false")
+    REPORT.ok(text == worn and status != 0 and left == ["README.md"], "make readme: nothing is lost without the program")
+
+
+def exit_codes():
+    """The exit statuses that the program has: those of tap.c's enumeration, success, failure, and its signals."""
+    source = (ROOT / "tap.c").read_text("utf-8")
+    named = {int(number) for number in re.findall(r"\bEXIT_[A-Z]+ = (\d+)", source)}
+    signals = {128 + getattr(signal, name) for name in re.findall(r"\{(SIG[A-Z]+), on_stop\}", source)}
+    return sorted({0, 1} | named | signals)
+
+
+def numbers_of(text):
+    """The numbers in a text, such as the first column of a table."""
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def test_exit_codes():
+    """README.md and man page explain each of the program's exit statuses."""
+    rows = [row.split("|")[1] for row in table((ROOT / "README.md").read_text("utf-8"), "## Exit codes")]
+    REPORT.equal(numbers_of(" ".join(rows)), exit_codes(), "README.md: the exit codes of tap.c")
+    heads = [head for head, _ in man_entries("EXIT STATUS", "") if re.match(r"\d", head)]
+    REPORT.equal(numbers_of(" ".join(heads)), exit_codes(), "man page: the exit statuses of tap.c")
 
 
 def string_literals(sources):
@@ -498,6 +545,8 @@ def test_meltano():
 
 # --- cron, systemd, Kubernetes
 
+# Exit statuses after which trying again is no use: EXIT_USAGE and EXIT_REFUSED.
+HOPELESS = [2, 4]
 YAML_RULES = "{extends: default, rules: {line-length: {max: 120}, document-start: disable}}"
 
 
@@ -533,13 +582,20 @@ def test_cron():
         REPORT.checker("crontab: cron's own check", "crontab", "-n", str(path), silent=False)
 
 
+def text_of(example):
+    """The text of one of the examples."""
+    return (EXAMPLES / example).read_text("utf-8")
+
+
 def test_systemd():
     """systemd's own check; the commands are looked for in this folder, not where they will be installed."""
     name, folder = "systemd: systemd-analyze verify", tempfile.mkdtemp()
     for unit in ("tap-segment.service", "tap-segment.timer"):
-        text = (EXAMPLES / unit).read_text("utf-8")
+        text = text_of(unit)
         Path(folder, unit).write_text(text.replace("/usr/local/bin/", f"{EXAMPLES}/"), "utf-8")
     REPORT.checker(name, "systemd-analyze", "--man=no", "verify", f"{folder}/tap-segment.timer", cwd=folder)
+    prevented = re.search(r"^RestartPreventExitStatus=(.*)$", text_of("tap-segment.service"), re.M)
+    REPORT.equal(numbers_of(prevented[1]), HOPELESS, "systemd: no second try where somebody must act")
     shutil.rmtree(folder)
 
 
@@ -566,6 +622,11 @@ def test_kubernetes():
     mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
     REPORT.equal(len(cron["spec"]["schedule"].split()), 5, "Kubernetes: a schedule of five fields")
     REPORT.equal(cron["spec"]["concurrencyPolicy"], "Forbid", "Kubernetes: one run at a time")
+    job = cron["spec"]["jobTemplate"]["spec"]
+    codes = [rule["onExitCodes"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+    wanted = [{"containerName": container["name"], "operator": "In", "values": HOPELESS}]
+    REPORT.equal(codes, wanted, "Kubernetes: no second try where somebody must act")
+    REPORT.equal(pod["restartPolicy"], "Never", "Kubernetes: ... which needs pods that are not restarted")
     REPORT.equal(set(mounts), set(volumes), "Kubernetes: every volume is mounted")
     claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v]
     REPORT.equal(claims, [claim["metadata"]["name"]], "Kubernetes: the claim is used")

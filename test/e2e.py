@@ -27,6 +27,7 @@ import threading
 import time
 import traceback
 import urllib.parse
+from pathlib import Path
 
 import jsonschema
 
@@ -591,7 +592,7 @@ def small_pages(t):
         run = t.tap(server, start_date=START, page_size=1000).sync()
         check_sync(t, run, NAMES, Options(instant(START)))
         sizes = [line for line in server.requests() if "pagination.count=1000" in line]
-    t.ok(1 <= len(sizes) <= 4, "asked for 1000 until the first refusal came", len(sizes))
+    t.ok(1 <= len(sizes) <= 16, "asked for 1000 until the first refusal came: those that were planned", len(sizes))
     t.equal(
         len([line for line in run.log("INFO") if "200" in line and "page" in line.lower()]),
         1,
@@ -704,12 +705,12 @@ def access_table(t):
         tap = t.tap(server, start_date=START)
         run = tap.sync("--test")
         rows = {name: line for name in NAMES for line in run.log("INFO") if f" {name} " in line}
-        t.equal((run.exit, sorted(rows)), (0, sorted(NAMES)), "a line for each stream", run.stderr)
+        t.equal((run.exit, sorted(rows)), (1, sorted(NAMES)), "a line for each stream, and some can't be read", run.stderr)
         t.ok(" no " in rows["iam_users"] and " yes " in rows["sources"], "yes or no", run.stderr)
         t.ok(" error " in rows["iam_groups"], "or an error", run.stderr)
         t.ok(len(server.requests()) <= len(NAMES) + 4, "one request a stream", len(server.requests()))
     run = t.tap(HAMLET.open(), api_token="wrong-" + TOKEN).sync("--test")
-    t.equal(run.exit, 1, "a wrong token: exit status", run.stderr)
+    t.equal(run.exit, 4, "a wrong token: exit status", run.stderr)
     run = t.tap(base_url="https://localhost:1").sync("--test=schema")
     t.equal((run.exit, run.order), (0, NAMES), "--test=schema sends nothing", run.stderr)
 
@@ -1532,6 +1533,18 @@ def unreachable(t):
     t.ok(any("localhost" in line for line in run.log("CRITICAL", "ERROR")), "the error names the host", run.stderr)
 
 
+@case("nothing works")
+def nothing_works(t):
+    """What every request meets decides whether to try later, to see what is wrong, or to call somebody."""
+    for fault, status in (("503", 3), ("500-empty", 3), ("cut", 3), ("400", 1), ("wrong-shape", 1), ("403", 4)):
+        with Server(*DEMO, "--fault", f"*:{fault}") as server:
+            for words in ([], ["--test"]):
+                run = t.tap(server, **ONCE).sync(*words, catalog=plain_catalog("sources", "iam_users"))
+                label = f"{fault} {' '.join(words)}"
+                t.equal((run.exit, run.of_type("RECORD")), (status, []), f"{label}: exit status", run.stderr)
+                t.ok(run.log("CRITICAL") or status == 1, f"{label}: says why", run.stderr)
+
+
 @case("plain http on loopback")
 def plain_http(t):
     """Allowed for tests on the same machine."""
@@ -1721,7 +1734,7 @@ def token_refused(t):
     """A token that works nowhere ends the run."""
     tap = t.tap(HAMLET.open(), api_token="wrong-" + TOKEN[::-1])
     run = tap.sync()
-    t.equal((run.exit, run.of_type("RECORD")), (1, []), "exit status", run.stderr)
+    t.equal((run.exit, run.of_type("RECORD")), (4, []), "exit status", run.stderr)
     t.ok(
         any("401" in line or "token" in line for line in run.log("CRITICAL", "ERROR")),
         "the error says so",
@@ -1763,7 +1776,7 @@ def parents(t):
 # --- signals and pipes
 
 
-SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 
 
 @case("signals")
@@ -1773,14 +1786,16 @@ def signals(t):
     for number, status in SIGNALS:
         with Server(*DEMO, "--latency", "100") as server:
             tap = t.tap(server, start_date=START, page_size=50)
-            run = interrupt(tap, number, b'"RECORD"')
+            run, seconds = interrupt(tap, number, b'"RECORD"')
+            t.ok(seconds < 2 * singer.PATIENCE, f"{number.name}: at once", seconds)
             t.equal(run.exit, status, f"{number.name}: exit status", run.stderr)
             t.none(singer.protocol_faults(run), f"{number.name}: whole messages, STATE last")
             state = run.states[-1]
             t.ok(state["currently_syncing"] in NAMES, f"{number.name}: STATE names the stream under way", state)
         check_resumed(t, tap.sync(state=state, config={"base_url": HAMLET.open().url}), run, options, number.name)
         with Server(*DEMO, "--fault", "*:stall") as server:
-            run = interrupt(t.tap(server), number, b'"STATE"')
+            run, seconds = interrupt(t.tap(server), number, b'"STATE"')
+            t.ok(seconds < 2 * singer.PATIENCE, f"{number.name} while nothing comes: at once", seconds)
             t.equal(run.exit, status, f"{number.name} while nothing comes: exit status", run.stderr)
             t.none(singer.protocol_faults(run), f"{number.name} while nothing comes: STATE last")
 
@@ -1822,22 +1837,24 @@ def ignored_interrupt(t):
     with Server(*DEMO, "--latency", "20") as server:
         tap = t.tap(server, start_date=START)
         words = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *singer.COMMAND, *tap.arguments("--select", "iam_*")]
-        process = subprocess.Popen(words, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        head = process.stdout.readline()
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        head = singer.first_lines(process, 1)
         process.send_signal(signal.SIGINT)
         run = tap.finish(process, head)
         t.equal((run.exit, bool(run.of_type("RECORD"))), (0, True), "the run goes on to its end", run.stderr)
 
 
 def interrupt(tap, number, sign):
-    """Sends the signal once the sign is seen on standard output."""
+    """Sends the signal once the sign is seen on standard output.  The run, and how long it took to end."""
     with tap.start(*tap.arguments()) as process:
         head, more = b"", b"?"
         while more and sign not in head:
             more = os.read(process.stdout.fileno(), 65536)
             head += more
+        begun = time.monotonic()
         process.send_signal(number)
-        return tap.finish(process, head)
+        run = tap.finish(process, head)
+        return run, time.monotonic() - begun
 
 
 def check_resumed(t, second, first, options, label):
@@ -1877,16 +1894,106 @@ def stuck_target(t):
         t.equal(exit_status, status, f"{number.name}: exit status", run.stderr[-500:])
 
 
-@case("closed pipe")
-def closed_pipe(t):
-    """A target that has gone away ends the run quietly."""
-    tap = t.tap(HAMLET.open(), start_date=START)
+NAPS = 3  # seconds for which a target that loads a batch does not read
+MOST = 9  # seconds that a run has to end in then; containers get 10
+
+
+def sip(process, ended, read):
+    """Reads like a target that loads batches: some, then nothing for a while."""
+    while not ended.wait(NAPS):
+        piece = os.read(process.stdout.fileno(), 100_000)
+        read.append(piece)
+        if not piece:
+            return
+
+
+def nap(tap, number, delay):
+    """The run that gets the signal some seconds after its first line, and how long it takes to end."""
+    ended, read = threading.Event(), []
     with tap.start(*tap.arguments()) as process:
-        process.stdout.close()
-        process.stdout = None
-        run = tap.finish(process)
-    t.equal(run.exit, 1, "exit status", run.stderr)
-    t.equal(run.log("ERROR", "CRITICAL")[:-1], [], "no error for it but the summary", run.stderr)
+        read.append(singer.first_lines(process, 1))
+        reader = threading.Thread(target=sip, args=(process, ended, read))
+        reader.start()
+        time.sleep(delay)
+        begun = time.monotonic()
+        process.send_signal(number)
+        process.wait(singer.TIMEOUT)
+        seconds = time.monotonic() - begun
+        ended.set()
+        reader.join()
+        run = tap.finish(process, b"".join(read))
+    return run, seconds
+
+
+@case("target that loads batches")
+def napping_target(t):
+    """A signal while the target sleeps, at several times: it gets its whole line and the last STATE, and soon."""
+    ways = [(number, status, delay) for number, status in SIGNALS for delay in (0.1, 2, 3.2)]
+    taps = [t.tap(HAMLET.open(), start_date=START, page_size=50) for _ in ways]
+    with concurrent.futures.ThreadPoolExecutor(len(ways)) as pool:
+        results = list(pool.map(lambda tap, way: nap(tap, way[0], way[2]), taps, ways))
+    for (number, status, delay), (run, seconds) in zip(ways, results):
+        label = f"{number.name} after {delay} s"
+        t.equal(run.exit, status, f"{label}: exit status", run.stderr[-500:])
+        t.none(singer.protocol_faults(run), f"{label}: whole messages, STATE last", run.stdout[-300:])
+        t.ok(seconds < MOST * singer.PATIENCE, f"{label}: within {MOST} s", seconds)
+        t.ok("Sync stopped by a signal" in run.stderr.splitlines()[-1], f"{label}: the last line says so", run.stderr[-500:])
+
+
+@case("process 1")
+def first_process(t):
+    """As the only process of a container: what has no handler would be ignored there."""
+    space = ["unshare", "--pid", "--fork"]
+    if singer.WRAPPED or subprocess.run([*space, "true"], capture_output=True).returncode != 0:
+        t.skip("signals", "unshare --pid is not permitted, or the program is wrapped")
+        return
+    for number, status in SIGNALS:
+        with Server(*DEMO, "--latency", "100") as server:
+            tap = t.tap(server, start_date=START, page_size=50)
+            words = [*space, *singer.COMMAND, *tap.arguments()]
+            with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                head = singer.first_lines(process, 20)
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+                os.kill(int(children), number)
+                run = tap.finish(process, head)
+        t.equal(run.exit, status, f"{number.name}: exit status", run.stderr[-500:])
+        t.none(singer.protocol_faults(run), f"{number.name}: whole messages, STATE last")
+
+
+def closed_reader():
+    """A pipe of which nobody reads the other end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+OUTPUTS = [
+    # name, descriptor, what the last line of the log says of standard output, at which level
+    ("full disk", lambda: os.open("/dev/full", os.O_WRONLY), "No space left on device", "CRITICAL"),
+    ("read-only", lambda: os.open("/dev/null", os.O_RDONLY), "it is closed, or open for reading only", "CRITICAL"),
+    ("closed pipe", closed_reader, "whoever read it has gone", "WARNING"),
+]
+
+
+@case("output that fails")
+def output_fails(t):
+    """The last line of the log says why the run ended, at each level; a target that has gone away is no error of ours."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    for name, descriptor, reason, level in OUTPUTS:
+        for words in ([], ["--log-level", "warning"]):
+            output = descriptor()
+            with tap.start(*tap.arguments(*words), stdout=output) as process:
+                os.close(output)
+                run = tap.finish(process)
+            label = " ".join([name, *words])
+            last = run.stderr.splitlines()[-1] if run.stderr else ""
+            good = re.fullmatch(rf"{level} Sync ended early: .*; standard output: {reason}", last)
+            t.ok(run.exit == 1 and good, f"{label}: exit 1, and why", run.exit, run.stderr[-800:])
+            t.equal(len(run.log("ERROR", "CRITICAL")), 0 if level == "WARNING" else 2, f"{label}: errors", run.stderr)
+    for words in (["--discover"], ["--about"], ["--help"], tap.arguments("--test=schema")):
+        with open("/dev/full", "wb") as full, tap.start(*words, stdout=full) as process:
+            run = tap.finish(process)
+        t.equal((run.exit, run.log("CRITICAL")), (1, ["CRITICAL standard output: No space left on device"]), words[-1])
 
 
 # --- the streams that are read by name

@@ -2465,7 +2465,7 @@ static void test_final_dot(void)
 /* The resolver's time counts against no deadline. */
 static void test_resolver_slow(void)
 {
-	static const struct reply replies[] = {{ok, STAYS, 500, 0, 0}};
+	static const struct reply replies[] = {{ok, STAYS, 800, 0, 0}};
 	struct http_options o = test_options();
 	struct http *h;
 
@@ -2476,8 +2476,24 @@ static void test_resolver_slow(void)
 	net.resolver_ms = 100000;
 	h = test_open(&o);
 	http_start(h, "/", V1, 1, 0);
-	check(http_response(http_next(h))->status == 200 && net.now == 1000000 + 100500,
+	check(http_response(http_next(h))->status == 200 && net.now == 1000000 + 100800,
 	      "the resolver may take longer than a request");
+	http_close(h);
+
+	net_reset(replies, countof(replies));
+	o.connections = 2;
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	net.stop_at = 1000000 + 1;
+	check(!http_next(h), "one request is under way");
+	net.stop_at = INT64_MAX;
+	net.stop = 0;
+	h->address_count = 0;
+	net.resolver_ms = 100000;
+	http_start(h, "/2", V1, 2, 0);
+	check(http_response(http_next(h))->status == 200 && http_response(http_next(h))->status == 200 &&
+		      net.requests == 2,
+	      "while another connection asks it");
 	http_close(h);
 }
 
@@ -2538,6 +2554,8 @@ static void test_outage(void)
 		      cases[i].name);
 		check(net.opened <= cases[i].opened + o.connections - 1, "no more connections than attempts: %s",
 		      cases[i].name);
+		check(net.now - 1000000 >= (cases[i].attempts == 5 ? 7500 : 1500),
+		      "with the pauses of one request: %ld ms, %s", (long)(net.now - 1000000), cases[i].name);
 		http_start(h, "/p", V1, 1, 0);
 		check(http_response(http_next(h))->outcome == HTTP_UNREACHABLE && net.retries == cases[i].attempts - 1,
 		      "a later request has one more attempt: %s", cases[i].name);
@@ -2868,7 +2886,7 @@ static void test_patience(void)
 	http_start(h, "/q", V1, 2, 0);
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 900000, "15 minutes of waiting are enough");
-	check_text(a->error, "/p: rate limit: after 900 s of waiting the server asks for 100 s more; try again later",
+	check_text(a->error, "/p: rate limit: after 900 s of waiting the server asks for 100 s more",
 		   "the error says what the server wanted");
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 900000,
@@ -2930,6 +2948,56 @@ static void test_patience_turn(void)
 	http_close(h);
 }
 
+/* The holds before a request was first sent are not its own, even if nobody was answered in them. */
+static void test_patience_new(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 300\r\nContent-Length: 0\r\n\r\n";
+	struct reply replies[] = {{limit, STAYS, 0, 0, 0}, {limit, STAYS, 0, 0, 0}, {limit, STAYS, 0, 0, 0},
+				  {limit, STAYS, 0, 0, 0}, {limit, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	h = test_open(&o);
+	http_start(h, "/1", V1, 1, 0);
+	check(http_response(http_next(h))->outcome == HTTP_BROKEN, "one request has waited for 15 minutes");
+	http_start(h, "/2", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200 && net.now == 1000000 + 1200000,
+	      "the next one has 15 minutes of its own");
+	http_close(h);
+}
+
+/* Others of lower rank are answered, one a window, before a refused request has its turn again. */
+static void test_patience_progress(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 300\r\nContent-Length: 0\r\n\r\n";
+	static const char one[] = "HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: Sun, 6 Nov 1994 "
+				  "08:54:36 GMT\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\n{}";
+	struct reply replies[] = {{limit, STAYS, 0, 0, 0}, {one, STAYS, 0, 0, 0},   {one, STAYS, 0, 0, 0},
+				  {one, STAYS, 0, 0, 0},   {limit, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *r;
+	struct http *h;
+	unsigned n, good = 0;
+
+	net_reset(replies, countof(replies));
+	o.connections = 1;
+	h = test_open(&o);
+	http_start(h, "/9", V1, 9, 0);
+	net.stop_at = 1000000 + 1000;
+	check(!http_next(h), "refused, and stopped during the hold");
+	net.stop_at = INT64_MAX;
+	net.stop = 0;
+	for (n = 1; n <= 3; n++)
+		http_start(h, "/p", V1, n, 0);
+	while ((r = http_next(h)) != NULL) {
+		good += http_response(r)->status == 200;
+		http_release(h, r);
+	}
+	check(good == 4 && net.now == 1000000 + 1500000, "windows in which others were answered are not charged");
+	http_close(h);
+}
+
 /* A request that was refused waits for others of lower rank; as long as those are answered its patience lasts. */
 static void test_patience_others(void)
 {
@@ -2954,7 +3022,7 @@ static void test_patience_others(void)
 	check(http_response(http_next(h))->status == 200, "the lower rank passes, and the other is refused again");
 	a = http_response(http_next(h));
 	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 600000, "its own waits are counted all the same");
-	check_text(a->error, "/9: rate limit: after 600 s of waiting the server asks for 600 s more; try again later",
+	check_text(a->error, "/9: rate limit: after 600 s of waiting the server asks for 600 s more",
 		   "and the error says how long");
 	http_close(h);
 }
@@ -4005,6 +4073,8 @@ int main(void)
 	test_patience();
 	test_patience_overflow();
 	test_patience_turn();
+	test_patience_new();
+	test_patience_progress();
 	test_patience_others();
 	test_lanes();
 	test_lanes_share();

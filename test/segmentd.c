@@ -4,7 +4,7 @@
  *
  * "segmentd --help" names every option and every fault; the same texts stand in the two tables of this file.
  *
- * It knows the 54 operations that the tap reads, and is as strict as the API is, or stricter: method, token, media types,
+ * It knows every operation that the tap reads, and is as strict as the API is, or stricter: method, token, media types,
  * required and unknown parameters, page sizes, cursors, the limits of the windows of events and deliveries, and with
  * --minute how many requests of a kind it takes a minute.  A client that is careless anywhere gets an error here before it meets a customer.
  *
@@ -13,8 +13,8 @@
  * of a model does differ: fields are absent or null where the API allows that, come in changing order and beside
  * members that no model names, on pages that are compact, indented or oddly spaced.
  *
- * A new operation needs its model among the models and a line in the table of operations; if it is no plain list, also
- * two functions: how many rows, and which is the i-th.
+ * A new operation needs a name for what it lists (enum thing, and things[]), its model among the models, and a line in the
+ * table of operations; if it is no plain list, also two functions: how many rows, and which is the i-th.
  *
  * One thread, one poll() loop.  A request is answered into memory at once; the bytes leave when their time has come
  * (--latency), whole or spoilt (--fault).  Nothing here is meant to be fast, or safe to reach from another machine. */

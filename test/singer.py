@@ -143,13 +143,13 @@ class Tap:
         with self.start(*words, env=env, cwd=cwd) as process:
             return self.finish(process)
 
-    def start(self, *words, env=None, cwd=None):
+    def start(self, *words, env=None, cwd=None, stdout=subprocess.PIPE):
         """A run that the caller goes on with; every process must go through finish."""
         clean = {k: v for k, v in os.environ.items() if not FOREIGN.fullmatch(k)}
         return subprocess.Popen(
             COMMAND + list(words),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             env=clean | (env or {}),
             cwd=cwd,
@@ -171,6 +171,15 @@ class Tap:
     def close(self):
         """Removes the files."""
         shutil.rmtree(self.folder)
+
+
+def first_lines(process, count):
+    """What a run has written when so many lines are there.  Read from the descriptor: a buffer would keep the rest."""
+    head, more = b"", b"?"
+    while more and head.count(b"\n") < count:
+        more = os.read(process.stdout.fileno(), 65536)
+        head += more
+    return head
 
 
 # --- catalogs

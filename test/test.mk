@@ -26,13 +26,21 @@ SWEEP = TAP="$(WRAP) ./$(B)test/tap-fault" SEGMENTD="$(SEGMENTD)"
 
 test-clock test-kill test-faults test-calls test-files test-signals test-memory: $(B)test/tap-fault $(SEGMENTD)
 	$(SWEEP) PART=$@ test/run test/sweep.py
-test-sweeps: $(B)test/tap-fault $(SEGMENTD)
-	$(SWEEP) test/run test/sweep.py
+# Each kind of failure at each request, in each reach: the unit test does a part of this.
+test-holes: $(B)test/streams_test
+	HOLES=all WRAP="$(WRAP)" test/run $(B)test/streams_test
+test-sweeps: $(B)test/tap-fault $(SEGMENTD) $(B)test/streams_test
+	HOLES=all $(SWEEP) WRAP="$(WRAP)" test/run $(B)test/streams_test test/sweep.py
 
 # ---- Other compilers and makes ----
 
 test-portable:
 	test/run test/portable_test.sh
+
+# ---- A stream more, by the README's recipe, and all tests with it ----
+
+test-recipe:
+	MAKE="$(MAKE)" test/run test/recipe_test.py
 
 # ---- Style: layout, cppcheck, and every source without a warning by gcc and by clang ----
 CLANG_FORMAT = clang-format
