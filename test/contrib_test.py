@@ -570,16 +570,17 @@ def test_commands():
 
 def test_cron():
     """Syntax by cron itself, and five fields before the command."""
-    path = EXAMPLES / "crontab"
-    lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
-    jobs = [line for line in lines if not re.match(r"\w+=", line)]
-    field = r"(\*|\d+(-\d+)?)(/\d+)?"
-    REPORT.none((j for j in jobs if not re.match(rf"({field} ){{5}}\w", j)), "crontab: five fields, then a command")
     usage = shutil.which("crontab") and subprocess.run(["crontab", "-h"], capture_output=True, text=True).stderr
-    if not usage or "-n\t(dry run" not in usage:
-        REPORT.skip("crontab: cron's own check", "Debian's crontab -n")
-    else:
-        REPORT.checker("crontab: cron's own check", "crontab", "-n", str(path), silent=False)
+    for path in sorted(EXAMPLES.glob("crontab*")):
+        lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+        jobs = [line for line in lines if not re.match(r"\w+=", line)]
+        field = r"(\*|\d+(-\d+)?)(/\d+)?"
+        faults = [job for job in jobs if not re.match(rf"({field} ){{5}}[\w/]", job) or re.search(r"(?<!\\)%", job)]
+        REPORT.none(faults, f"{path.name}: five fields, then a command without cron's percent signs")
+        if not usage or "-n\t(dry run" not in usage:
+            REPORT.skip(f"{path.name}: cron's own check", "Debian's crontab -n")
+        else:
+            REPORT.checker(f"{path.name}: cron's own check", "crontab", "-n", str(path), silent=False)
 
 
 def text_of(example):
@@ -590,9 +591,10 @@ def text_of(example):
 def test_systemd():
     """systemd's own check; the commands are looked for in this folder, not where they will be installed."""
     name, folder = "systemd: systemd-analyze verify", tempfile.mkdtemp()
+    on_path(BIN)
     for unit in ("tap-segment.service", "tap-segment.timer"):
         text = text_of(unit)
-        Path(folder, unit).write_text(text.replace("/usr/local/bin/", f"{EXAMPLES}/"), "utf-8")
+        Path(folder, unit).write_text(text.replace("/usr/local/bin/", f"{BIN}/bin/"), "utf-8")
     REPORT.checker(name, "systemd-analyze", "--man=no", "verify", f"{folder}/tap-segment.timer", cwd=folder)
     prevented = re.search(r"^RestartPreventExitStatus=(.*)$", text_of("tap-segment.service"), re.M)
     REPORT.equal(numbers_of(prevented[1]), HOPELESS, "systemd: no second try where somebody must act")

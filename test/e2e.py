@@ -347,6 +347,9 @@ USAGE = [
     ("surplus argument", ["--discover", "surplus"], r"surplus"),
     ("missing config file", ["--config", "/nonexistent/config.json"], r"/nonexistent/config\.json.*No such file"),
     ("config is a folder", ["--config", "/"], r"/: .*directory"),
+    ("format of nothing", ["--format=json"], r"--format.*--about"),
+    ("discovery with a catalog", ["--discover", "--catalog", "c"], r"--discover.*--catalog"),
+    ("a state file of no output", ["--state-file", "s"], r"--state-file.*--output"),
 ]
 
 
@@ -1454,6 +1457,94 @@ def interrupted(t):
         t.equal(run.order, order, f"currently_syncing {syncing}", run.stderr)
         t.equal(run.states[0].get("currently_syncing"), syncing, f"currently_syncing {syncing}: first STATE as given")
         t.equal(run.states[-1]["currently_syncing"], None, f"currently_syncing {syncing}: null at the end")
+
+
+# --- output and state file
+
+
+@case("output file")
+def output_file(t):
+    """The same bytes as on standard output, under a name of the day; the state that belongs to them."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    names = "audit_events,iam_groups"
+    out, state = tap.folder / "out-%Y%m%d.jsonl", tap.folder / "state.json"
+    words = ["--select", names, "--output", str(out), "--state-file", str(state)]
+    plain = tap.sync("--select", names)
+    for label, before in (("first run", None), ("second run", plain.states[-1])):
+        run = tap.sync(*words)
+        wanted = tap.sync("--select", names, state=before) if before else plain
+        (file,) = tap.folder.glob("out-*.jsonl")
+        t.equal((run.exit, run.stdout), (0, b""), f"{label}: nothing on standard output", run.stderr)
+        t.equal(file.name, time.strftime("out-%Y%m%d.jsonl", time.gmtime(segment.now() / 1e6)), f"{label}: its name")
+        run.stdout = file.read_bytes()
+        t.equal(run.timeless, wanted.timeless, f"{label}: the messages of standard output")
+        t.equal(json.loads(state.read_text()), wanted.states[-1], f"{label}: the last STATE's value")
+        t.ok(re.search(f"The messages are in {file}, the state in {state}", run.stderr), f"{label}: the log says where")
+        run.stdout = b""
+    t.none(tap.folder.glob("*.part"), "nothing is left over")
+
+
+@case("output file in place of another")
+def output_replaced(t):
+    """Its mode and a link to it stay; nothing else is replaced, and on a wrong command line not even that."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    old = Path(tap.file("old.jsonl", "old\n", mode=0o640))
+    link = tap.folder / "link"
+    link.symlink_to("old.jsonl")
+    for name, words, pattern in (
+        ("a wrong config", ["--config", tap.file("bad.json", "{}"), "--output", str(link)], r"api_token"),
+        ("a device", [*tap.arguments(), "--output", "/dev/null"], r"/dev/null: is no regular file"),
+        ("no such folder", [*tap.arguments(), "--output", str(old / "x")], r"old\.jsonl/x: Not a directory"),
+        ("an unknown conversion", [*tap.arguments(), "--output", f"{old}-%q"], r"%q is no conversion"),
+        ("an empty state", [*tap.arguments(), "-o", str(old), "--state-file", tap.file("none", "")], r"holds no state"),
+    ):
+        check_refusal(t, tap.run(*words), name, pattern)
+        t.equal(old.read_text(), "old\n", f"{name}: the old output stays")
+    run = tap.sync("--select", "iam_groups", "--output", str(link))
+    t.equal((run.exit, link.is_symlink(), old.stat().st_mode & 0o777), (0, True, 0o640), "link and mode", run.stderr)
+    t.equal(old.read_text().count('"RECORD"'), len(HAMLET.expect("iam_groups", Options(0)).records), "new records")
+    t.none(tap.folder.glob("*.part"), "nothing is left over")
+
+
+@case("output file of another run")
+def output_locked(t):
+    """A second run into the same files does not begin; a signal or a fatal error leaves whole files."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    with Server(*DEMO, "--fault", "/groups*:stall") as server:
+        words = ["--select", "iam_groups,iam_users", "--output", str(tap.folder / "out"), "--state-file"]
+        words.append(str(tap.folder / "state"))
+        slow = t.tap(server, start_date=START)
+        with slow.start(*slow.arguments(*words)) as process:
+            while not server.requests():
+                time.sleep(0.05)
+            second = tap.sync(*words)
+            third = tap.sync("--select", "iam_groups", "--output", str(tap.folder / "out"))
+            time.sleep(0.5 * singer.PATIENCE)
+            process.send_signal(signal.SIGTERM)
+            run = slow.finish(process)
+    for name, other, file in (("state file", second, "state"), ("output", third, "out")):
+        t.equal((other.exit, other.stdout), (3, b""), f"the same {name}: exit status", other.stderr)
+        t.ok(f"{tap.folder / file}: another run is writing it" in other.stderr, f"the same {name}: it is named")
+    lines = (tap.folder / "out").read_text().splitlines()
+    t.equal(run.exit, 128 + signal.SIGTERM, "a signal: exit status", run.stderr)
+    t.ok(any('"RECORD"' in line for line in lines), "a signal: what is written has its name")
+    state = json.loads((tap.folder / "state").read_text())
+    t.equal(state, json.loads(lines[-1])["value"], "a signal: the state is the last one")
+    t.equal(state["currently_syncing"], "iam_groups", "a signal: the stream under way")
+
+
+@case("output file without room")
+def output_full(t):
+    """What could not be written whole does not take the place of the old output."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    old = Path(tap.file("out", "old\n"))
+    words = tap.arguments("--output", str(old))
+    limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *singer.COMMAND]
+    process = subprocess.run(limited + words, capture_output=True, text=True)
+    stderr = process.stderr
+    t.equal((process.returncode, old.read_text()), (1, "old\n"), "exit status, and the old output stays", stderr)
+    t.ok("out.part: File too large" in stderr.splitlines()[-1], "the last line says why", stderr)
+    t.none(tap.folder.glob("*.part"), "nothing is left over")
 
 
 # --- keys

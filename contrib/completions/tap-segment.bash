@@ -21,7 +21,7 @@ _tap_segment() {
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -W ENV -- "$word")
 		;;
-	--catalog | -p | --properties | -s | --state)
+	--catalog | -p | --properties | -s | --state | -o | --output | --state-file)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		;;
@@ -35,7 +35,7 @@ _tap_segment() {
 	--log-level) mapfile -t COMPREPLY < <(compgen -W 'debug info warning error critical' -- "$word") ;;
 	*)
 		mapfile -t COMPREPLY < <(compgen -W '-c --config -d --discover --catalog -p --properties
-			-s --state --select --test --about --format --log-level --version -h --help' -- "$word")
+			-s --state --select -o --output --state-file --test --about --format --log-level --version -h --help' -- "$word")
 		;;
 	esac
 }

@@ -9,6 +9,8 @@ complete -c tap-segment -s p -l properties -r -F -d 'Catalog, under its older na
 complete -c tap-segment -s s -l state -r -F -d 'State of an earlier run'
 complete -c tap-segment -l select -x -d 'Streams and fields by glob' \
 	-a "(tap-segment --about 2>/dev/null | string match -r -g '^  ([a-z_]+): (?:incremental|full table)')"
+complete -c tap-segment -s o -l output -r -F -d 'File for the messages'
+complete -c tap-segment -l state-file -r -F -d 'State to go on from and to replace'
 complete -c tap-segment -l test -d 'Try each stream with one request' -a 'all schema'
 complete -c tap-segment -l about -d 'Describe the tap'
 complete -c tap-segment -l format -x -d 'Form of --about' -a 'text json markdown'
