@@ -1091,20 +1091,14 @@ static bool key_is_unique(const struct selection *sel)
 	return true;
 }
 
-void selection_warn_keys(const struct selection sel[], size_t n)
+unsigned selection_shared_keys(const struct selection sel[], size_t n, bool full_tables)
 {
-	char names[1024];
-	size_t i, length = 0;
+	unsigned count = 0;
+	size_t i;
 
-	for (i = 0; i < n && length < sizeof names; i++)
-		if (sel[i].selected && !key_is_unique(&sel[i]))
-			length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "",
-						   sel[i].stream->name);
-	if (length)
-		log_line(LOG_WARNING,
-			 "the key does not identify a row of %s: a target that upserts keeps one of several rows; "
-			 "\"unique_keys\": true in the config makes the keys identify rows",
-			 names);
+	for (i = 0; i < n; i++)
+		count += sel[i].selected && !key_is_unique(&sel[i]) && !(full_tables && sel[i].stream->replication_key);
+	return count;
 }
 
 /* ---- Which fields ---- */
@@ -1977,6 +1971,27 @@ static void put_extracted(struct singer *s, int64_t us)
 	json_put(&s->out, tail);
 }
 
+static void put_version(struct singer *s, const struct selection *sel)
+{
+	if (!s->version || sel->stream->replication_key)
+		return;
+	json_put_text(&s->out, ",\"version\":");
+	json_put_int64(&s->out, s->version);
+}
+
+void singer_activate(struct singer *s, const struct selection *sel)
+{
+	size_t mark = line_begin(s);
+
+	if (!s->version || sel->stream->replication_key || s->write_errno)
+		return;
+	json_put_text(&s->out, "{\"type\":\"ACTIVATE_VERSION\",\"stream\":");
+	json_put_string(&s->out, sel->name);
+	put_version(s, sel);
+	json_put_text(&s->out, "}\n");
+	line_end(s, mark);
+}
+
 bool singer_record(struct singer *s, struct selection *sel, struct json row, const struct singer_extra *extra,
 		   size_t extras, int64_t extracted_us, struct error *error)
 {
@@ -1997,6 +2012,7 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 		return fail_misfit(sel, row, &p, error);
 	}
 	pieces_end(&p);
+	put_version(s, sel);
 	put_extracted(s, extracted_us);
 	if (p.mended && !sel->mended)
 		sel->mended = p.mended;

@@ -88,8 +88,9 @@ bool selection_make(struct selection sel[], size_t n, struct json catalog, const
  * is nearest to it. */
 bool selection_check_rules(const struct selection[], size_t n, const char *const *rules, struct error *);
 
-/* Before a sync: one warning that names the selected streams whose key in force does not identify a row, if any. */
-void selection_warn_keys(const struct selection[], size_t n);
+/* How many selected streams have a key in force that does not identify a row; full_tables: of those without replication
+ * key only. */
+unsigned selection_shared_keys(const struct selection[], size_t n, bool full_tables);
 
 /* At a stream's end, info lines: the names (at most 16) of what its rows had and the schema has not, if any; the first
  * field with text that targets refuse, if any. */
@@ -103,6 +104,7 @@ struct singer {
 	struct json_out out;
 	int write_errno;
 	uint64_t records;     /* RECORDs made */
+	int64_t version;      /* of full tables, milliseconds since 1970; 0: their RECORDs carry none */
 	int64_t extracted_us; /* of the last RECORD, and how its line ended */
 	char tail[SINGER_TAIL];
 };
@@ -124,6 +126,11 @@ void singer_schema(struct singer *, struct selection *); /* once; further calls 
  * the error names stream, key and field, and none of its other values. */
 bool singer_record(struct singer *, struct selection *, struct json row, const struct singer_extra *, size_t extras,
 		   int64_t extracted_us, struct error *);
+
+/* After the last row of a full table, all of which this run has written: ACTIVATE_VERSION, by which a target gives up the
+ * rows of other versions (an extension of the protocol, as singer-python's messages.py has it).  Nothing without a
+ * version, and for a stream with a replication key. */
+void singer_activate(struct singer *, const struct selection *);
 bool singer_flush(struct singer *); /* false: standard output failed, see write_errno */
 
 /* State: the document read, kept whole, and what this run changed in it.  Points into the document. */

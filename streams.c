@@ -1307,6 +1307,7 @@ struct tally {
 	unsigned failed_in_a_row;
 	uint64_t misfits;         /* rows left out because they do not fit the schema */
 	bool hole;                /* something of a window is missing: the bookmark stays where it is */
+	bool part;                /* it is over, and rows of it or of its parents may be missing */
 	uint64_t in_window;       /* rows written since the last bookmark was due */
 	int64_t highest;          /* ... and the latest of them */
 	bool gap;                 /* months or days, from since on, that the API doesn't have: */
@@ -2281,10 +2282,22 @@ static void log_finished(const struct run *r, size_t stream)
 	log_line(LOG_INFO, "%s", line.text);
 }
 
+/* May there be rows that this run has not seen?  Of a parent that is read in part its children are, too. */
+static bool is_in_part(const struct run *r, size_t stream)
+{
+	const struct tally *t = &r->tally[stream];
+	size_t parent = parent_of(stream);
+
+	return t->misfits || t->failed || t->forbidden || t->gone || r->plan.targets[stream].missing ||
+	       (parent < STREAMS && r->tally[parent].part);
+}
+
 static enum step stream_end(struct run *r, const struct job *j)
 {
-	const struct tally *t = &r->tally[j->stream];
+	struct tally *t = &r->tally[j->stream];
 	bool whole = !t->misfits && !t->failed;
+
+	t->part = is_in_part(r, j->stream);
 
 	if (!children_begin(r, j->stream))
 		return run_no_memory(r);
@@ -2293,6 +2306,8 @@ static enum step stream_end(struct run *r, const struct job *j)
 	if (j->quiet)
 		return STEP_ON;
 	singer_schema(r->singer, &r->sel[j->stream]);
+	if (!t->part && !r->opt->sample)
+		singer_activate(r->singer, &r->sel[j->stream]);
 	stream_report(r, j->stream);
 	if (!r->opt->sample)
 		log_finished(r, j->stream);
@@ -2883,7 +2898,6 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 		result = run_walk(&r);
 	} else {
 		take_bookmarks(&r);
-		selection_warn_keys(sel, STREAMS);
 		result = run_walk(&r);
 	}
 	if (opt->totals)

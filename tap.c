@@ -284,6 +284,7 @@ enum key {
 	KEY_PROXY,
 	KEY_UNIQUE_KEYS,
 	KEY_FAIL_ON_FORBIDDEN,
+	KEY_ACTIVATE_VERSION,
 	KEYS
 };
 
@@ -321,6 +322,8 @@ static const struct config_key {
 			     .help = "key_properties that identify each row, in place of the documented ones"},
 	[KEY_FAIL_ON_FORBIDDEN] = {"fail_on_forbidden", NULL, TYPE_BOOL, .fallback = "false",
 				   .help = "exit 1 when a stream is skipped for lack of permission"},
+	[KEY_ACTIVATE_VERSION] = {"activate_version", NULL, TYPE_BOOL, .fallback = "false",
+				  .help = "let targets drop the rows of full tables that Segment no longer has"},
 };
 
 /* text: NULL where not set; number: of an integer, seconds (milliseconds), a boolean (0, 1), a time (microseconds).
@@ -1709,6 +1712,20 @@ static void log_more_streams(void)
 		 more);
 }
 
+/* Whoever has said what the keys shall be need not be told, unless rows will go by them. */
+static void warn_of_shared_keys(const struct tap *tap)
+{
+	bool activate = tap->config.value[KEY_ACTIVATE_VERSION].number != 0;
+	unsigned n = selection_shared_keys(tap->selection, STREAMS, activate);
+
+	if (!n || (!activate && tap->config.value[KEY_UNIQUE_KEYS].text != config_table[KEY_UNIQUE_KEYS].fallback))
+		return;
+	log_line(LOG_WARNING, "the key of %u stream%s does not identify a row, and a target keeps one of several: %s",
+		 n, n == 1 ? "" : "s",
+		 activate ? "with activate_version set unique_keys to true"
+			  : "set unique_keys, true to change that, false to keep it");
+}
+
 /* The last bytes leave, and files get their names.  false: *fault says what went wrong. */
 static bool end_output(struct tap *tap, struct error *fault)
 {
@@ -1740,6 +1757,9 @@ static int mode_sync(struct tap *tap)
 		return usage_error(tap);
 	if (!tap->options.catalog && !tap->options.properties && !tap->options.select)
 		log_more_streams();
+	if (tap->config.value[KEY_ACTIVATE_VERSION].number)
+		tap->singer.version = tap->now_us / 1000;
+	warn_of_shared_keys(tap);
 	options = sync_options(&tap->config, tap->now_us);
 	options.totals = &totals;
 	options.progress = on_progress;

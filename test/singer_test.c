@@ -917,25 +917,20 @@ static void test_selection_size(void)
 	arena_free(&arena);
 }
 
-static void test_key_warning(void)
+static void test_shared_keys(void)
 {
 	struct selection sel[TEST_STREAMS];
 	struct arena arena = {0};
 	struct error error = {""};
 
 	select_streams(sel, &arena, NULL, NULL, false, &error);
-	selection_warn_keys(sel, TEST_STREAMS);
-	check_text(
-		take(log_file),
-		"WARNING the key does not identify a row of members: a target that upserts keeps one of several rows; "
-		"\"unique_keys\": true in the config makes the keys identify rows\n",
-		"a warning names the streams whose key is not unique");
+	check(selection_shared_keys(sel, TEST_STREAMS, false) == 1, "a key that names several rows");
+	check(selection_shared_keys(sel, TEST_STREAMS, true) == 1, "that of a full table");
 	select_streams(sel, &arena, NULL, NULL, true, &error);
-	selection_warn_keys(sel, TEST_STREAMS);
-	check_text(take(log_file), "", "no warning with unique keys");
+	check(selection_shared_keys(sel, TEST_STREAMS, false) == 0, "none with unique keys");
 	select_streams(sel, &arena, NULL, "users", false, &error);
-	selection_warn_keys(sel, TEST_STREAMS);
-	check_text(take(log_file), "", "no warning for a stream that is not selected");
+	check(selection_shared_keys(sel, TEST_STREAMS, false) == 0, "none of a stream that is not selected");
+	take(log_file);
 	arena_free(&arena);
 }
 
@@ -2304,7 +2299,7 @@ int main(void)
 	test_selections();
 	test_selection_limits();
 	test_selection_size();
-	test_key_warning();
+	test_shared_keys();
 	test_schemas();
 	test_rows();
 	test_row_orders();
