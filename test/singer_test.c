@@ -2267,7 +2267,8 @@ static void test_no_memory(void)
 
 		ok = make_all(&arena, &texts, catalog, state, &error);
 		failures += !ok;
-		silent += !ok && !strstr(error.text, "no memory");
+		silent += !ok && !strstr(error.text, "no memory") &&
+			  !strstr(error.text, "more values than there is room for");
 		arena_free(&arena);
 		arena_reset(&texts);
 	}

@@ -2110,8 +2110,10 @@ static size_t endpoint_of(const char *path)
 {
 	size_t i = 0;
 
-	while (i < countof(endpoints) && !path_matches(endpoints[i].like, path))
+	while (i < STREAMS && !path_matches(streams[i].path, path))
 		i++;
+	if (i == STREAMS)
+		abort();
 	return i;
 }
 
@@ -2233,8 +2235,8 @@ static void town_object(char *to, size_t size, const char *path, bool spoiled)
 static bool town(const char *path, struct fake_answer *a)
 {
 	static char body[4096];
-	const struct endpoint *e = &endpoints[endpoint_of(path)];
-	bool met = hole_meets(path), spoiled = met && hole.kind->spoiled, object = e->answer == OBJECT;
+	const struct stream *s = &streams[endpoint_of(path)];
+	bool met = hole_meets(path), spoiled = met && hole.kind->spoiled, object = s->shape == ROWS_OBJECT;
 
 	a->body = body;
 	body[0] = '\0';
@@ -2243,14 +2245,17 @@ static bool town(const char *path, struct fake_answer *a)
 		a->body = hole.kind->body;
 		return true;
 	}
-	add(body, sizeof body, object ? "{'data':{'%s':{" : "{'data':{'%s':[", e->rows);
-	switch (e->answer) {
-	case LIST: town_list(body, sizeof body, path, spoiled); break;
-	case TEXTS: add_text_rows(body, sizeof body, path); break;
-	case SERIES: town_series(body, sizeof body, path, spoiled); break;
-	case DATED: town_days(body, sizeof body, path, spoiled, false); break;
-	case OBJECT: town_object(body, sizeof body, path, spoiled); break;
-	}
+	add(body, sizeof body, object ? "{'data':{'%s':{" : "{'data':{'%s':[", s->rows);
+	if (object)
+		town_object(body, sizeof body, path, spoiled);
+	else if (s->window == WINDOW_DAYS)
+		town_series(body, sizeof body, path, spoiled);
+	else if (s->window != WINDOW_NONE)
+		town_days(body, sizeof body, path, spoiled, false);
+	else if (s->shape == ROWS_TEXTS)
+		add_text_rows(body, sizeof body, path);
+	else
+		town_list(body, sizeof body, path, spoiled);
 	if (object)
 		add(body, sizeof body, "}}}");
 	else
@@ -2324,8 +2329,8 @@ static bool hole_is_known(const struct hole_case *c)
 		return !c->s.forbid && hole_comes_first(c);
 	if (starts_with(hole.path, "/usage/"))
 		return !c->state[0] && (status == 400 || status == 404 || status == 422);
-	return status == 404 && (strstr(endpoints[endpoint_of(hole.path)].like, "/{}") ||
-				 strstr(hole.path + strcspn(hole.path, "?"), "Id"));
+	return status == 404 &&
+	       (strchr(streams[endpoint_of(hole.path)].path, '{') || strstr(hole.path + strcspn(hole.path, "?"), "Id"));
 }
 
 /* What is wrong with two runs, or NULL.  Missing from both may be what was passed over in a window only. */
