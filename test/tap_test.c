@@ -485,13 +485,14 @@ static const struct {
 } completions[] = {
 	{"defaults", "{\"api_token\":\"abc\",\"start_date\":\"1970-01-02\"}",
 	 "api_token=abc start_date=86400000000 user_agent=tap-segment/" VERSION
-	 " request_timeout=300000 region=us max_connections=4 max_attempts=8 unique_keys=0 fail_on_forbidden=0"},
+	 " request_timeout=300000 region=us max_connections=4 max_attempts=8 unique_keys=0 fail_on_forbidden=0 "
+	 "activate_version=0"},
 	{"what is set stays",
 	 "{\"api_token\":\"abc\",\"start_date\":\"1970-01-02\",\"user_agent\":\"me\",\"request_timeout\":1,"
 	 "\"region\":\"eu\",\"max_connections\":1,\"max_attempts\":1,\"unique_keys\":true,\"fail_on_forbidden\":true}",
 	 "api_token=abc start_date=86400000000 user_agent=me request_timeout=1000 region=eu max_connections=1 "
 	 "max_attempts=1 "
-	 "unique_keys=1 fail_on_forbidden=1"},
+	 "unique_keys=1 fail_on_forbidden=1 activate_version=0"},
 	{"no token", "{\"start_date\":\"2026-01-01\"}", "!c.json: api_token: required, but missing"},
 	{"an empty token", "{\"api_token\":\"\",\"start_date\":\"2026-01-01\"}",
 	 "!c.json: api_token: required, but missing"},
