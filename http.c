@@ -2089,7 +2089,7 @@ int file_read(const char *name, size_t limit, struct json_out *bytes)
 	ssize_t n;
 
 	do
-		fd = open(name, O_RDONLY | O_CLOEXEC);
+		fd = name ? open(name, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
 	while (fd < 0 && errno == EINTR);
 	if (fd < 0)
 		return errno;
@@ -2104,7 +2104,8 @@ int file_read(const char *name, size_t limit, struct json_out *bytes)
 		else if (bytes->length > limit)
 			error = EFBIG;
 	} while (n && !error);
-	close(fd);
+	if (name)
+		close(fd);
 	return error;
 }
 

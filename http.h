@@ -113,7 +113,7 @@ struct http_stats {
 	int64_t rate_limit_ms; /* in which at least one lane was held back */
 };
 
-/* A whole file of at most `limit` bytes behind what `bytes` holds.  0, or the errno why not: EFBIG beyond the limit,
+/* A whole file (NULL: standard input) of at most `limit` bytes behind what `bytes` holds.  0, or the errno why not: EFBIG beyond the limit,
  * ENOMEM.  A name is waited for where its opening is, as a pipe's is. */
 int file_read(const char *name, size_t limit, struct json_out *bytes);
 

@@ -25,11 +25,14 @@ enum {
 
 enum { CONFIG_FILES = 16 };
 
+static const char standard_input[] = "standard input"; /* - as it is told of; known by its address */
+
 struct options {
 	const char *config[CONFIG_FILES];
 	size_t configs;
 	bool discover, about, version, help, dev;
-	const char *catalog, *properties, *state, *select, *output, *state_file, *test, *format, *log_level;
+	const char *catalog, *properties, *state, *select, *output, *state_file, *test, *format, *log_level,
+		*log_format;
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_CONFIG };
@@ -39,6 +42,7 @@ static const char *const log_levels[] = {"debug", "info",  "warning", "error", "
 					 "warn",  "fatal", "notset",  NULL};
 static const enum log_level log_level_of[] = {LOG_DEBUG,    LOG_INFO,    LOG_WARNING,  LOG_ERROR,
 					      LOG_CRITICAL, LOG_WARNING, LOG_CRITICAL, LOG_DEBUG};
+static const char *const log_formats[] = {"plain", "json", NULL};
 static const char *const formats[] = {"text", "json", "markdown", NULL};
 static const char *const test_depths[] = {"all", "schema", NULL};
 
@@ -53,35 +57,45 @@ static const struct option {
 	const char *help;           /* NULL: not shown */
 } option_table[] = {
 	{"config", 'c', OPTION_CONFIG, 0, "FILE", NULL, NULL,
-	 "configuration, a JSON object; may be repeated, later ones win; ENV reads TAP_SEGMENT_* and beats files"},
-	{"discover", 'd', OPTION_FLAG, offsetof(struct options, discover), NULL, NULL, NULL,
-	 "write the catalog to standard output; needs neither configuration nor network"},
+	 "the configuration, a JSON object; may be repeated, later ones win; - reads standard input, ENV the "
+	 "environment "
+	 "(TAP_SEGMENT_API_TOKEN, ...), which beats files"},
 	{"catalog", 0, OPTION_TEXT, offsetof(struct options, catalog), "FILE", NULL, NULL,
-	 "catalog that selects streams and fields; without one every stream is synced"},
+	 "the catalog that selects streams and fields; without one, the streams of a plain run"},
 	{"properties", 'p', OPTION_TEXT, offsetof(struct options, properties), "FILE", NULL, NULL,
 	 "the same under its older name"},
 	{"state", 's', OPTION_TEXT, offsetof(struct options, state), "FILE", NULL, NULL,
-	 "state of an earlier run, to go on from"},
+	 "the state of an earlier run, to go on from"},
 	{"select", 0, OPTION_TEXT, offsetof(struct options, select), "RULES", NULL, NULL,
-	 "streams and fields by glob in place of the catalog's selection: sources,iam_*,!*.settings"},
+	 "streams and fields in place of the catalog's selection; see below"},
 	{"output", 'o', OPTION_TEXT, offsetof(struct options, output), "FILE", NULL, NULL,
-	 "write the messages to FILE, which takes its name once it is whole; %Y%m%d and the like are the run's start"},
+	 "messages go to FILE, which takes its name once it is whole; %Y%m%d and the like are the run's start"},
 	{"state-file", 0, OPTION_TEXT, offsetof(struct options, state_file), "FILE", NULL, NULL,
-	 "state to go on from, if it exists, and to be replaced once the output is in place"},
+	 "state to go on from, if it is there, and to be replaced once the output is in place"},
+	{"log-level", 0, OPTION_TEXT, offsetof(struct options, log_level), "LEVEL", NULL, log_levels,
+	 "debug, info, warning, error or critical; default TAP_SEGMENT_LOGLEVEL, LOGLEVEL, info"},
+	{"log-format", 0, OPTION_TEXT, offsetof(struct options, log_format), "plain|json", NULL, log_formats,
+	 "lines of the log as text, or as JSON objects"},
+	{"discover", 'd', OPTION_FLAG, offsetof(struct options, discover), NULL, NULL, NULL,
+	 "write the catalog; needs neither configuration nor network"},
 	{"test", 0, OPTION_TEXT, offsetof(struct options, test), "all|schema", "all", test_depths,
 	 "try each stream with one request and say which ones the token may read; schema: send nothing"},
 	{"about", 0, OPTION_FLAG, offsetof(struct options, about), NULL, NULL, NULL,
-	 "describe the tap: capabilities and settings"},
+	 "describe the tap: capabilities, settings, streams"},
 	{"format", 0, OPTION_TEXT, offsetof(struct options, format), "text|json|markdown", NULL, formats,
 	 "form of --about"},
-	{"log-level", 0, OPTION_TEXT, offsetof(struct options, log_level), "LEVEL", NULL, log_levels,
-	 "debug, info, warning, error or critical; default TAP_SEGMENT_LOGLEVEL, LOGLEVEL, info"},
 	{"version", 0, OPTION_FLAG, offsetof(struct options, version), NULL, NULL, NULL, "print the version"},
 	{"help", 'h', OPTION_FLAG, offsetof(struct options, help), NULL, NULL, NULL, "print this help"},
 	{"dev", 0, OPTION_FLAG, offsetof(struct options, dev), NULL, NULL, NULL, NULL},
 };
 
 enum { OPTIONS = countof(option_table) };
+
+/* What --help calls the options from that one on. */
+static const struct {
+	const char *first, *heading;
+} option_groups[] = {
+	{"config", "what to read"}, {"output", "where to write"}, {"discover", "what to do in place of a sync"}};
 
 /* What only counts beside another option, and what does nothing beside one. */
 static const struct {
@@ -182,7 +196,7 @@ static bool option_apply(struct options *options, const struct option *o, const 
 	case OPTION_CONFIG:
 		if (options->configs == CONFIG_FILES)
 			return fail(error, "--config: given more than %d times", CONFIG_FILES);
-		options->config[options->configs++] = value;
+		options->config[options->configs++] = strcmp(value, "-") == 0 ? standard_input : value;
 		break;
 	}
 	return true;
@@ -723,7 +737,7 @@ enum { FILE_LIMIT = 64 << 20 };
 static bool file_text(struct arena *arena, const char *name, struct str *text, struct error *error)
 {
 	struct json_out bytes = {0};
-	int number = file_read(name, FILE_LIMIT, &bytes);
+	int number = file_read(name == standard_input ? NULL : name, FILE_LIMIT, &bytes);
 
 	text->n = bytes.length;
 	text->s = number ? NULL : arena_string(arena, (struct str){bytes.bytes, bytes.length});
@@ -985,7 +999,7 @@ static bool file_store(struct new_file *f, struct error *error)
 	return folder_store(f->folder) || fail(error, "%s: %s", f->folder, strerror(errno));
 }
 
-/* ---- Modes: --version, --help ---- */
+/* ---- Modes: --version ---- */
 
 struct tap {
 	struct arena arena; /* what lives as long as the program: options' files and what is made of them */
@@ -1042,38 +1056,122 @@ static int mode_version(struct tap *tap)
 	return print_status();
 }
 
+/* ---- Modes: --help ---- */
+
+enum { HELP_WIDTH = 80, HELP_COLUMN = 30, HELP_KEY_COLUMN = 21 };
+
+/* Text behind what stands at the line's begin; broken at blanks, each line from that column on. */
+static void print_text(const char *left, const char *text, size_t column)
+{
+	size_t at = (size_t)printf("%s", left);
+
+	if (at + 1 > column) {
+		putchar('\n');
+		at = 0;
+	}
+	while (*text) {
+		size_t word = strcspn(text, " ");
+		if (at > column && at + 1 + word > HELP_WIDTH) {
+			putchar('\n');
+			at = 0;
+		}
+		at += (size_t)printf("%*s%.*s", at < column ? (int)(column - at) : 1, "", (int)word, text);
+		text += word + (text[word] == ' ');
+	}
+	putchar('\n');
+}
+
 static void help_option(const struct option *o)
 {
 	char left[64];
 	const char *before = o->absent ? "[=" : o->value ? " " : "";
+	size_t i;
 
+	for (i = 0; i < countof(option_groups); i++)
+		if (strcmp(option_groups[i].first, o->name) == 0)
+			printf("\n%s:\n", option_groups[i].heading);
 	snprintf(left, sizeof left, "  %c%c%s--%s%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
 		 o->letter ? ", " : "  ", o->name, before, o->value ? o->value : "", o->absent ? "]" : "");
-	printf("%-33s %s\n", left, o->help);
+	print_text(left, o->help, HELP_COLUMN);
 }
+
+static void help_key(const struct config_key *k)
+{
+	char left[64], text[256];
+
+	snprintf(left, sizeof left, "  %s", k->name);
+	snprintf(text, sizeof text, "%s%s%s", k->help,
+		 k->required   ? "; required"
+		 : k->fallback ? "; default "
+			       : "",
+		 k->fallback ? k->fallback : "");
+	print_text(left, text, HELP_KEY_COLUMN);
+}
+
+/* by_name: those that a plain run does not have. */
+static void help_streams(const char *heading, bool by_name)
+{
+	char line[HELP_WIDTH * STREAMS] = "";
+	size_t i, n = 0;
+
+	for (i = 0; i < STREAMS && n < sizeof line; i++)
+		if (streams[i].singer.by_name == by_name)
+			n += (size_t)snprintf(line + n, sizeof line - n, "%s%s", n ? ", " : "", streams[i].singer.name);
+	printf("\n%s:\n", heading);
+	print_text("", line, 2);
+}
+
+static const char usage[] = "usage: tap-segment --config FILE [--select RULES] [--state FILE]\n"
+			    "       tap-segment --config FILE --output FILE [--state-file FILE]\n"
+			    "       tap-segment --config FILE --test\n"
+			    "       tap-segment --discover\n";
+static const char first_config[] = "A configuration, readable by you alone (chmod 600):\n"
+				   "  {\"api_token\": \"...\",\n"
+				   "   \"start_date\": \"2026-01-01\",\n"
+				   "   \"unique_keys\": true}\n"
+				   "The token: in Segment, Settings, Workspace settings, Access management, Tokens,\n"
+				   "Create token, of the Public API.\n";
+static const char selecting[] = "\nrules of --select, with commas between them; the last one that matches counts:\n"
+				"  stream        the stream with all its fields, but for secrets\n"
+				"  stream.field  the stream with this field of it\n"
+				"  !...          leaves out what matches; if the first rule does, it begins with\n"
+				"                the streams of a plain run, else with none\n"
+				"  * and ?       stand for any characters, and for one\n"
+				"examples:\n"
+				"  --select 'sources,iam_*'\n"
+				"  --select '*,!catalog_*,!*.settings'\n"
+				"  --select 'audit_events.type,audit_events.actor'\n";
 
 static int mode_help(struct tap *tap)
 {
 	size_t i;
 
 	(void)tap;
-	puts("usage: tap-segment --config FILE [--catalog FILE] [--state FILE]\n"
-	     "       tap-segment --discover\n"
-	     "Writes a Segment workspace's configuration and usage as Singer messages to standard output.\n\n"
-	     "options:");
+	fputs(usage, stdout);
+	puts("Writes a Segment workspace's configuration and usage to standard output, as\n"
+	     "Singer messages for a target to load.\n");
+	fputs(first_config, stdout);
 	for (i = 0; i < OPTIONS; i++)
 		if (option_table[i].help)
 			help_option(&option_table[i]);
+	fputs(selecting, stdout);
 	puts("\nconfiguration:");
-	for (i = 0; i < KEYS; i++) {
-		const struct config_key *k = &config_table[i];
-		const char *note = k->required ? "; required" : k->fallback ? "; default " : "";
-		printf("  %-31s %s%s%s\n", k->name, k->help, note, k->fallback ? k->fallback : "");
-	}
-	puts("\nexit status: 0 all done; 1 something failed, the rest is written; 2 wrong usage, configuration,\n"
-	     "catalog or state; 3 nothing could be done now, try later; 4 nothing can be done until somebody acts;\n"
-	     "128 + signal number after SIGINT, SIGTERM or SIGHUP");
+	for (i = 0; i < KEYS; i++)
+		help_key(&config_table[i]);
+	help_streams("streams of a plain run", false);
+	help_streams("streams by name only, or all with --select '*'", true);
+	puts("\nexit status: 0 all done; 1 something failed, the rest is written; 2 wrong usage,\n"
+	     "configuration, catalog or state; 3 nothing could be done now, try later;\n"
+	     "4 nothing can be done until somebody acts; 128 + signal number after SIGINT,\n"
+	     "SIGTERM or SIGHUP");
 	return print_status();
+}
+
+/* Nothing on the command line: a person looks what this is. */
+static int short_usage(void)
+{
+	fprintf(stderr, "%s%s--help says more, --about lists the streams.\n", usage, first_config);
+	return EXIT_USAGE;
 }
 
 /* ---- Modes: --about ---- */
@@ -1413,7 +1511,7 @@ static void warn_of_config(const struct tap *tap)
 
 	warn_of_names(tap);
 	for (i = 0; i < tap->options.configs; i++)
-		if (tap->documents[i].node)
+		if (tap->documents[i].node && tap->options.config[i] != standard_input)
 			warn_of_mode(tap->options.config[i]);
 }
 
@@ -1879,7 +1977,8 @@ static void logging_set(const struct options *options)
 
 	for (i = 0; i < countof(wish) && !(wish[i] && level_find(wish[i], &least)); i++)
 		;
-	log_setup(least, file_holds(environment(ENV_LOG_CONFIG, NULL), "StructuredFormatter"));
+	log_setup(least, options->log_format ? strcmp(options->log_format, "json") == 0
+					     : file_holds(environment(ENV_LOG_CONFIG, NULL), "StructuredFormatter"));
 	for (n = 1; n < i && n < countof(wish); n++)
 		if (wish[n])
 			log_line(LOG_WARNING, "%s: \"%.32s\" is no level; debug, info, warning, error and critical are",
@@ -1927,7 +2026,7 @@ int main(int argc, char **argv)
 	signals_set();
 	status = options_read(&tap.options, argc, argv, &tap.error) ? 0 : EXIT_USAGE;
 	logging_set(&tap.options);
-	status = status ? usage_error(&tap) : run(&tap);
+	status = argc <= 1 ? short_usage() : status ? usage_error(&tap) : run(&tap);
 	json_out_free(&tap.singer.out);
 	arena_free(&tap.arena);
 	return status;

@@ -163,8 +163,8 @@ HELP = tap("--help").stdout
 ABOUT = json.loads(tap("--about", "--format=json").stdout)
 MARKDOWN = tap("--about", "--format=markdown").stdout
 SETTINGS = ABOUT["settings"]["properties"]
-OPTIONS = [read_option(line) for line in section(HELP, "options:", "$")]
-KEYS = [line.split()[0] for line in section(HELP, "configuration:", "$")]
+OPTIONS = [read_option(line) for line in re.sub(r"\n {21,}", " ", HELP).splitlines() if re.match(r"  (-\w,|   ) --", line)]
+KEYS = [line.split()[0] for line in section(HELP, "configuration:", "$") if line[2] != " "]
 STREAMS = [row.split("|")[1].strip() for row in table(MARKDOWN, "## Streams")]
 CATALOG = {s["tap_stream_id"]: s for s in json.loads(tap("--discover").stdout)["streams"]}
 
@@ -188,6 +188,20 @@ def test_program():
 
 
 RENEW = "(if not, run: make readme)"
+
+
+def test_help():
+    """It fits a terminal; its examples and its list of streams are true."""
+    REPORT.none((line for line in HELP.splitlines() if len(line) > 80), "--help: no line is longer than 80 columns")
+    config = json.loads(re.search(r"^  (\{.*?\})$", HELP, re.M | re.S)[1])
+    REPORT.equal((list(config), judge(config)), (["api_token", "start_date", "unique_keys"], None), "--help: a config")
+    examples = re.findall(r"^  --select '(.*)'$", HELP, re.M)
+    done = [tap("--discover", "--select", rules) for rules in examples]
+    REPORT.equal([d.returncode for d in done], [0] * 3, "--help: three examples of --select")
+    for heading, plain in (("streams of a plain run:", "yes"), ("streams by name only, or all with --select '*':", "")):
+        names = " ".join(section(HELP, heading, "$")).replace(",", "").split()
+        rows = [row.split("|") for row in table(MARKDOWN, "## Streams")]
+        REPORT.equal(names, [row[1].strip() for row in rows if row[2].strip() == plain], f"--help: {heading}")
 
 
 def test_readme():

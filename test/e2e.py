@@ -338,7 +338,7 @@ def fits(text):
 
 USAGE = [
     # name, arguments, what the line says
-    ("no config", [], r"--config"),
+    ("no config", ["--select", "*"], r"--config"),
     ("unknown option", ["--colour"], r"--colour"),
     ("unknown short option", ["-x"], r"-x"),
     ("option without its value", ["--config"], r"--config"),
@@ -369,6 +369,26 @@ def help_and_version(t):
         run = tap.run(option)
         t.ok(run.exit == 0 and re.search(pattern, run.stdout), option, run.stdout[:200], run.stderr)
         t.equal(run.stderr, "", f"{option} leaves standard error alone")
+    run = tap.run()
+    tap.runs.remove(run)  # it prints no log
+    t.equal((run.exit, run.stdout), (2, b""), "no option: exit status")
+    t.ok(re.search(r"^usage: .*--config", run.stderr) and "--help" in run.stderr, "no option: a usage", run.stderr)
+    t.ok(len(run.stderr.splitlines()) <= 12, "no option: a short one", run.stderr)
+
+
+@case("config on standard input")
+def config_on_stdin(t):
+    """--config - in place of a file; what is wrong with it names standard input."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    for text, words, status, pattern in (
+        (json.dumps(tap.config), ["--select", "iam_groups"], 0, r"Sync done"),
+        ("{", [], 2, r"CRITICAL standard input:1:2: "),
+        (json.dumps(tap.config | {"startdate": 1}), ["--test=schema"], 0, r"WARNING standard input: startdate: unknown"),
+    ):
+        command = [*singer.COMMAND, "--config", "-", *words]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=tap.folder)
+        t.equal(done.returncode, status, f"{pattern}: exit status", done.stderr)
+        t.ok(re.search(pattern, done.stderr), pattern, done.stderr)
 
 
 CONFIGS = [
