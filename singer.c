@@ -292,22 +292,37 @@ static void line_text(char text[LOG_TEXT], size_t most, const char *format, va_l
 	text[most] = '\0';
 }
 
-void log_line(enum log_level level, const char *format, ...)
+static void line_say(enum log_level level, const char *stream, const char *format, va_list args)
 {
 	char text[LOG_TEXT];
 	int saved = errno;
-	va_list args;
 
 	if (level < logger.least)
 		return;
-	va_start(args, format);
 	line_text(text, LOG_LINE - strlen("CRITICAL \n"), format, args);
-	va_end(args);
 	if (logger.structured)
-		line_structured(level, NULL, text, NULL);
+		line_structured(level, stream, text, NULL);
 	else
 		line_plain(level, text);
 	errno = saved;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	line_say(level, NULL, format, args);
+	va_end(args);
+}
+
+void log_stream(enum log_level level, const char *stream, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	line_say(level, stream, format, args);
+	va_end(args);
 }
 
 void log_progress(const char *format, ...)
@@ -329,58 +344,100 @@ void log_progress(const char *format, ...)
 
 /* ---- Metrics ---- */
 
-/* metric: JSON, behind "METRIC: ", which the structured form does not show.  It is made of numbers and of the tap's own
- * names: nothing in it to clean or to strike out. */
-static void log_metric(const char *stream, const char *metric)
+enum { METRIC_SIZE = 512 };
+
+/* A metric is made of numbers and of the tap's own names: nothing in it to clean or to strike out.  tags: more of them,
+ * each with a comma before it. */
+static void log_metric(enum log_level plain, const char *stream, const char *type, const char *name, const char *value,
+		       const char *tags)
 {
+	char metric[METRIC_SIZE], own[METRIC_SIZE / 2] = "";
 	int saved = errno;
 
-	if (LOG_INFO < logger.least)
+	if ((logger.structured ? LOG_INFO : plain) < logger.least)
 		return;
+	if (stream && logger.structured)
+		snprintf(own, sizeof own, "\"endpoint\": \"%s\", \"stream\": \"%s\", \"context\": {}, \"pid\": %ld",
+			 stream, stream, (long)getpid());
+	else if (stream)
+		snprintf(own, sizeof own, "\"endpoint\": \"%s\"", stream);
+	snprintf(metric, sizeof metric,
+		 "METRIC: {\"type\": \"%s\", \"metric\": \"%s\", \"value\": %s, \"tags\": {%s%s}}", type, name, value,
+		 own, tags);
 	if (logger.structured)
 		line_structured(LOG_INFO, stream, "METRIC", strchr(metric, '{'));
 	else
-		line_plain(LOG_INFO, metric);
+		line_plain(plain, metric);
 	errno = saved;
+}
+
+struct number {
+	char text[32];
+};
+
+static const char *count_text(uint64_t count, struct number *number)
+{
+	snprintf(number->text, sizeof number->text, "%" PRIu64, count);
+	return number->text;
+}
+
+static const char *seconds_text(int64_t ms, struct number *number)
+{
+	if (ms < 0)
+		ms = 0;
+	snprintf(number->text, sizeof number->text, "%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
+	return number->text;
 }
 
 void log_records(const char *stream, uint64_t more)
 {
-	char metric[512];
+	struct number number;
 
-	snprintf(metric, sizeof metric,
-		 "METRIC: {\"type\": \"counter\", \"metric\": \"record_count\", \"value\": %" PRIu64
-		 ", \"tags\": {\"endpoint\": \"%s\"}}",
-		 more, stream);
-	log_metric(stream, metric);
+	log_metric(LOG_INFO, stream, "counter", "record_count", count_text(more, &number), "");
 }
 
 void log_request(const char *stream, int64_t ms, int status)
 {
-	char metric[512], code[48] = "";
+	char tags[80], code[48] = "";
+	struct number number;
 
-	if (ms < 0)
-		ms = 0;
 	if (status)
-		snprintf(code, sizeof code, "\"http_status_code\": %d, ", status);
-	snprintf(metric, sizeof metric,
-		 "METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": %" PRId64 ".%03d, "
-		 "\"tags\": {\"endpoint\": \"%s\", %s\"status\": \"%s\"}}",
-		 ms / 1000, (int)(ms % 1000), stream, code, status >= 200 && status < 300 ? "succeeded" : "failed");
-	log_metric(stream, metric);
+		snprintf(code, sizeof code, ", \"http_status_code\": %d", status);
+	snprintf(tags, sizeof tags, "%s, \"status\": \"%s\"", code,
+		 status >= 200 && status < 300 ? "succeeded" : "failed");
+	log_metric(LOG_DEBUG, stream, "timer", "http_request_duration", seconds_text(ms, &number), tags);
+}
+
+void log_requests(const char *stream, uint64_t n)
+{
+	struct number number;
+
+	log_metric(LOG_DEBUG, stream, "counter", "http_request_count", count_text(n, &number), "");
+}
+
+void log_duration(const char *stream, int64_t ms, bool whole)
+{
+	struct number number;
+
+	log_metric(LOG_DEBUG, stream, "timer", "sync_duration", seconds_text(ms, &number),
+		   whole ? ", \"status\": \"succeeded\"" : ", \"status\": \"failed\"");
+}
+
+int64_t log_clock_ms(void)
+{
+	struct timespec now = {0, 0};
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* No counters: whoever adds up those of a run means its records. */
 void log_bytes(uint64_t received, uint64_t decoded)
 {
-	static const char format[] =
-		"METRIC: {\"type\": \"gauge\", \"metric\": \"%s\", \"value\": %" PRIu64 ", \"tags\": {}}";
-	char metric[512];
+	struct number number;
 
-	snprintf(metric, sizeof metric, format, "http_bytes_received", received);
-	log_metric(NULL, metric);
-	snprintf(metric, sizeof metric, format, "http_bytes_decoded", decoded);
-	log_metric(NULL, metric);
+	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_received", count_text(received, &number), "");
+	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_decoded", count_text(decoded, &number), "");
 }
 
 /* ==== Part 2: selection =========================================================================================== */
@@ -1767,16 +1824,18 @@ void selection_report(const struct selection *sel)
 
 	for (i = 0; i < n && length < sizeof names; i++) {
 		const struct field *object = sel->left_out->member[i].object;
-		length += (size_t)snprintf(names + length, sizeof names - length, "%s%s%s%.*s", i ? ", " : "",
+		if (memchr(sel->left_out->member[i].name, '\\', sel->left_out->member[i].length))
+			continue; /* another spelling of a name that is here already, most likely */
+		length += (size_t)snprintf(names + length, sizeof names - length, "%s%s%s%.*s", length ? ", " : "",
 					   object->parent ? path_of(object, &path) : "", object->parent ? "." : "",
 					   (int)sel->left_out->member[i].length, sel->left_out->member[i].name);
 	}
-	if (n)
-		log_line(LOG_INFO, "stream %s: left out, because its schema does not have it: %s", sel->stream->name,
-			 names);
+	if (length)
+		log_stream(LOG_INFO, sel->stream->name, "stream %s: left out, because its schema does not have it: %s",
+			   sel->stream->name, names);
 	if (sel->mended)
-		log_line(
-			LOG_INFO,
+		log_stream(
+			LOG_INFO, sel->stream->name,
 			"stream %s: %s has text with U+0000 or half a surrogate pair; as targets refuse it, \\ufffd is "
 			"written there and wherever else it comes",
 			sel->stream->name, path_of(sel->mended, &path));

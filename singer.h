@@ -29,6 +29,8 @@ void log_setup(enum log_level least, bool structured);
  * would take every line apart. */
 void log_secret(const char *);
 void log_line(enum log_level, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The same of one stream, by the tap's own name, which a structured line carries; NULL: of none. */
+void log_stream(enum log_level, const char *stream, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Lines from here on wait, until it is known whether an error makes them needless: then they are written, or dropped. */
 void log_hold(void);
@@ -38,9 +40,13 @@ void log_release(bool keep);
  * Nowhere else, and not at a level above LOG_INFO. */
 void log_progress(const char *format, ...) PRINTF_LIKE(1, 2);
 
-/* Metrics in the form of singer-python's metrics.py; stream is one of the tap's own names. */
-void log_records(const char *stream, uint64_t more);          /* record_count: since the last such line */
-void log_request(const char *stream, int64_t ms, int status); /* http_request_duration; status 0: no answer */
+/* Metrics in the form of singer-python's metrics.py, structured ones with the tags of the Meltano SDK; stream is one of
+ * the tap's own names.  Plain lines of requests and times are LOG_DEBUG, all others LOG_INFO. */
+void log_records(const char *stream, uint64_t more);           /* record_count: since the last such line */
+void log_request(const char *stream, int64_t ms, int status);  /* http_request_duration; status 0: no answer */
+void log_requests(const char *stream, uint64_t n);             /* http_request_count: of the whole stream */
+void log_duration(const char *stream, int64_t ms, bool whole); /* sync_duration: from its begin to its end */
+int64_t log_clock_ms(void);                                    /* a clock for it, that only goes forward */
 void log_bytes(uint64_t received, uint64_t decoded); /* http_bytes_received, http_bytes_decoded: of the whole run */
 
 /* What Singer has to know of a stream: constants, part of a row of the stream table. */

@@ -233,23 +233,37 @@ static void test_log_metrics(void)
 		   "{\"endpoint\": \"sources\"}}\n",
 		   "metric record_count");
 	log_request("sources", 1041, 200);
-	check_text(
-		take(log_file),
-		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 1.041, \"tags\": "
-		"{\"endpoint\": \"sources\", \"http_status_code\": 200, \"status\": \"succeeded\"}}\n",
-		"metric http_request_duration");
+	check_text(take(log_file), "", "requests are for those who look closely");
+	log_setup(LOG_DEBUG, false);
+	log_request("sources", 1041, 200);
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 1.041, "
+		   "\"tags\": "
+		   "{\"endpoint\": \"sources\", \"http_status_code\": 200, \"status\": \"succeeded\"}}\n",
+		   "metric http_request_duration");
 	log_request("sources", 7, 503);
-	check_text(
-		take(log_file),
-		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.007, \"tags\": "
-		"{\"endpoint\": \"sources\", \"http_status_code\": 503, \"status\": \"failed\"}}\n",
-		"metric of a failed request");
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.007, "
+		   "\"tags\": "
+		   "{\"endpoint\": \"sources\", \"http_status_code\": 503, \"status\": \"failed\"}}\n",
+		   "metric of a failed request");
 	log_request("sources", -1, 0);
-	check_text(
-		take(log_file),
-		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.000, \"tags\": "
-		"{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
-		"metric of a request without an answer");
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.000, "
+		   "\"tags\": "
+		   "{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
+		   "metric of a request without an answer");
+	log_requests("sources", 2);
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"counter\", \"metric\": \"http_request_count\", \"value\": 2, \"tags\": "
+		   "{\"endpoint\": \"sources\"}}\n",
+		   "metric http_request_count");
+	log_duration("sources", 61005, false);
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"timer\", \"metric\": \"sync_duration\", \"value\": 61.005, \"tags\": "
+		   "{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
+		   "metric sync_duration");
+	log_setup(LOG_INFO, false);
 	log_bytes(1000, 12345678901);
 	check_text(take(log_file),
 		   "INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_received\", \"value\": 1000, \"tags\": "
@@ -288,6 +302,7 @@ static void test_log_structured(void)
 						 {"message", "\"a \\\"b\\\" \\\\ c ***?\""},
 						 {"metric_info", ""}};
 	const char *line, *ts;
+	char expected[256];
 	size_t i;
 
 	log_setup(LOG_INFO, true);
@@ -305,9 +320,15 @@ static void test_log_structured(void)
 	line = take(log_file);
 	check_text(structured_member(line, "message"), "\"METRIC\"", "message of a structured metric");
 	check_text(structured_member(line, "stream_name"), "\"sources\"", "stream of a structured metric");
-	check_text(structured_member(line, "metric_info"),
-		   "{\"type\":\"counter\",\"metric\":\"record_count\",\"value\":3,\"tags\":{\"endpoint\":\"sources\"}}",
-		   "metric_info");
+	snprintf(expected, sizeof expected,
+		 "{\"type\":\"counter\",\"metric\":\"record_count\",\"value\":3,\"tags\":{\"endpoint\":\"sources\","
+		 "\"stream\":\"sources\",\"context\":{},\"pid\":%ld}}",
+		 (long)getpid());
+	check_text(structured_member(line, "metric_info"), expected, "metric_info");
+	log_request("sources", 5, 200);
+	check_text(structured_member(take(log_file), "level"), "\"info\"", "requests are metrics like others there");
+	log_stream(LOG_WARNING, "sources", "x");
+	check_text(structured_member(take(log_file), "stream_name"), "\"sources\"", "stream of a line");
 	log_setup(LOG_INFO, false);
 	log_secret(NULL);
 }
