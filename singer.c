@@ -928,8 +928,9 @@ static bool catalog_open(struct maker *m, const struct selection sel[], size_t n
 			continue;
 		}
 		if (m->entries[i].node && !repeated[i])
-			log_line(LOG_WARNING, "stream %s: the catalog has more than one entry for it; the last counts",
-				 sel[i].stream->name);
+			log_stream(LOG_WARNING, sel[i].stream->name,
+				   "stream %s: the catalog has more than one entry for it; the last counts",
+				   sel[i].stream->name);
 		repeated[i] = m->entries[i].node != NULL;
 		m->entries[i] = it.value;
 		any = true;
@@ -992,8 +993,8 @@ static bool stream_selected(const struct maker *m, bool *selected)
 
 static void warn_impossible(const struct maker *m, const char *what, struct json value)
 {
-	log_line(LOG_WARNING, "stream %s: %s \"%.*s\" of the catalog is not possible and left out", m->stream, what,
-		 (int)json_token(value).n, json_token(value).s);
+	log_stream(LOG_WARNING, m->stream, "stream %s: %s \"%.*s\" of the catalog is not possible and left out",
+		   m->stream, what, (int)json_token(value).n, json_token(value).s);
 }
 
 /* FULL_TABLE on an incremental stream is the one method that can be chosen; other taps write it as a forced one. */
@@ -1011,11 +1012,11 @@ static void stream_method(const struct maker *m, struct selection *sel)
 	if (json_type(key) > JSON_NULL && !full_table && !(own && json_equals(key, str_of(own))))
 		warn_impossible(m, "replication key", key);
 	if (own && !full_table && !field_named(sel->fields, str_of(own))) {
-		log_line(LOG_WARNING,
-			 "stream %s: its replication key %s is not in the catalog's schema, so it is read from "
-			 "start_date "
-			 "on each time; add the field there to go on from its bookmark",
-			 m->stream, own);
+		log_stream(LOG_WARNING, m->stream,
+			   "stream %s: its replication key %s is not in the catalog's schema, so it is read from "
+			   "start_date "
+			   "on each time; add the field there to go on from its bookmark",
+			   m->stream, own);
 		sel->full_table = true;
 	}
 }
@@ -1184,8 +1185,9 @@ static void warn_breadcrumb(const struct maker *m, struct json breadcrumb)
 	struct json_out text = {0};
 
 	json_put_value(&text, breadcrumb, 0);
-	log_line(LOG_WARNING, "stream %s: the catalog's metadata is about %.*s, which its schema does not have",
-		 m->stream, (int)text.length, text.length ? text.bytes : "");
+	log_stream(LOG_WARNING, m->stream,
+		   "stream %s: the catalog's metadata is about %.*s, which its schema does not have", m->stream,
+		   (int)text.length, text.length ? text.bytes : "");
 	json_out_free(&text);
 }
 
@@ -1285,18 +1287,18 @@ static void warn_empty(const struct maker *m, const struct field *f)
 	struct path path;
 
 	if (!f->parent)
-		log_line(LOG_WARNING,
-			 "stream %s: none of its fields is selected, so its rows are written as {}; select %s.*",
-			 stream, stream);
+		log_stream(LOG_WARNING, stream,
+			   "stream %s: none of its fields is selected, so its rows are written as {}; select %s.*",
+			   stream, stream);
 	else if (f->parent->items == f)
-		log_line(LOG_WARNING,
-			 "stream %s: %s is selected, but no field of its elements, so they are written as {}; select "
-			 "%s.%s.*, or take the metadata below its \"items\" out of the catalog",
-			 stream, path_of(f->parent, &path), stream, path_of(f->parent, &path));
+		log_stream(LOG_WARNING, stream,
+			   "stream %s: %s is selected, but no field of its elements, so they are written as {}; select "
+			   "%s.%s.*, or take the metadata below its \"items\" out of the catalog",
+			   stream, path_of(f->parent, &path), stream, path_of(f->parent, &path));
 	else
-		log_line(LOG_WARNING,
-			 "stream %s: %s is selected, but none of its fields, so it is written as {}; select %s.%s.*",
-			 stream, path_of(f, &path), stream, path_of(f, &path));
+		log_stream(LOG_WARNING, stream,
+			   "stream %s: %s is selected, but none of its fields, so it is written as {}; select %s.%s.*",
+			   stream, path_of(f, &path), stream, path_of(f, &path));
 }
 
 /* Selected fields that the tap does not know, and objects that are left with nothing in them. */
@@ -1308,9 +1310,10 @@ static void fields_warn(const struct maker *m, const struct field *f)
 	if (!f->selected)
 		return;
 	if (f->foreign)
-		log_line(LOG_WARNING,
-			 "stream %s: field %s of the catalog's schema is unknown; it is written where the API sends it",
-			 m->stream, path_of(f, &path));
+		log_stream(
+			LOG_WARNING, m->stream,
+			"stream %s: field %s of the catalog's schema is unknown; it is written where the API sends it",
+			m->stream, path_of(f, &path));
 	if (f->count && !any_selected(f))
 		warn_empty(m, f);
 	for (i = 0; i < f->count; i++)
@@ -2265,8 +2268,8 @@ bool state_bookmarks(struct state *st, struct selection sel[], size_t n, int64_t
 			return false;
 		if (sel[i].bookmark_us == INT64_MIN && json_type(bookmark_of(st, stream)) == JSON_OBJECT &&
 		    json_count(bookmark_of(st, stream)))
-			log_line(
-				LOG_WARNING,
+			log_stream(
+				LOG_WARNING, stream->name,
 				"stream %s: its bookmark in the state holds no \"%s\", so the stream starts at %s, the "
 				"start_date",
 				stream->name, stream->replication_key, start);

@@ -742,23 +742,63 @@ def access_table(t):
 def logs(t):
     """Metrics that add up, levels, and Meltano's structured lines."""
     tap = t.tap(HAMLET.open(), start_date=START)
-    run = tap.sync()
-    metrics = [json.loads(line.removeprefix("INFO METRIC: ")) for line in run.log("INFO") if " METRIC: " in line]
+    quiet = tap.sync().log("INFO")
+    t.ok(not [line for line in quiet if "http_request" in line or "duration" in line], "no requests, no times", *quiet)
+    told = {name: [line for line in quiet if re.search(rf"\b{name}\b", line)] for name in NAMES}
+    t.none((name for name in NAMES if len(told[name]) > 8), "a few lines a stream", *quiet)
+    run = tap.sync("--log-level", "debug")
+    metrics = [json.loads(line.partition("METRIC: ")[2]) for line in run.log("INFO", "DEBUG") if " METRIC: " in line]
     for name in NAMES:
         counted = sum(m["value"] for m in metrics if m["metric"] == "record_count" and m["tags"]["endpoint"] == name)
         t.equal(counted, len(run.records(name)), f"{name}: record_count")
     timers = [m for m in metrics if m["metric"] == "http_request_duration"]
     t.ok({m["tags"]["endpoint"] for m in timers} == set(NAMES) and all(m["value"] >= 0 for m in timers), "timers")
     t.equal({m["tags"]["status"] for m in timers}, {"succeeded"}, "all succeeded")
+    for metric in ("http_request_count", "sync_duration"):
+        found = [m["tags"]["endpoint"] for m in metrics if m["metric"] == metric]
+        t.equal(found, NAMES, f"{metric}: one a stream, at its end")
+    sent = sum(m["value"] for m in metrics if m["metric"] == "http_request_count")
+    t.equal(sent, len(timers), "http_request_count: as many as there are timers")
     t.equal(tap.sync("--log-level", "error").stderr, "", "--log-level error: nothing to say")
     t.equal(tap.sync(env={"TAP_SEGMENT_LOGLEVEL": "ERROR"}).stderr, "", "TAP_SEGMENT_LOGLEVEL")
     t.ok(tap.sync(env={"LOGLEVEL": "debug"}).log("DEBUG"), "LOGLEVEL")
     format_file = tap.file("logging.json", {"formatters": {"structured": {"()": "x.StructuredFormatter"}}})
     run = tap.sync(env={"SINGER_SDK_LOG_CONFIG": format_file})
+    check_structured(t, run, "Meltano's wish: ")
+    run = tap.sync("--log-format", "json")
+    check_structured(t, run, "--log-format json: ")
+    run = tap.sync("--log-format=plain", env={"SINGER_SDK_LOG_CONFIG": format_file})
+    t.ok(run.log("INFO"), "--log-format plain: counts more than Meltano's wish", run.stderr[:300])
+
+
+@case("silence of a good run")
+def silence(t):
+    """What cron would mail: nothing, from the second run on and once somebody has decided about the keys."""
+    tap = t.tap(HAMLET.open(), start_date=START, unique_keys=True)
+    first = tap.sync("--select", "*", "--log-level", "warning")
+    t.equal(first.exit, 0, "first run: exit status", first.stderr)
+    t.none((line for line in first.stderr.splitlines() if "run more often" in line), "not told to run more often")
+    second = tap.sync("--select", "*", "--log-level", "warning", state=first.states[-1])
+    t.equal((second.exit, second.stderr), (0, ""), "second run: nothing to say")
+
+
+def check_structured(t, run, label):
+    """Every line of the log is an object as Meltano reads it; those of a stream name it, metrics have the SDK's tags."""
     lines = [json.loads(line) for line in run.stderr.splitlines()]
-    numbers = [line["metric_info"]["value"] for line in lines if line.get("metric_info", {}).get("type") == "counter"]
-    t.equal(sum(numbers), len(run.of_type("RECORD")), "structured: record_count")
-    t.ok(all(isinstance(line["ts"], float) and line["level"].islower() for line in lines), "structured: ts and level")
+    metrics = [line["metric_info"] for line in lines if "metric_info" in line]
+    numbers = [m["value"] for m in metrics if m["metric"] == "record_count"]
+    t.equal(sum(numbers), len(run.of_type("RECORD")), f"{label}record_count")
+    tagged = [m for m in metrics if not m["metric"].startswith("http_bytes")]
+    faults = [m for m in tagged if not {"stream", "context", "pid", "endpoint"} <= set(m["tags"])]
+    t.none(faults, f"{label}the SDK's tags")
+    kinds = {m["metric"] for m in tagged}
+    wanted = {"record_count", "http_request_duration", "http_request_count", "sync_duration"}
+    t.equal(kinds, wanted, f"{label}the SDK's metrics, requests too")
+    pattern = re.compile(rf"\b({'|'.join(NAMES)})\b")
+    about = [(line, pattern.search(line["message"])) for line in lines]
+    faults = [line["message"] for line, named in about if named and line["stream_name"] != named[1]]
+    t.none(faults, f"{label}lines about a stream carry its name")
+    t.ok(all(isinstance(line["ts"], float) and line["level"].islower() for line in lines), f"{label}ts and level")
 
 
 @case("progress")
