@@ -4536,6 +4536,8 @@ struct http_request *http_next(struct http *h)
 			break;
 		wait_and_serve(h);
 		tell_waiting(h);
+		if (h->options.tick)
+			h->options.tick(h->options.ctx);
 	}
 	if (r)
 		r->state = RETURNED;

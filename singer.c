@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,13 +25,13 @@ enum {
 	SECRET_BEGINNING = 8, /* so many characters of a longer one are struck out as well */
 	SPELLING = 6,         /* the longest spelling of one character: \u0041 */
 	READINGS = 8,
-	PROGRESS_WIDTH = 79
+	PROGRESS_WIDTH = 80 /* of a terminal that does not tell */
 };
 
 static struct {
 	enum log_level least;
 	bool structured;
-	bool progress; /* standard error, a terminal, shows how far the run is */
+	char progress[LOG_TEXT]; /* what standard error, a terminal, shows below the lines; empty: nothing */
 	bool holding;
 	struct json_out held;        /* lines that wait */
 	const char *secret[SECRETS]; /* beyond so many the newest takes the oldest's place */
@@ -241,14 +242,31 @@ void log_release(bool keep)
 	json_out_free(&logger.held);
 }
 
-/* A line of the log takes the place of the progress shown. */
+/* A line of the log takes the place of the progress shown, which then stands below it. */
 static void progress_clear(void)
 {
 	static const char erase[] = "\r\033[K"; /* ECMA-48: to the line's begin, and erase it */
 
-	if (logger.progress)
+	if (logger.progress[0])
 		line_write(erase, sizeof erase - 1);
-	logger.progress = false;
+}
+
+static size_t terminal_width(void)
+{
+#ifdef TIOCGWINSZ
+	struct winsize size;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
+		return size.ws_col;
+#endif
+	return PROGRESS_WIDTH;
+}
+
+/* One column less than there are, as some terminals go on to the next line once all are full. */
+static void progress_show(void)
+{
+	if (logger.progress[0])
+		line_write(logger.progress, strnlen(logger.progress, terminal_width() - 1));
 }
 
 /* The members that Meltano asks of a structured line.  message: text for a string; metric: JSON, or NULL. */
@@ -280,6 +298,7 @@ static void line_plain(enum log_level level, const char *message)
 
 	progress_clear();
 	line_write(line, (size_t)n);
+	progress_show();
 }
 
 /* The text of a line, fit to be shown and cut to a length. */
@@ -333,13 +352,19 @@ void log_progress(const char *format, ...)
 
 	if (!logger.structured && LOG_INFO >= logger.least && isatty(STDERR_FILENO)) {
 		va_start(args, format);
-		line_text(text, PROGRESS_WIDTH, format, args);
+		line_text(text, LOG_LINE, format, args);
 		va_end(args);
 		progress_clear();
-		line_write(text, strlen(text));
-		logger.progress = true;
+		memcpy(logger.progress, text, strlen(text) + 1);
+		progress_show();
 	}
 	errno = saved;
+}
+
+void log_progress_end(void)
+{
+	progress_clear();
+	logger.progress[0] = '\0';
 }
 
 /* ---- Metrics ---- */

@@ -36,9 +36,10 @@ void log_stream(enum log_level, const char *stream, const char *format, ...) PRI
 void log_hold(void);
 void log_release(bool keep);
 
-/* For a person who watches: where standard error is a terminal, text that stays until the next one or the next line.
- * Nowhere else, and not at a level above LOG_INFO. */
+/* For a person who watches: where standard error is a terminal, text below the lines, cut to its width, until the next one
+ * or its end.  Nowhere else, and not at a level above LOG_INFO. */
 void log_progress(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_progress_end(void);
 
 /* Metrics in the form of singer-python's metrics.py, structured ones with the tags of the Meltano SDK; stream is one of
  * the tap's own names.  Plain lines of requests and times are LOG_DEBUG, all others LOG_INFO. */

@@ -1087,9 +1087,7 @@ void streams_notice(void *ctx, const struct http_notice *n)
 	if (n->event == HTTP_RATE_LIMIT)
 		log_stream(LOG_WARNING, path_stream(n->path), "%s: %s: rate limit (%s): waiting %lld ms",
 			   path_stream(n->path), n->path, n->reason, (long long)n->wait_ms);
-	else if (n->event == HTTP_WAITING)
-		log_progress("%s: %s for %lld s", path_stream(n->path), n->reason, (long long)(n->wait_ms / 1000));
-	else
+	else if (n->event == HTTP_RETRY)
 		log_stream(LOG_WARNING, path_stream(n->path), "%s: %s: %s: attempt %u failed, next one in %lld ms",
 			   path_stream(n->path), n->path, n->reason, n->attempt, (long long)n->wait_ms);
 }
@@ -2159,6 +2157,17 @@ static void warn_of_time(struct run *r, const struct job *j)
 
 /* ---- A stream's begin and end ---- */
 
+static void tell_stream(const struct run *r, size_t stream)
+{
+	unsigned number = 0;
+	size_t place;
+
+	for (place = 0; place <= r->at; place++)
+		number += !r->plan.order[place].quiet;
+	if (r->opt->progress)
+		r->opt->progress(r->opt->ctx, stream_name(stream), number ? number : 1, r->sel[stream].records);
+}
+
 /* A list that isn't selected is read for the stream before which it stands, and that is what the run is busy with. */
 static enum step quiet_begin(struct run *r, const struct job *j)
 {
@@ -2171,6 +2180,7 @@ static enum step quiet_begin(struct run *r, const struct job *j)
 	if (r->opt->sample)
 		return STEP_ON;
 	state_syncing(r->state, stream_name(e->stream));
+	tell_stream(r, j->stream);
 	log_stream(LOG_INFO, stream_name(e->stream), "Reading the ids of %s for %s", stream_name(j->stream),
 		   stream_name(e->stream));
 	return STEP_ON;
@@ -2192,6 +2202,7 @@ static enum step stream_begin(struct run *r, const struct job *j)
 	if (r->opt->sample)
 		return STEP_ON;
 	log_stream(LOG_INFO, stream_name(j->stream), "START Syncing: %s", stream_name(j->stream));
+	tell_stream(r, j->stream);
 	state_syncing(r->state, stream_name(j->stream));
 	if (!put_state(r))
 		return STEP_END;
@@ -2650,8 +2661,7 @@ static void tell_progress(struct run *r, const struct job *j, const struct page 
 		t->counted_us = p->answer->received_us;
 		count_records(r, j->stream);
 	}
-	if (r->opt->progress)
-		r->opt->progress(r->opt->ctx, stream_name(j->stream), r->sel[j->stream].records);
+	tell_stream(r, j->stream);
 }
 
 static enum step page_write(struct run *r, const struct job *j, const struct page *p)

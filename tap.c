@@ -1402,7 +1402,7 @@ static int mode_about(struct tap *tap)
 	return status;
 }
 
-/* ---- Modes: discovery, test, sync ---- */
+/* ---- Modes: discovery ---- */
 
 /* catalog_name: the file's, for errors. */
 static bool make_selection(struct tap *tap, struct json catalog, const char *catalog_name)
@@ -1531,6 +1531,83 @@ static int mode_discover(struct tap *tap)
 	return output_status(&tap->singer);
 }
 
+/* ---- Progress, for a person who watches ---- */
+
+enum { PROGRESS_MS = 200, SHORT_WAIT_MS = 3000 };
+
+static struct {
+	struct http *http;
+	const struct singer *singer;
+	unsigned selected, number;
+	const char *stream; /* NULL: none has begun */
+	uint64_t records;
+	int64_t begun_ms, shown_ms;
+	char waits[160]; /* what the oldest request waits for, if that takes long */
+	int64_t waits_until_ms;
+} progress;
+
+static void progress_show(void)
+{
+	int64_t now = log_clock_ms(), elapsed = now - progress.begun_ms;
+	struct http_stats stats;
+
+	if (!progress.stream)
+		return;
+	progress.shown_ms = now;
+	http_stats(progress.http, &stats);
+	log_progress("%u/%u %s: %llu rows, %llu requests, %lld rows/s, %lld s waited, %lld s%s%s", progress.number,
+		     progress.selected, progress.stream, (unsigned long long)progress.records,
+		     (unsigned long long)stats.requests,
+		     elapsed > 0 ? (long long)(progress.singer->records * 1000 / (uint64_t)elapsed) : 0,
+		     (long long)(stats.rate_limit_ms / 1000), (long long)(elapsed / 1000),
+		     now < progress.waits_until_ms ? "; " : "", now < progress.waits_until_ms ? progress.waits : "");
+}
+
+/* While nothing comes. */
+static void on_tick(void *ctx)
+{
+	(void)ctx;
+	if (log_clock_ms() - progress.shown_ms >= PROGRESS_MS)
+		progress_show();
+}
+
+static void on_progress(void *ctx, const char *stream, unsigned number, uint64_t records)
+{
+	bool other = progress.stream != stream;
+
+	progress.stream = stream;
+	progress.number = number;
+	progress.records = records;
+	if (other)
+		progress_show();
+	else
+		on_tick(ctx);
+}
+
+/* What a request waits for is part of the progress; all else is a line of the log. */
+static void on_notice(void *ctx, const struct http_notice *n)
+{
+	if (n->event != HTTP_WAITING) {
+		streams_notice(ctx, n);
+		return;
+	}
+	snprintf(progress.waits, sizeof progress.waits, "%s for %lld s", n->reason, (long long)(n->wait_ms / 1000));
+	progress.waits_until_ms = log_clock_ms() + SHORT_WAIT_MS / 2;
+}
+
+static void progress_begin(struct tap *tap, struct http *http)
+{
+	size_t i;
+
+	progress.http = http;
+	progress.singer = &tap->singer;
+	progress.begun_ms = log_clock_ms();
+	for (i = 0; i < STREAMS; i++)
+		progress.selected += tap->selection[i].selected;
+}
+
+/* ---- Modes: test, sync ---- */
+
 /* An error of the client's about an option that came from the environment names the variable. */
 static void name_variable(const struct config *config, struct error *error)
 {
@@ -1562,7 +1639,8 @@ static struct http *open_client(struct tap *tap)
 		.patience_ms = 900000,
 		.stop = &stop_signal,
 		.pause_ms = segment_pause_ms,
-		.notice = streams_notice,
+		.notice = on_notice,
+		.tick = on_tick,
 	};
 	struct http *http;
 
@@ -1607,15 +1685,6 @@ static struct sync_options sync_options(const struct config *c, int64_t now_us)
 	};
 
 	return options;
-}
-
-static void on_progress(void *ctx, const char *stream, uint64_t records)
-{
-	struct http_stats stats;
-
-	http_stats(ctx, &stats);
-	log_progress("%s: %llu rows, %llu requests, %lld s waited", stream, (unsigned long long)records,
-		     (unsigned long long)stats.requests, (long long)(stats.rate_limit_ms / 1000));
 }
 
 static const struct {
@@ -1861,8 +1930,9 @@ static int mode_sync(struct tap *tap)
 	options = sync_options(&tap->config, tap->now_us);
 	options.totals = &totals;
 	options.progress = on_progress;
-	options.ctx = http;
+	progress_begin(tap, http);
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
+	log_progress_end();
 	status = end_output(tap, &fault) ? exit_status(result) : EXIT_FAILURE;
 	if (*fault.text && result != SYNC_STOPPED)
 		result = SYNC_ENDED;

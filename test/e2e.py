@@ -14,6 +14,7 @@ sys.dont_write_bytecode = True
 
 import concurrent.futures
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -22,7 +23,9 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import threading
 import time
 import traceback
@@ -816,12 +819,32 @@ def progress(t):
             shown += piece
     os.close(main)
     t.equal(process.wait(), 0, "exit status", shown[-500:])
-    t.ok(
-        re.search(rb"\naudit_events: \d+ rows, \d+ requests, 0 s waited\r\x1b\[KINFO ", shown),
-        "one on a terminal",
-        shown,
-    )
+    line = rb"2/2 audit_events: \d+ rows, \d+ requests, \d+ rows/s, 0 s waited, 0 s"
+    t.ok(re.search(rb"\n%s\r\x1b\[KINFO " % line, shown), "one on a terminal, below the log", shown)
     t.ok(b"INFO Sync done" in shown.splitlines()[-1], "the summary is the last line", shown[-500:])
+
+
+@case("progress while nothing comes")
+def progress_waits(t):
+    """Before the first answer and during waits the line goes on, no wider than the terminal."""
+    with Server(*DEMO, "--fault", "/users*:429-after=2:1", "--latency", "700") as server:
+        tap = t.tap(server, start_date=START)
+        main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 72, 0, 0))
+        words = tap.arguments("--select", "iam_users", "--log-level", "info")
+        process = subprocess.Popen(singer.COMMAND + words, stdout=subprocess.DEVNULL, stderr=side)
+        os.close(side)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(main, 4096):
+                shown += piece
+        os.close(main)
+    t.equal(process.wait(), 0, "exit status", shown)
+    lines = [line for line in re.split(r"[\r\n]+(?:\x1b\[K)?", shown.decode()) if line.startswith("1/1 iam_users")]
+    t.ok(len(lines) > 5, "it goes on", shown)
+    t.ok(any(" 0 rows, 0 requests" in line or " 0 rows, 1 requests" in line for line in lines), "from the begin", lines)
+    t.ok(any(re.search(r", [1-9] s waited", line) for line in lines), "waits count", lines)
+    t.none((line for line in lines if len(line) > 71), "none is too wide")
 
 
 SUITES = [

@@ -153,6 +153,8 @@ int fake_isatty(int fd)
 
 static void test_log_progress(void)
 {
+	const char *text;
+
 	log_progress("%d rows", 1);
 	check_text(take(log_file), "", "no progress where standard error is no terminal");
 	terminal = true;
@@ -161,9 +163,14 @@ static void test_log_progress(void)
 	log_progress("%d rows", 2);
 	check_text(take(log_file), "\r\033[K2 rows", "the next one takes its place");
 	log_line(LOG_INFO, "line");
-	check_text(take(log_file), "\r\033[KINFO line\n", "and so does a line");
+	check_text(take(log_file), "\r\033[KINFO line\n2 rows", "a line stands above it");
+	log_progress("%0100d", 3);
+	text = take(log_file);
+	check(strlen(text) == strlen("\r\033[K") + PROGRESS_WIDTH - 1, "it is cut to the width of the terminal");
+	log_progress_end();
+	check_text(take(log_file), "\r\033[K", "at its end it goes");
 	log_line(LOG_INFO, "line");
-	check_text(take(log_file), "INFO line\n", "once");
+	check_text(take(log_file), "INFO line\n", "and stays away");
 	log_setup(LOG_WARNING, false);
 	log_progress("%d rows", 3);
 	check_text(take(log_file), "", "no progress above the level of what it tells");

@@ -252,9 +252,11 @@ static int64_t instant(const char *text, const char *otherwise)
 	return us;
 }
 
-static void progress(void *ctx, const char *stream, uint64_t records)
+static void progress(void *ctx, const char *stream, unsigned number, uint64_t records)
 {
 	(void)stream;
+	if (!number || number > STREAMS)
+		abort();
 	(void)records;
 	++*(unsigned *)ctx;
 }
@@ -2742,7 +2744,7 @@ static void test_log(void)
 		   "\"tags\": {\"endpoint\": \"iam_groups\"}}\n"
 		   "INFO FINISHED Syncing: iam_groups, total_records: 5\n",
 		   "a stream's log: start, records every 60 s and at the end, end");
-	check(progress_calls == 5, "progress after each page");
+	check(progress_calls == 6, "progress at the begin and after each page");
 }
 
 static void test_notice(void)
