@@ -1361,6 +1361,14 @@ static enum verdict gunzip(const char *in, size_t n, size_t limit, char **out, s
 	return ANSWER_WHOLE;
 }
 
+char *http_gunzip(const void *gzip, size_t length, size_t limit, size_t *text_length)
+{
+	const char *why;
+	char *text;
+
+	return gunzip(gzip, length, limit, &text, text_length, &why) == ANSWER_WHOLE ? text : NULL;
+}
+
 /* ---- Answer: framing (RFC 9112 sections 6 and 7), fed with any pieces ---- */
 
 /* All that is no body comes in lines, the chunk sizes too; so there is one way to collect a line, and each stage says

@@ -118,6 +118,9 @@ struct http_stats {
  * ENOMEM.  A name is waited for where its opening is, as a pipe's is. */
 int file_read(const char *name, size_t limit, struct json_out *bytes);
 
+/* What a gzip (RFC 1952) says, in memory for free().  NULL: it is none, says more than `limit` bytes, or no memory. */
+char *http_gunzip(const void *gzip, size_t length, size_t limit, size_t *text_length);
+
 /* Checks the options and reads the trust anchors; no network.  NULL: a wrong option, or no memory; see error. */
 struct http *http_open(const struct http_options *, struct error *);
 

@@ -790,7 +790,7 @@ static bool is_secret(const struct singer_stream *stream, const struct field *f)
 {
 	size_t i;
 
-	for (i = 0; f->parent && !f->parent->parent && i < SINGER_SECRETS && stream->secret[i]; i++)
+	for (i = 0; stream->secret && f->parent && !f->parent->parent && stream->secret[i]; i++)
 		if (str_is(f->name, stream->secret[i]))
 			return true;
 	return false;
@@ -1048,16 +1048,22 @@ static void stream_method(const struct maker *m, struct selection *sel)
 
 /* ---- Keys ---- */
 
-static size_t key_count(const char *const key[SINGER_KEYS])
+/* What identifies one row. */
+static const char *const *unique_key(const struct singer_stream *stream)
+{
+	return stream->unique_key ? stream->unique_key : stream->key;
+}
+
+static size_t key_count(const char *const key[])
 {
 	size_t n = 0;
 
-	while (n < SINGER_KEYS && key[n])
+	while (key[n])
 		n++;
 	return n;
 }
 
-static bool key_has(const char *const key[SINGER_KEYS], struct json name)
+static bool key_has(const char *const key[], struct json name)
 {
 	size_t i, n = key_count(key);
 
@@ -1068,7 +1074,7 @@ static bool key_has(const char *const key[SINGER_KEYS], struct json name)
 }
 
 /* Are these the names of a key, in any order? */
-static bool key_equals(const char *const key[SINGER_KEYS], struct json names)
+static bool key_equals(const char *const key[], struct json names)
 {
 	struct json_each it;
 
@@ -1083,7 +1089,7 @@ static bool key_equals(const char *const key[SINGER_KEYS], struct json names)
 /* A key that discovery may have written is nobody's wish: the config decides between the two. */
 static bool key_is_ours(const struct singer_stream *stream, struct json names)
 {
-	return key_equals(stream->key, names) || key_equals(stream->unique_key, names);
+	return key_equals(stream->key, names) || key_equals(unique_key(stream), names);
 }
 
 static bool key_take(const struct maker *m, struct selection *sel, struct json names)
@@ -1106,7 +1112,7 @@ static bool key_take(const struct maker *m, struct selection *sel, struct json n
 
 static void key_by_config(const struct maker *m, struct selection *sel)
 {
-	const char *const *own = m->unique_keys ? sel->stream->unique_key : sel->stream->key;
+	const char *const *own = m->unique_keys ? unique_key(sel->stream) : sel->stream->key;
 	size_t i, n = key_count(own);
 
 	for (i = 0; i < n; i++)
@@ -1163,10 +1169,10 @@ static bool stream_require(const struct maker *m, struct selection *sel)
 /* A key identifies a row if all that the unique key names is in it.  No key at all loses no row either. */
 static bool key_is_unique(const struct selection *sel)
 {
-	size_t i, k, n = key_count(sel->stream->unique_key);
+	size_t i, k, n = key_count(unique_key(sel->stream));
 
 	for (i = 0; i < n && sel->key[0].n; i++) {
-		for (k = 0; k < SINGER_KEYS && !str_is(sel->key[k], sel->stream->unique_key[i]); k++)
+		for (k = 0; k < SINGER_KEYS && !str_is(sel->key[k], unique_key(sel->stream)[i]); k++)
 			;
 		if (k == SINGER_KEYS)
 			return false;
@@ -1251,15 +1257,19 @@ static bool field_chosen(const struct maker *m, const struct singer_stream *stre
 	return true;
 }
 
+static bool has_name(const char *const names[], struct str name)
+{
+	size_t i = 0;
+
+	while (names[i] && !str_is(name, names[i]))
+		i++;
+	return names[i];
+}
+
 static bool is_automatic(const struct singer_stream *stream, struct str name)
 {
-	size_t i;
-
-	for (i = 0; i < SINGER_KEYS; i++)
-		if ((stream->key[i] && str_is(name, stream->key[i])) ||
-		    (stream->unique_key[i] && str_is(name, stream->unique_key[i])))
-			return true;
-	return stream->replication_key && str_is(name, stream->replication_key);
+	return has_name(stream->key, name) || has_name(unique_key(stream), name) ||
+	       (stream->replication_key && str_is(name, stream->replication_key));
 }
 
 static unsigned leaves_of(const struct field *f)
@@ -1383,7 +1393,7 @@ static bool stream_fields(const struct maker *m, struct selection *sel)
 	struct json theirs = json_get(m->entry, "schema"), none = {NULL, NULL}, built_in;
 	struct json_error problem;
 
-	if (!json_parse(m->arena, (const char *)sel->stream->schema, sel->stream->schema_length, &built_in, &problem))
+	if (!json_parse(m->arena, sel->schema_text.s, sel->schema_text.n, &built_in, &problem))
 		return fail(m->error, "stream %s: built-in schema, line %zu, column %zu: %s", m->stream, problem.line,
 			    problem.column, problem.what);
 	if (json_type(theirs) > JSON_NULL && json_type(theirs) != JSON_OBJECT)
@@ -1474,7 +1484,8 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 	if (!catalog_open(m, sel, n, catalog) || !rules_parse(m, rules))
 		return false;
 	for (i = 0; i < n; i++) {
-		struct selection fresh = {.stream = sel[i].stream, .bookmark_us = INT64_MIN};
+		struct selection fresh = {
+			.stream = sel[i].stream, .schema_text = sel[i].schema_text, .bookmark_us = INT64_MIN};
 		sel[i] = fresh;
 		if (!stream_make(m, &sel[i], m->entries[i]))
 			return false;
@@ -2562,7 +2573,7 @@ static void put_entry(struct json_out *out, const struct selection *sel)
 	json_put_text(out, "]}");
 }
 
-enum { CATALOG_SIZE = 1 << 18 }; /* bytes, about: with its indentation, which is half of it */
+enum { CATALOG_SIZE = 1 << 19 }; /* bytes, about: with its indentation, which is half of it */
 
 void singer_catalog(struct singer *s, const struct selection sel[], size_t n)
 {

@@ -12,8 +12,7 @@
 enum {
 	SINGER_KEYS = 8,    /* most names in a key */
 	SINGER_FIELDS = 64, /* most fields of one object */
-	SINGER_SECRETS = 2,
-	SINGER_TAIL = 49 /* bytes of a RECORD line after the row */
+	SINGER_TAIL = 49    /* bytes of a RECORD line after the row */
 };
 
 /* One line on standard error each, LEVEL first: bytes outside printable ASCII replaced, cut at 2 KiB, the secret struck
@@ -50,24 +49,31 @@ void log_duration(const char *stream, int64_t ms, bool whole); /* sync_duration:
 int64_t log_clock_ms(void);                                    /* a clock for it, that only goes forward */
 void log_bytes(uint64_t received, uint64_t decoded); /* http_bytes_received, http_bytes_decoded: of the whole run */
 
+/* A list of names, ended by NULL, for a table of constants. */
+#define NAMES(...)                \
+	(const char *const[])     \
+	{                         \
+		__VA_ARGS__, NULL \
+	}
+
 /* What Singer has to know of a stream: constants, part of a row of the stream table. */
 struct singer_stream {
 	const char *name;
-	const char *alias;           /* another tap's name for it, taken in catalogs and states; NULL: none */
-	const unsigned char *schema; /* JSON Schema, built in */
-	size_t schema_length;
-	const char *key[SINGER_KEYS];        /* documented key_properties */
-	const char *unique_key[SINGER_KEYS]; /* what identifies one row */
-	const char *replication_key;         /* NULL: FULL_TABLE */
-	const char *parent;                  /* stream, or NULL */
-	bool by_name;                        /* only taken where a catalog or --select names it */
-	const char *secret[SINGER_SECRETS];  /* fields that are out unless they are named */
-	const char *renamed;                 /* a member that goes under another name, so nobody misses it; or NULL */
+	const char *alias; /* another tap's name for it, taken in catalogs and states; NULL: none */
+	/* Lists of at most SINGER_KEYS names, ended by NULL. */
+	const char *const *key;        /* documented key_properties */
+	const char *const *unique_key; /* what identifies one row; NULL: the key does */
+	const char *const *secret;     /* fields that are out unless they are named; NULL: none */
+	const char *replication_key;   /* NULL: FULL_TABLE */
+	const char *parent;            /* stream, or NULL */
+	bool by_name;                  /* only taken where a catalog or --select names it */
+	const char *renamed;           /* a member that goes under another name, so nobody misses it; or NULL */
 };
 
 /* What one stream writes in this run.  Lives as long as the arena and the catalog's text. */
 struct selection {
 	const struct singer_stream *stream; /* set by the caller */
+	struct str schema_text;             /* likewise: its JSON Schema, built in */
 	bool selected;
 	bool full_table;             /* the user's wish: bookmark neither read nor moved */
 	bool by_rules;               /* --select decided, and discovery writes what it decided */

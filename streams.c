@@ -20,13 +20,15 @@
 enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600 };
 
 /* clang-format off */
-#define NAMED(stream) .name = #stream, .schema = schema_##stream, .schema_length = sizeof schema_##stream
-#define LIST(stream)  .singer = {NAMED(stream), .key = {"id"}, .unique_key = {"id"}}
+#define NAMED(stream) .name = #stream
+#define SCHEMA(stream) .schema_at = SCHEMA_AT_##stream, .schema_length = SCHEMA_LENGTH_##stream
+#define PAIRS(...) (const struct stream_pair[]){__VA_ARGS__, {NULL, NULL}}
+#define LIST(stream) .singer = {NAMED(stream), .key = NAMES("id")}, SCHEMA(stream)
 #define PAGED(key) .rows = key, .accept = V1, .page_rows = 200
 /* What a plain run has not.  Their keys identify a row. */
-#define NAMED_ONLY(stream, ...) NAMED(stream), .by_name = true, .key = {__VA_ARGS__}, .unique_key = {__VA_ARGS__}
+#define NAMED_ONLY(stream, ...) NAMED(stream), .by_name = true, .key = NAMES(__VA_ARGS__)
 #define USAGE                                                                                      \
-	.query = {{"period", "{month}"}}, .window = WINDOW_MONTH, .accept = V1, .page_rows = 1000, \
+	.query = PAIRS({"period", "{month}"}), .window = WINDOW_MONTH, .accept = V1, .page_rows = 1000, \
 	.settle_s = USAGE_SETTLE, .needs = "access to usage data"
 
 /* Points of a day, counted by groups: a field of a group may be absent. */
@@ -42,10 +44,10 @@ enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600
 	OVERVIEW(stream, "sourceId", "destinationId", "eventName", "eventType", "discardReason", "timestamp"),        \
 		.parent = "destinations"
 #define DESTINATION_POINTS                                                                                            \
-	.query = {{"sourceId", "{sourceId}"}, {"destinationConfigId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS,            \
-		  {"groupBy.2", "discardReason"}}, POINTS,                                                            \
-	.add = {{"timestamp", "{.time}"}, {"sourceId", "{sourceId}"}, {"destinationId", "{id}"}, EVENT_ADDED,         \
-		REASON_ADDED},                                                                                        \
+	.query = PAIRS({"sourceId", "{sourceId}"}, {"destinationConfigId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS,            \
+		  {"groupBy.2", "discardReason"}), POINTS,                                                            \
+	.add = PAIRS({"timestamp", "{.time}"}, {"sourceId", "{sourceId}"}, {"destinationId", "{id}"}, EVENT_ADDED,         \
+		REASON_ADDED),                                                                                        \
 	.needs = "event delivery in the plan, access to destinations, and beta endpoints"
 
 /* Destinations carry their kind with all its actions, so a page of them is megabytes: they come by the hundred.
@@ -54,27 +56,27 @@ const struct stream streams[] = {
 	{LIST(sources), .path = "/sources", .rows = "sources", .accept = V1, .page_rows = 200,
 	 .needs = "access to sources",
 	 .cost = "1", .personal = "writeKeys, settings"},
-	{.singer = {NAMED(destinations), .key = {"id"}, .unique_key = {"id", "sourceId"}},
+	{.singer = {NAMED(destinations), .key = NAMES("id"), .unique_key = NAMES("id", "sourceId")}, SCHEMA(destinations),
 	 .path = "/destinations", .rows = "destinations", .accept = V1, .page_rows = 100,
 	 .needs = "access to destinations",
 	 .cost = "1", .personal = "settings"},
 	{LIST(warehouses), .path = "/warehouses", .rows = "warehouses", .accept = V1, .page_rows = 200,
 	 .needs = "access to warehouses",
 	 .cost = "1", .personal = "settings"},
-	{.singer = {NAMED(source_connected_destinations), .key = {"sourceId"}, .unique_key = {"sourceId", "id"},
-		    .parent = "sources"},
+	{.singer = {NAMED(source_connected_destinations), .key = NAMES("sourceId"), .unique_key = NAMES("sourceId", "id"),
+		    .parent = "sources"}, SCHEMA(source_connected_destinations),
 	 .path = "/sources/{id}/connected-destinations", .rows = "destinations", .accept = V1, .page_rows = 100,
-	 .add = {{"sourceId", "{id}"}},
+	 .add = PAIRS({"sourceId", "{id}"}),
 	 .needs = "access to sources and their destinations",
 	 .cost = "S", .personal = "settings"},
-	{.singer = {NAMED(source_connected_warehouses), .key = {"sourceId"}, .unique_key = {"sourceId", "id"},
-		    .parent = "sources"},
+	{.singer = {NAMED(source_connected_warehouses), .key = NAMES("sourceId"), .unique_key = NAMES("sourceId", "id"),
+		    .parent = "sources"}, SCHEMA(source_connected_warehouses),
 	 .path = "/sources/{id}/connected-warehouses", .rows = "warehouses", .accept = V1, .page_rows = 200,
-	 .add = {{"sourceId", "{id}"}},
+	 .add = PAIRS({"sourceId", "{id}"}),
 	 .needs = "access to sources and their warehouses",
 	 .cost = "S", .personal = "settings"},
-	{.singer = {NAMED(destination_subscriptions), .key = {"destinationId"}, .unique_key = {"destinationId", "id"},
-		    .parent = "destinations"},
+	{.singer = {NAMED(destination_subscriptions), .key = NAMES("destinationId"), .unique_key = NAMES("destinationId", "id"),
+		    .parent = "destinations"}, SCHEMA(destination_subscriptions),
 	 .path = "/destinations/{id}/subscriptions", .rows = "subscriptions", .accept = ALPHA, .page_rows = 200,
 	 .needs = "access to destinations and to alpha endpoints",
 	 .cost = "D", .personal = "settings"},
@@ -89,24 +91,23 @@ const struct stream streams[] = {
 	 .page_rows = 200,
 	 .needs = "access to the catalog",
 	 .cost = "1"},
-	{.singer = {NAMED(usage_api_calls_per_source_daily), .key = {"sourceId"},
-		    .unique_key = {"sourceId", "timestamp"}, .replication_key = "timestamp"}, USAGE,
+	{.singer = {NAMED(usage_api_calls_per_source_daily), .key = NAMES("sourceId"),
+		    .unique_key = NAMES("sourceId", "timestamp"), .replication_key = "timestamp"}, SCHEMA(usage_api_calls_per_source_daily), USAGE,
 	 .path = "/usage/api-calls/sources/daily", .rows = "dailyPerSourceAPICallsUsage",
 	 .cost = "1 a month"},
-	{.singer = {NAMED(usage_api_calls_workspace_daily), .key = {"timestamp"},
-		    .unique_key = {"timestamp"}, .replication_key = "timestamp"}, USAGE,
+	{.singer = {NAMED(usage_api_calls_workspace_daily), .key = NAMES("timestamp"), .replication_key = "timestamp"}, SCHEMA(usage_api_calls_workspace_daily), USAGE,
 	 .path = "/usage/api-calls/daily", .rows = "dailyWorkspaceAPICallsUsage",
 	 .cost = "1 a month"},
-	{.singer = {NAMED(usage_mtu_per_source_daily), .key = {"sourceId"},
-		    .unique_key = {"sourceId", "periodStart", "timestamp"}, .replication_key = "timestamp"}, USAGE,
+	{.singer = {NAMED(usage_mtu_per_source_daily), .key = NAMES("sourceId"),
+		    .unique_key = NAMES("sourceId", "periodStart", "timestamp"), .replication_key = "timestamp"}, SCHEMA(usage_mtu_per_source_daily), USAGE,
 	 .path = "/usage/mtu/sources/daily", .rows = "dailyPerSourceMTUUsage",
 	 .cost = "1 a month"},
-	{.singer = {NAMED(usage_mtu_workspace_daily), .key = {"timestamp"},
-		    .unique_key = {"periodStart", "timestamp"}, .replication_key = "timestamp"}, USAGE,
+	{.singer = {NAMED(usage_mtu_workspace_daily), .key = NAMES("timestamp"),
+		    .unique_key = NAMES("periodStart", "timestamp"), .replication_key = "timestamp"}, SCHEMA(usage_mtu_workspace_daily), USAGE,
 	 .path = "/usage/mtu/daily", .rows = "dailyWorkspaceMTUUsage",
 	 .cost = "1 a month"},
-	{.singer = {NAMED(audit_events), .key = {"id"}, .unique_key = {"id"}, .replication_key = "timestamp"},
-	 .path = "/audit-events", .query = {{"startTime", "{from}"}, {"endTime", "{to}"}}, .rows = "events",
+	{.singer = {NAMED(audit_events), .key = NAMES("id"), .replication_key = "timestamp"}, SCHEMA(audit_events),
+	 .path = "/audit-events", .query = PAIRS({"startTime", "{from}"}, {"endTime", "{to}"}), .rows = "events",
 	 .accept = V1, .page_rows = 1000,
 	 .window = WINDOW_SPAN, .settle_s = AUDIT_SETTLE, .overlap_s = 1,
 	 .needs = "the audit trail, which is part of the Business plan",
@@ -120,191 +121,209 @@ const struct stream streams[] = {
 	{LIST(transformations), .path = "/transformations", .rows = "transformations", .accept = V1, .page_rows = 200,
 	 .needs = "the Protocols feature in the plan",
 	 .cost = "1", .personal = "hash keys"},
-	{.singer = {NAMED(destination_delivery_metrics_summary), .key = {"destinationId"},
-		    .unique_key = {"destinationId", "sourceId", "timestamp"}, .replication_key = "timestamp",
-		    .parent = "destinations"},
+	{.singer = {NAMED(destination_delivery_metrics_summary), .key = NAMES("destinationId"),
+		    .unique_key = NAMES("destinationId", "sourceId", "timestamp"), .replication_key = "timestamp",
+		    .parent = "destinations"}, SCHEMA(destination_delivery_metrics_summary),
 	 .path = "/destinations/{id}/delivery-metrics",
-	 .query = {{"sourceId", "{sourceId}"}, {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"}},
+	 .query = PAIRS({"sourceId", "{sourceId}"}, {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"}),
 	 .rows = "deliveryMetricsSummary", .shape = ROWS_OBJECT, .accept = BETA,
 	 .window = WINDOW_DAY, .settle_s = DELIVERY_SETTLE, .reach_days = 14,
-	 .add = {{"destinationId", "{id}"}, {"timestamp", "{from}"}},
+	 .add = PAIRS({"destinationId", "{id}"}, {"timestamp", "{from}"}),
 	 .needs = "event delivery metrics in the plan, and access to destinations",
 	 .cost = "D a day"},
-	{.singer = {NAMED_ONLY(workspace, "id")}, .path = "/", .rows = "workspace", .shape = ROWS_OBJECT, .accept = V1,
+	{.singer = {NAMED_ONLY(workspace, "id")}, SCHEMA(workspace), .path = "/", .rows = "workspace", .shape = ROWS_OBJECT, .accept = V1,
 	 .needs = "any valid token",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(labels, "key", "value")}, .path = "/labels", .rows = "labels", .accept = V1,
+	{.singer = {NAMED_ONLY(labels, "key", "value")}, SCHEMA(labels), .path = "/labels", .rows = "labels", .accept = V1,
 	 .needs = "a token that may read labels, a workspace owner's say",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(roles, "id")}, .path = "/roles", PAGED("roles"),
+	{.singer = {NAMED_ONLY(roles, "id")}, SCHEMA(roles), .path = "/roles", PAGED("roles"),
 	 .needs = "a token that may read roles, a workspace owner's say",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(invites, "email")}, .path = "/invites", PAGED("invites"), .shape = ROWS_TEXTS,
-	 .add = {{"email", "{.}"}},
+	{.singer = {NAMED_ONLY(invites, "email")}, SCHEMA(invites), .path = "/invites", PAGED("invites"), .shape = ROWS_TEXTS,
+	 .add = PAIRS({"email", "{.}"}),
 	 .needs = "a token that may read invites, a workspace owner's say",
 	 .cost = "1", .personal = "e-mails"},
-	{.singer = {NAMED_ONLY(iam_group_members, "userGroupId", "id"), .parent = "iam_groups"},
-	 .path = "/groups/{id}/users", PAGED("users"), .add = {{"userGroupId", "{id}"}},
+	{.singer = {NAMED_ONLY(iam_group_members, "userGroupId", "id"), .parent = "iam_groups"}, SCHEMA(iam_group_members),
+	 .path = "/groups/{id}/users", PAGED("users"), .add = PAIRS({"userGroupId", "{id}"}),
 	 .needs = "a token that may read users and groups, a workspace owner's say",
 	 .cost = "G", .personal = "names, e-mails"},
-	{.singer = {NAMED_ONLY(tracking_plans, "id")}, .path = "/tracking-plans", PAGED("trackingPlans"),
+	{.singer = {NAMED_ONLY(tracking_plans, "id")}, SCHEMA(tracking_plans), .path = "/tracking-plans", PAGED("trackingPlans"),
 	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(tracking_plan_sources, "trackingPlanId", "id"), .parent = "tracking_plans"},
-	 .path = "/tracking-plans/{id}/sources", PAGED("sources"), .add = {{"trackingPlanId", "{id}"}},
+	{.singer = {NAMED_ONLY(tracking_plan_sources, "trackingPlanId", "id"), .parent = "tracking_plans"}, SCHEMA(tracking_plan_sources),
+	 .path = "/tracking-plans/{id}/sources", PAGED("sources"), .add = PAIRS({"trackingPlanId", "{id}"}),
 	 .needs = "the Protocols feature in the plan, the role Tracking Plan Read-only, and access to sources",
 	 .cost = "T", .personal = "writeKeys, settings"},
-	{.singer = {NAMED_ONLY(source_schema_settings, "sourceId"), .parent = "sources"},
+	{.singer = {NAMED_ONLY(source_schema_settings, "sourceId"), .parent = "sources"}, SCHEMA(source_schema_settings),
 	 .path = "/sources/{id}/settings", .rows = "settings", .shape = ROWS_OBJECT, .accept = V1,
-	 .add = {{"sourceId", "{id}"}},
+	 .add = PAIRS({"sourceId", "{id}"}),
 	 .needs = "access to sources",
 	 .cost = "S"},
-	{.singer = {NAMED_ONLY(destination_filters, "id"), .parent = "destinations"},
+	{.singer = {NAMED_ONLY(destination_filters, "id"), .parent = "destinations"}, SCHEMA(destination_filters),
 	 .path = "/destination/{id}/filters", PAGED("filters"),
 	 .needs = "access to destinations, and destination filters in the plan (Business)",
 	 .cost = "D", .personal = "conditions may quote user data"},
-	{.singer = {NAMED_ONLY(functions, "id")},
-	 .path = "/functions", .query = {{"resourceType", "{each}"}}, PAGED("functions"),
-	 .each = {"DESTINATION", "INSERT_DESTINATION", "INSERT_SOURCE", "INSERT_TRANSFORMATION", "SOURCE"},
+	{.singer = {NAMED_ONLY(functions, "id")}, SCHEMA(functions),
+	 .path = "/functions", .query = PAIRS({"resourceType", "{each}"}), PAGED("functions"),
+	 .each = NAMES("DESTINATION", "INSERT_DESTINATION", "INSERT_SOURCE", "INSERT_TRANSFORMATION", "SOURCE"),
 	 .needs = "the Functions feature in the plan, and the role Function Read-only",
 	 .cost = "5"},
-	{.singer = {NAMED_ONLY(function_versions, "functionId", "id"), .parent = "functions"},
+	{.singer = {NAMED_ONLY(function_versions, "functionId", "id"), .parent = "functions"}, SCHEMA(function_versions),
 	 .path = "/functions/{id}/versions", .rows = "versions", .accept = ALPHA, .page_rows = 200,
-	 .add = {{"functionId", "{id}"}},
+	 .add = PAIRS({"functionId", "{id}"}),
 	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints",
 	 .cost = "5 + F", .personal = "source code, authors"},
 	{.singer = {NAMED_ONLY(insert_function_instances, "id"), .parent = "functions",
-		    .secret = {"settings", "encryptedSettings"}},
-	 .path = "/insert-function-instances", .query = {{"functionId", "{id}"}}, .only = {"resourceType", "INSERT_"},
+		    .secret = NAMES("settings", "encryptedSettings")}, SCHEMA(insert_function_instances),
+	 .path = "/insert-function-instances", .query = PAIRS({"functionId", "{id}"}), .only = {"resourceType", "INSERT_"},
 	 .rows = "instances", .accept = ALPHA, .page_rows = 200,
 	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints",
 	 .cost = "5 + insert functions", .personal = "settings, encryptedSettings: out unless named"},
-	{.singer = {NAMED_ONLY(reverse_etl_models, "id")}, .path = "/reverse-etl-models", .rows = "models",
+	{.singer = {NAMED_ONLY(reverse_etl_models, "id")}, SCHEMA(reverse_etl_models), .path = "/reverse-etl-models", .rows = "models",
 	 .accept = ALPHA, .page_rows = 200,
 	 .needs = "Reverse ETL in the plan, and access to alpha endpoints",
 	 .cost = "1", .personal = "SQL"},
-	{.singer = {NAMED_ONLY(reverse_etl_syncs, "syncId"), .parent = "destination_subscriptions"},
+	{.singer = {NAMED_ONLY(reverse_etl_syncs, "syncId"), .parent = "destination_subscriptions"}, SCHEMA(reverse_etl_syncs),
 	 .path = "/reverse-etl-models/{modelId}/subscriptionId/{id}/syncs", .only = {"modelId", ""},
 	 .rows = "syncStatuses", .accept = ALPHA, .page_rows = 100, .page_most = 100, .count_name = "count",
 	 .cursor_name = "cursor",
-	 .add = {{"subscriptionId", "{id}"}},
+	 .add = PAIRS({"subscriptionId", "{id}"}),
 	 .needs = "Reverse ETL in the plan, and access to alpha endpoints",
 	 .cost = "D + M", .personal = "error texts"},
-	{.singer = {NAMED_ONLY(warehouse_connected_sources, "warehouseId", "id"), .parent = "warehouses"},
-	 .path = "/warehouses/{id}/connected-sources", PAGED("sources"), .add = {{"warehouseId", "{id}"}},
+	{.singer = {NAMED_ONLY(warehouse_connected_sources, "warehouseId", "id"), .parent = "warehouses"}, SCHEMA(warehouse_connected_sources),
+	 .path = "/warehouses/{id}/connected-sources", PAGED("sources"), .add = PAIRS({"warehouseId", "{id}"}),
 	 .needs = "access to warehouses and their sources",
 	 .cost = "W", .personal = "writeKeys, settings"},
-	{.singer = {NAMED_ONLY(spaces, "id")}, .path = "/spaces", .rows = "spaces", .accept = ALPHA, .page_rows = 200,
+	{.singer = {NAMED_ONLY(spaces, "id")}, SCHEMA(spaces), .path = "/spaces", .rows = "spaces", .accept = ALPHA, .page_rows = 200,
 	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(profiles_warehouses, "spaceId", "id"), .parent = "spaces"},
+	{.singer = {NAMED_ONLY(profiles_warehouses, "spaceId", "id"), .parent = "spaces"}, SCHEMA(profiles_warehouses),
 	 .path = "/spaces/{id}/profiles-warehouses", .rows = "profilesWarehouses", .accept = ALPHA, .page_rows = 200,
-	 .add = {{"spaceId", "{id}"}},
+	 .add = PAIRS({"spaceId", "{id}"}),
 	 .needs = "Profiles Sync (Unify) in the plan, and access to alpha endpoints",
 	 .cost = "P, each an audit event", .personal = "settings"},
-	{.singer = {NAMED_ONLY(regulations, "id")}, .path = "/regulations", .rows = "regulations", .accept = V1,
+	{.singer = {NAMED_ONLY(regulations, "id")}, SCHEMA(regulations), .path = "/regulations", .rows = "regulations", .accept = V1,
 	 .page_rows = 100, /* a row may hold 5000 ids */
 	 .needs = "a workspace owner's token",
 	 .cost = "1", .personal = "ids of people"},
-	{.singer = {NAMED_ONLY(suppressions, "subjectType", "subjectId")},
+	{.singer = {NAMED_ONLY(suppressions, "subjectType", "subjectId")}, SCHEMA(suppressions),
 	 .path = "/suppressions", .rows = "suppressed", .shape = ROWS_SERIES, .series = "subjectIds", .accept = V1,
 	 .page_rows = 1000,
-	 .add = {{"subjectType", "{.subjectType}"}, {"subjectId", "{.}"}},
+	 .add = PAIRS({"subjectType", "{.subjectType}"}, {"subjectId", "{.}"}),
 	 .needs = "a workspace owner's token",
 	 .cost = "1", .personal = "ids of people"},
-	{.singer = {NAMED_ONLY(credentials, "id")}, .path = "/credentials", PAGED("credentials"),
+	{.singer = {NAMED_ONLY(credentials, "id")}, SCHEMA(credentials), .path = "/credentials", PAGED("credentials"),
 	 .needs = "one of the roles Workspace Owner, Warehouse Admin, Source Admin, Entities Admin, Unify and Engage Admin",
 	 .cost = "1", .personal = "of the settings only their type"},
 	{.singer = {OVERVIEW(delivery_overview_successfully_received, "sourceId", "eventName", "eventType", "timestamp"),
-		    .parent = "sources"},
-	 .path = "/delivery-overview/successfully-received", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS}, POINTS,
-	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED},
+		    .parent = "sources"}, SCHEMA(delivery_overview_successfully_received),
+	 .path = "/delivery-overview/successfully-received", .query = PAIRS({"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS), POINTS,
+	 .add = PAIRS({"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED),
 	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
 	 .cost = "S in 30 days"},
 	{.singer = {OVERVIEW(delivery_overview_failed_on_ingest, "sourceId", "eventName", "eventType", "discardReason",
-			     "timestamp"), .parent = "sources"},
-	 .path = "/delivery-overview/failed-on-ingest", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}}, POINTS,
-	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED},
+			     "timestamp"), .parent = "sources"}, SCHEMA(delivery_overview_failed_on_ingest),
+	 .path = "/delivery-overview/failed-on-ingest", .query = PAIRS({"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}), POINTS,
+	 .add = PAIRS({"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED),
 	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
 	 .cost = "S in 30 days"},
 	{.singer = {OVERVIEW(delivery_overview_filtered_at_source, "sourceId", "eventName", "eventType",
-			     "discardReason", "timestamp"), .parent = "sources"},
-	 .path = "/delivery-overview/filtered-at-source", .query = {{"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}}, POINTS,
-	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED},
+			     "discardReason", "timestamp"), .parent = "sources"}, SCHEMA(delivery_overview_filtered_at_source),
+	 .path = "/delivery-overview/filtered-at-source", .query = PAIRS({"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}), POINTS,
+	 .add = PAIRS({"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED),
 	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
 	 .cost = "S in 30 days"},
-	{.singer = {OF_DESTINATION(delivery_overview_filtered_at_destination)},
+	{.singer = {OF_DESTINATION(delivery_overview_filtered_at_destination)}, SCHEMA(delivery_overview_filtered_at_destination),
 	 .path = "/delivery-overview/filtered-at-destination", DESTINATION_POINTS,
 	 .cost = "D in 30 days"},
-	{.singer = {OF_DESTINATION(delivery_overview_failed_delivery)},
+	{.singer = {OF_DESTINATION(delivery_overview_failed_delivery)}, SCHEMA(delivery_overview_failed_delivery),
 	 .path = "/delivery-overview/failed-delivery", DESTINATION_POINTS,
 	 .cost = "D in 30 days"},
-	{.singer = {OF_DESTINATION(delivery_overview_successful_delivery)},
+	{.singer = {OF_DESTINATION(delivery_overview_successful_delivery)}, SCHEMA(delivery_overview_successful_delivery),
 	 .path = "/delivery-overview/successful-delivery", DESTINATION_POINTS,
 	 .cost = "D in 30 days"},
 	/* From here on the API documents a limit: 200 to 25 requests a minute, then 2. */
 	{.singer = {NAMED_ONLY(tracking_plan_rules, "trackingPlanId", "type", "key", "version"),
-		    .parent = "tracking_plans"},
+		    .parent = "tracking_plans"}, SCHEMA(tracking_plan_rules),
 	 .path = "/tracking-plans/{id}/rules", PAGED("rules"),
-	 .add = {{"trackingPlanId", "{id}"}, {"key", "{.key}"}}, .per_minute = 200,
+	 .add = PAIRS({"trackingPlanId", "{id}"}, {"key", "{.key}"}), .per_minute = 200,
 	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only",
 	 .cost = "T"},
 	{.singer = {OVERVIEW(events_volume_daily, "sourceId", "eventName", "eventType", "timestamp"),
-		    .parent = "sources"},
+		    .parent = "sources"}, SCHEMA(events_volume_daily),
 	 .path = "/events/volume",
-	 .query = {{"sourceId.0", "{id}"}, {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"},
-		   {"groupBy.0", "source"}, {"groupBy.1", "eventName"}, {"groupBy.2", "eventType"}},
+	 .query = PAIRS({"sourceId.0", "{id}"}, {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"},
+		   {"groupBy.0", "source"}, {"groupBy.1", "eventName"}, {"groupBy.2", "eventType"}),
 	 .rows = "result", .shape = ROWS_SERIES, .series = "series", .accept = V1, .page_rows = 1000,
 	 .rows_most = 5000, .window = WINDOW_DAYS, .settle_s = DELIVERY_SETTLE,
-	 .add = {{"timestamp", "{.time}"}, {"sourceId", "{.source.id}"}, {"sourceName", "{.source.name}"},
-		 {"sourceSlug", "{.source.slug}"}, EVENT_ADDED}, .per_minute = 60,
+	 .add = PAIRS({"timestamp", "{.time}"}, {"sourceId", "{.source.id}"}, {"sourceName", "{.source.name}"},
+		 {"sourceSlug", "{.source.slug}"}, EVENT_ADDED), .per_minute = 60,
 	 .needs = "a token that may read event volume (Team or Business plan)",
 	 .cost = "S in 30 days"},
-	{.singer = {NAMED_ONLY(audiences, "id"), .parent = "spaces"},
-	 .path = "/spaces/{id}/audiences", .query = {{"include", "schedules"}}, PAGED("audiences"), .page_most = 200,
+	{.singer = {NAMED_ONLY(audiences, "id"), .parent = "spaces"}, SCHEMA(audiences),
+	 .path = "/spaces/{id}/audiences", .query = PAIRS({"include", "schedules"}), PAGED("audiences"), .page_most = 200,
 	 .per_minute = 60,
 	 .needs = "the Audiences feature (Engage) in the plan",
 	 .cost = "P", .personal = "definitions may quote traits"},
-	{.singer = {NAMED_ONLY(activations, "id"), .parent = "audiences"},
+	{.singer = {NAMED_ONLY(activations, "id"), .parent = "audiences"}, SCHEMA(activations),
 	 .path = "/spaces/{spaceId}/audiences/{id}/activations", .rows = "activations", .accept = ALPHA,
 	 .page_rows = 200, .per_minute = 60,
 	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints",
 	 .cost = "P + A"},
-	{.singer = {NAMED_ONLY(audience_destination_connections, "audienceId", "id"), .parent = "audiences"},
+	{.singer = {NAMED_ONLY(audience_destination_connections, "audienceId", "id"), .parent = "audiences"}, SCHEMA(audience_destination_connections),
 	 .path = "/spaces/{spaceId}/audiences/{id}/destination-connections", .rows = "connections", .accept = ALPHA,
 	 .page_rows = 200, .per_minute = 50,
-	 .add = {{"spaceId", "{spaceId}"}, {"audienceId", "{id}"}},
+	 .add = PAIRS({"spaceId", "{spaceId}"}, {"audienceId", "{id}"}),
 	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints",
 	 .cost = "P + A", .personal = "settings"},
-	{.singer = {NAMED_ONLY(computed_traits, "id"), .parent = "spaces"},
+	{.singer = {NAMED_ONLY(computed_traits, "id"), .parent = "spaces"}, SCHEMA(computed_traits),
 	 .path = "/spaces/{id}/computed-traits", .rows = "computedTraits", .accept = ALPHA, .page_rows = 200,
 	 .per_minute = 25,
 	 .needs = "the Computed Traits feature (Unify) in the plan, and access to alpha endpoints",
 	 .cost = "P"},
-	{.singer = {NAMED_ONLY(space_events, "spaceId", "type", "name"), .parent = "spaces"},
-	 .path = "/spaces/{id}/events", .query = {{"sortBy", "name"}, {"sortDir", "asc"}}, /* or rows move in the walk */
+	{.singer = {NAMED_ONLY(space_events, "spaceId", "type", "name"), .parent = "spaces"}, SCHEMA(space_events),
+	 .path = "/spaces/{id}/events", .query = PAIRS({"sortBy", "name"}, {"sortDir", "asc"}), /* or rows move in the walk */
 	 .rows = "events", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
-	 .add = {{"spaceId", "{id}"}},
+	 .add = PAIRS({"spaceId", "{id}"}),
 	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
 	 .cost = "P"},
-	{.singer = {NAMED_ONLY(space_traits, "spaceId", "collection", "trait", "type"), .parent = "spaces"},
-	 .path = "/spaces/{id}/traits", .query = {{"collection", "{each}"}, {"sortBy", "trait"}, {"sortDir", "asc"}},
-	 .each = {"users", "accounts"}, .rows = "traits", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
-	 .add = {{"spaceId", "{id}"}, {"collection", "{each}"}},
+	{.singer = {NAMED_ONLY(space_traits, "spaceId", "collection", "trait", "type"), .parent = "spaces"}, SCHEMA(space_traits),
+	 .path = "/spaces/{id}/traits", .query = PAIRS({"collection", "{each}"}, {"sortBy", "trait"}, {"sortDir", "asc"}),
+	 .each = NAMES("users", "accounts"), .rows = "traits", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
+	 .add = PAIRS({"spaceId", "{id}"}, {"collection", "{each}"}),
 	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
 	 .cost = "2 x P"},
-	{.singer = {NAMED_ONLY(warehouse_syncs, "warehouseId", "sourceId", "start"), .parent = "warehouses"},
+	{.singer = {NAMED_ONLY(warehouse_syncs, "warehouseId", "sourceId", "start"), .parent = "warehouses"}, SCHEMA(warehouse_syncs),
 	 .path = "/warehouses/{id}/syncs", .rows = "reports", .accept = V1, .page_rows = 1000, .per_minute = 2,
-	 .add = {{"warehouseId", "{id}"}},
+	 .add = PAIRS({"warehouseId", "{id}"}),
 	 .needs = "access to warehouses",
 	 .cost = "W", .personal = "names of tables"},
 	{.singer = {NAMED_ONLY(warehouse_selective_syncs, "warehouseId", "sourceId", "collection"),
-		    .parent = "warehouse_connected_sources"},
+		    .parent = "warehouse_connected_sources"}, SCHEMA(warehouse_selective_syncs),
 	 .path = "/warehouses/{warehouseId}/connected-sources/{id}/selective-syncs", PAGED("items"), .per_minute = 2,
 	 .needs = "access to warehouses, and selective sync in the plan (Business)",
 	 .cost = "W + C"},
 };
 /* clang-format on */
+
+/* It does not compile where the numbers differ.  Were the size in the declaration, missing rows would be taken to be 0. */
+typedef char a_row_for_each_schema[sizeof streams / sizeof *streams == SCHEMAS ? 1 : -1];
+
+bool streams_unpack(struct selection sel[STREAMS], struct arena *arena)
+{
+	size_t length, i;
+	char *unpacked = http_gunzip(schema_texts, sizeof schema_texts, SCHEMA_TEXTS_LENGTH, &length);
+	const char *text = unpacked ? arena_string(arena, (struct str){unpacked, length}) : NULL;
+
+	free(unpacked);
+	assert(!text || length == SCHEMA_TEXTS_LENGTH);
+	for (i = 0; text && i < STREAMS; i++) {
+		sel[i].stream = &streams[i].singer;
+		sel[i].schema_text = (struct str){text + streams[i].schema_at, streams[i].schema_length};
+	}
+	return text;
+}
 
 /* The stream of that name, STREAMS if there is none. */
 static size_t stream_named(struct str name)
@@ -333,7 +352,7 @@ static size_t each_count(size_t stream)
 {
 	size_t n = 0;
 
-	while (n < STREAM_EACH && streams[stream].each[n])
+	while (streams[stream].each && streams[stream].each[n])
 		n++;
 	return n ? n : 1;
 }
@@ -341,7 +360,7 @@ static size_t each_count(size_t stream)
 /* Is a job of this stream one of several that fail each by itself? */
 static bool has_peers(size_t stream)
 {
-	return streams[stream].singer.parent || streams[stream].each[0];
+	return streams[stream].singer.parent || streams[stream].each;
 }
 
 /* ---- Time ---- */
@@ -498,7 +517,7 @@ static void names_add_template(struct names *names, const char *text)
 {
 	struct str plain, name;
 
-	while (text && template_next(&text, &plain, &name))
+	while (template_next(&text, &plain, &name))
 		names_add(names, name);
 }
 
@@ -509,9 +528,9 @@ static void names_of(size_t stream, struct names *names)
 	size_t i;
 
 	names_add_template(names, s->path);
-	for (i = 0; i < STREAM_QUERY; i++)
+	for (i = 0; s->query && s->query[i].name; i++)
 		names_add_template(names, s->query[i].value);
-	for (i = 0; i < STREAM_ADD; i++)
+	for (i = 0; s->add && s->add[i].name; i++)
 		names_add_template(names, s->add[i].value);
 	if (s->only.name)
 		names_add(names, str_of(s->only.name));
@@ -599,7 +618,7 @@ static bool parent_is_nameless(const struct parents *p, size_t parent, const str
 {
 	size_t i;
 
-	for (i = 0; i < SINGER_KEYS && key[i]; i++)
+	for (i = 0; key[i]; i++)
 		if (names_find(used, str_of(key[i])) < used->count && !parent_value(p, parent, str_of(key[i])).n)
 			return true;
 	return false;
@@ -760,17 +779,17 @@ struct job {
 	int64_t from, to; /* its window */
 	size_t unit;      /* which target and which value of {each} */
 	/* What the walk makes of it. */
-	struct job *next;                  /* of the same stream */
-	bool begun;                        /* it has been at the front */
-	bool want;                         /* a page is to be asked for */
-	struct http_request *asked;        /* the page under way */
-	struct json_out path;              /* of that page */
-	struct page *held, **held_end;     /* pages here and not yet consumed, in the chain's order */
-	unsigned page_rows;                /* a chain keeps the page size it began with */
-	bool shrunk;                       /* ... which is not the first one tried */
-	unsigned repeats;                  /* of the page under way */
-	uint64_t pages, rows;              /* how many came, of the right shape */
-	struct json_out cursor, milestone; /* of the next page; an old one, see chain_follow */
+	struct job *next;                    /* of the same stream */
+	bool begun;                          /* it has been at the front */
+	bool want;                           /* a page is to be asked for */
+	struct http_request *asked;          /* the page under way */
+	struct json_out path;                /* of that page */
+	struct page *arrived, **arrived_end; /* pages here and not yet consumed, in the chain's order */
+	unsigned page_rows;                  /* a chain keeps the page size it began with */
+	bool shrunk;                         /* ... which is not the first one tried */
+	unsigned repeats;                    /* of the page under way */
+	uint64_t pages, rows;                /* how many came, of the right shape */
+	struct json_out cursor, milestone;   /* of the next page; an old one, see chain_follow */
 	bool circle;
 };
 
@@ -1040,7 +1059,7 @@ static void job_path(struct json_out *out, const struct plan *p, const struct jo
 	size_t i;
 
 	put_template(out, p, j, s->path);
-	for (i = 0; i < STREAM_QUERY && s->query[i].name; i++) {
+	for (i = 0; s->query && s->query[i].name; i++) {
 		if (j->open && strcmp(s->query[i].value, "{to}") == 0)
 			continue;
 		put_parameter(out, &before, s->query[i].name);
@@ -1337,7 +1356,7 @@ struct run {
 	struct sync_totals totals;
 	enum sync_result result; /* why it ends early */
 	unsigned asked;          /* pages asked for and not yet here, of all streams */
-	size_t held;             /* bytes of pages here and not yet consumed */
+	size_t page_bytes;       /* of pages here and not yet consumed */
 	struct http_request *token_probe;
 	size_t token_stream;      /* for which it is asked */
 	unsigned page_rows_limit; /* found out by a refusal; 0: none met */
@@ -1365,7 +1384,7 @@ static void run_reason(struct run *r, enum log_level level, const char *text)
 		fail(&r->totals.reason, "%.300s", text);
 }
 
-static void run_says(struct run *r, enum log_level level, size_t stream, const char *text)
+static void run_log(struct run *r, enum log_level level, size_t stream, const char *text)
 {
 	struct error line = {""};
 
@@ -1474,7 +1493,7 @@ static enum step stream_fails(struct run *r, const struct job *j, const char *wh
 	struct error line = {""};
 
 	error_add(&line, "failed: %s", why);
-	run_says(r, LOG_ERROR, j->stream, line.text);
+	run_log(r, LOG_ERROR, j->stream, line.text);
 	return stream_ends(r, j, LOSS_FAILED);
 }
 
@@ -1489,7 +1508,7 @@ static enum step job_fails(struct run *r, const struct job *j, const char *why)
 	t->hole = true;
 	error_add(&line, "%s; the others go on", why);
 	if (t->failed++ < ERRORS_TOLD)
-		run_says(r, LOG_ERROR, j->stream, line.text);
+		run_log(r, LOG_ERROR, j->stream, line.text);
 	return STEP_SKIP;
 }
 
@@ -1518,7 +1537,7 @@ static enum step stream_forbidden(struct run *r, const struct job *j, const stru
 
 	error_add_page(&answer, p);
 	error_add(&what, "skipped: %s; it needs %s; or leave the stream out", answer.text, streams[j->stream].needs);
-	run_says(r, LOG_WARNING, j->stream, what.text);
+	run_log(r, LOG_WARNING, j->stream, what.text);
 	return stream_ends(r, j, LOSS_FORBIDDEN);
 }
 
@@ -1712,7 +1731,7 @@ static enum step answer_judge(struct run *r, const struct job *j, const struct p
 /* ---- A token's probe: is a 401 about the token, or about one resource? ---- */
 
 /* Once for each stream that is refused: a token may be revoked while the run goes on. */
-static bool token_in_doubt(const struct run *r, const struct job *j, const struct page *p)
+static bool token_is_unknown(const struct run *r, const struct job *j, const struct page *p)
 {
 	return page_is(p, 401) && r->tally[j->stream].token == TOKEN_UNASKED;
 }
@@ -1828,12 +1847,12 @@ static bool scalar_text(struct json v, struct arena *arena, struct str *text)
 
 static bool in_unique_key(const struct stream *s, const char *field)
 {
-	size_t i;
+	const char *const *key = s->singer.unique_key ? s->singer.unique_key : s->singer.key;
+	size_t i = 0;
 
-	for (i = 0; i < SINGER_KEYS && s->singer.unique_key[i]; i++)
-		if (strcmp(s->singer.unique_key[i], field) == 0)
-			return true;
-	return false;
+	while (key[i] && strcmp(key[i], field) != 0)
+		i++;
+	return key[i];
 }
 
 /* The text that a field of `add` gets.  *absent: the row has nothing to give, and the key does without.
@@ -1871,7 +1890,7 @@ static bool extras_make(struct run *r, const struct job *j, const struct rows *i
 	size_t i;
 
 	x->n = 0;
-	for (i = 0; i < STREAM_ADD && s->add[i].name; i++) {
+	for (i = 0; s->add && s->add[i].name; i++) {
 		if (!extra_text(r, j, it, i, x, &text, &absent))
 			return false;
 		if (absent)
@@ -1902,7 +1921,7 @@ static void error_add_key(struct run *r, struct error *t, const struct job *j, c
 	const char *const *key = streams[j->stream].singer.key;
 	size_t i;
 
-	for (i = 0; i < SINGER_KEYS && key[i]; i++) {
+	for (i = 0; key[i]; i++) {
 		struct str value;
 		if (!row_text(r, it, x, str_of(key[i]), &value))
 			value = str_of("?");
@@ -2433,7 +2452,7 @@ static const char *page_fault(const struct run *r, const struct job *j, const st
 }
 
 /* Is the same page to be asked for again?  That is decided as soon as it comes; its place in the chain is kept. */
-static bool page_again(const struct run *r, struct job *j, const struct page *p)
+static bool page_is_repeated(const struct run *r, struct job *j, const struct page *p)
 {
 	const char *fault = page_fault(r, j, p);
 
@@ -2475,21 +2494,21 @@ static struct page *page_make(struct run *r, size_t place, struct job *j)
 }
 
 /* A page has come.  false: no memory. */
-static bool page_come(struct run *r, size_t place, struct job *j)
+static bool page_receive(struct run *r, size_t place, struct job *j)
 {
 	struct page *p = page_make(r, place, j);
 
 	if (!p)
 		return false;
-	if (page_again(r, j, p)) {
+	if (page_is_repeated(r, j, p)) {
 		j->want = true;
 		page_free(r->http, p);
 		return true;
 	}
-	*j->held_end = p;
-	j->held_end = &p->next;
+	*j->arrived_end = p;
+	j->arrived_end = &p->next;
 	p->cost = PAGE_COST + p->answer->length + p->tape.held;
-	r->held += p->cost;
+	r->page_bytes += p->cost;
 	if (!page_is_good(p))
 		return true;
 	if (j->shrunk)
@@ -2498,22 +2517,22 @@ static bool page_come(struct run *r, size_t place, struct job *j)
 }
 
 /* The first page that a job holds leaves it. */
-static void page_leave(struct run *r, struct job *j)
+static void page_discard(struct run *r, struct job *j)
 {
-	struct page *p = j->held;
+	struct page *p = j->arrived;
 
-	j->held = p->next;
-	if (!j->held)
-		j->held_end = &j->held;
-	assert(r->held >= p->cost);
-	r->held -= p->cost;
+	j->arrived = p->next;
+	if (!j->arrived)
+		j->arrived_end = &j->arrived;
+	assert(r->page_bytes >= p->cost);
+	r->page_bytes -= p->cost;
 	page_free(r->http, p);
 }
 
 static void job_release(struct run *r, size_t place, struct job *j)
 {
-	while (j->held)
-		page_leave(r, j);
+	while (j->arrived)
+		page_discard(r, j);
 	if (j->asked) {
 		http_release(r->http, j->asked);
 		r->queue[place].asked--;
@@ -2536,7 +2555,7 @@ static void job_release(struct run *r, size_t place, struct job *j)
  *
  * Room: of one stream at most opt->connections pages are asked for and not yet here, of all ROOM_OF_ALL times as many,
  * for a stream whose requests wait for the rate limit must not hold the others back; and no further ones while more than
- * opt->hold bytes are held.  The front job may always ask, so that the walk goes on; it asks first, for the others wait
+ * opt->page_bytes have come.  The front job may always ask, so that the walk goes on; it asks first, for the others wait
  * for it. */
 
 enum {
@@ -2559,7 +2578,7 @@ static struct job *queue_append(struct run *r, size_t place)
 	}
 	*j = planned;
 	j->want = !j->empty && !target_is_left_out(r, j);
-	j->held_end = &j->held;
+	j->arrived_end = &j->arrived;
 	*q->end = j;
 	q->end = &j->next;
 	q->length++;
@@ -2578,7 +2597,7 @@ static void queue_remove_front(struct run *r, size_t place)
 	job_release(r, place, j);
 }
 
-static struct job *next_to_ask(struct run *r, size_t place)
+static struct job *queue_next_to_ask(struct run *r, size_t place)
 {
 	struct job *j;
 
@@ -2591,21 +2610,22 @@ static struct job *next_to_ask(struct run *r, size_t place)
 	return NULL;
 }
 
-static bool has_room(const struct run *r)
+static bool walk_has_room(const struct run *r)
 {
-	return r->asked < ROOM_OF_ALL * r->opt->connections && r->held <= r->opt->hold;
+	return r->asked < ROOM_OF_ALL * r->opt->connections && r->page_bytes <= r->opt->page_bytes;
 }
 
 /* The front job asks for what it wants, then the others, as long as there is room. */
-static enum step refill(struct run *r)
+static enum step walk_refill(struct run *r)
 {
 	struct job *j = r->queue[r->at].front;
 	size_t place;
 
 	if (j->want && !page_ask(r, r->at, j))
 		return run_no_memory(r);
-	for (place = r->at; place < r->plan.entries && has_room(r); place++)
-		while (r->queue[place].asked < r->opt->connections && has_room(r) && (j = next_to_ask(r, place)))
+	for (place = r->at; place < r->plan.entries && walk_has_room(r); place++)
+		while (r->queue[place].asked < r->opt->connections && walk_has_room(r) &&
+		       (j = queue_next_to_ask(r, place)))
 			if (!page_ask(r, place, j))
 				return run_no_memory(r);
 	return r->no_memory ? run_no_memory(r) : STEP_ON;
@@ -2636,20 +2656,20 @@ static enum step page_wait(struct run *r)
 		return token_judge(r);
 	j = job_of(r, came, &place);
 	assert(j);
-	return page_come(r, place, j) ? STEP_ON : run_no_memory(r);
+	return page_receive(r, place, j) ? STEP_ON : run_no_memory(r);
 }
 
 /* Flushes what the target can have and asks for all that there is room for; then blocks. */
-static enum step receive(struct run *r)
+static enum step walk_receive(struct run *r)
 {
 	enum step step = singer_flush(r->singer) ? STEP_ON : STEP_END;
 
 	if (step == STEP_ON && !r->token_probe)
-		step = refill(r);
+		step = walk_refill(r);
 	return step == STEP_ON ? page_wait(r) : step;
 }
 
-static void tell_progress(struct run *r, const struct job *j, const struct page *p)
+static void progress_report(struct run *r, const struct job *j, const struct page *p)
 {
 	struct tally *t = &r->tally[j->stream];
 
@@ -2675,17 +2695,17 @@ static enum step page_write(struct run *r, const struct job *j, const struct pag
 			   SMALL_PAGE);
 	}
 	step = rows_take(r, j, p);
-	tell_progress(r, j, p);
+	progress_report(r, j, p);
 	return step;
 }
 
 static enum step page_consume(struct run *r, struct job *j)
 {
-	enum step step = r->opt->sample ? sample_judge(r, j, j->held) : answer_judge(r, j, j->held);
+	enum step step = r->opt->sample ? sample_judge(r, j, j->arrived) : answer_judge(r, j, j->arrived);
 
 	if (step == STEP_ON)
-		step = page_write(r, j, j->held);
-	page_leave(r, j);
+		step = page_write(r, j, j->arrived);
+	page_discard(r, j);
 	return step;
 }
 
@@ -2719,16 +2739,16 @@ static enum step chain_in_circle(struct run *r, const struct job *j)
 }
 
 /* The front job begins, uses a page, or ends. */
-static enum step advance(struct run *r, struct job *j)
+static enum step job_advance(struct run *r, struct job *j)
 {
 	enum step step = j->begun ? STEP_ON : job_begin(r, j);
 
-	if (step == STEP_ON && j->held) {
-		if (token_in_doubt(r, j, j->held))
+	if (step == STEP_ON && j->arrived) {
+		if (token_is_unknown(r, j, j->arrived))
 			return token_ask(r, j->stream);
 		step = page_consume(r, j);
 	}
-	if (step == STEP_ON && (j->held || j->asked || j->want))
+	if (step == STEP_ON && (j->arrived || j->asked || j->want))
 		return STEP_ON;
 	if (step == STEP_ON && j->circle)
 		step = chain_in_circle(r, j);
@@ -2751,7 +2771,7 @@ static void stream_drop(struct run *r)
 /* Nothing can be done with the front job before a page comes. */
 static bool job_waits(const struct run *r, const struct job *j)
 {
-	return r->token_probe || (j->begun && !j->held && (j->asked || j->want));
+	return r->token_probe || (j->begun && !j->arrived && (j->asked || j->want));
 }
 
 static bool place_is_over(const struct run *r, size_t place)
@@ -2818,7 +2838,7 @@ static enum sync_result walk_plan(struct run *r)
 	struct job *j;
 
 	while (!run_stopped(r) && (j = front_job(r))) {
-		enum step step = job_waits(r, j) ? receive(r) : advance(r, j);
+		enum step step = job_waits(r, j) ? walk_receive(r) : job_advance(r, j);
 		if (step == STEP_STOP)
 			return SYNC_STOPPED;
 		if (step == STEP_END)

@@ -24,28 +24,26 @@ enum shape {
 	ROWS_SERIES  /* a list of objects, in each of which a list `series` holds the rows: objects or bare strings */
 };
 
-enum {
-	STREAM_QUERY = 8,
-	STREAM_EACH = 6,
-	STREAM_ADD = 6 /* most fields put into each row */
-};
+enum { STREAM_ADD = 6 }; /* most fields put into each row */
 
 struct stream_pair {
 	const char *name, *value;
 };
 
 /* All that is known of one stream.  Columns that a row leaves out are 0 or NULL.
+ * query, each and add are lists that end with a NULL.
  * In path and query {x} is field x of the parent's row, percent-encoded; {from}, {to}, {month} and {each} are the job's.
  * In add a value is one of {x}, {from}, {each}; {.x.y}: a member of the row, or of the object around it in a series;
  * {.}: the row itself, a bare string.  Added fields win over the row's own.  What a row does not have is left out of
  * it, but empty where it belongs to the unique key. */
 struct stream {
-	struct singer_stream singer; /* .parent: any stream of the table, a child too */
+	struct singer_stream singer;     /* .parent: any stream of the table, a child too */
+	size_t schema_at, schema_length; /* in the text that streams_unpack makes */
 	const char *path;
-	struct stream_pair query[STREAM_QUERY]; /* in this order; one with {to} is left out while the window is open */
-	const char *each[STREAM_EACH];          /* a job for each of these values */
-	struct stream_pair only;                /* parents whose field `name` begins with `value`; others give no job */
-	const char *rows;                       /* member of "data" */
+	const struct stream_pair *query; /* in this order; one with {to} is left out while the window is open */
+	const char *const *each;         /* a job for each of these values */
+	struct stream_pair only;         /* parents whose field `name` begins with `value`; others give no job */
+	const char *rows;                /* member of "data" */
 	enum shape shape;
 	const char *series;
 	const char *accept;                   /* media type: stage of the API */
@@ -58,14 +56,17 @@ struct stream {
 	int32_t overlap_s;   /* asked for so much more at both ends */
 	unsigned reach_days; /* days that the API keeps, today among them; 0: all */
 	unsigned per_minute; /* requests that the API documents as its limit; 0: none said */
-	struct stream_pair add[STREAM_ADD];
+	const struct stream_pair *add;
 	const char *needs; /* what a plan or a token may lack where the API answers 403 */
 	const char *cost;  /* requests of a run, further pages aside: S sources, D destinations, ... as README says */
 	const char *personal; /* personal data and secrets in its rows; NULL: none known */
 };
 
-enum { STREAMS = SCHEMAS };                  /* a row for each schema: one without the other does not compile */
-extern const struct stream streams[STREAMS]; /* a parent stands before its children */
+enum { STREAMS = SCHEMAS };           /* a row for each schema: one without the other does not compile */
+extern const struct stream streams[]; /* STREAMS rows; a parent stands before its children */
+
+/* Points each selection at its stream, and at its schema, which is unpacked into the arena.  false: no memory. */
+bool streams_unpack(struct selection sel[STREAMS], struct arena *);
 
 /* What became of the selected streams.  Those that a signal or a fatal error left out are in selected only. */
 struct sync_totals {
@@ -88,7 +89,7 @@ struct sync_options {
 	int64_t start_us, end_us, now_us; /* end_us: INT64_MAX without end_date; now_us: read once, at the start */
 	unsigned page_rows;               /* 0: as the table says */
 	unsigned connections;             /* most pages of one stream asked for and not yet here */
-	size_t hold;                      /* bytes of pages held beyond which only the front job asks */
+	size_t page_bytes; /* of pages that wait to be written, beyond which only the first of them asks */
 	bool fail_on_forbidden;
 	/* Not NULL: a sample.  One job a stream, of recent time, one row a page, no cursor followed; SCHEMA of every selected
 	 * stream and one RECORD, no STATE; failures are told here, one for each stream of the table, and not logged. */

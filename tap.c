@@ -1300,11 +1300,11 @@ static void about_text(struct json_out *out)
 	}
 }
 
-static void put_names(struct json_out *out, const char *const names[SINGER_KEYS])
+static void put_names(struct json_out *out, const char *const names[])
 {
 	size_t i;
 
-	for (i = 0; i < SINGER_KEYS && names[i]; i++) {
+	for (i = 0; names[i]; i++) {
 		json_put_text(out, i ? ", " : "");
 		json_put_text(out, names[i]);
 	}
@@ -1328,7 +1328,7 @@ static void put_column(struct json_out *out, const char *text)
 	json_put_text(out, text ? text : "");
 }
 
-static void put_key_column(struct json_out *out, const char *const names[SINGER_KEYS])
+static void put_key_column(struct json_out *out, const char *const names[])
 {
 	json_put_text(out, " | ");
 	put_names(out, names);
@@ -1343,7 +1343,7 @@ static void about_stream(struct json_out *out, const struct stream *s)
 	put_column(out, window_name(s->window));
 	put_column(out, s->singer.parent);
 	put_key_column(out, s->singer.key);
-	put_key_column(out, s->singer.unique_key);
+	put_key_column(out, s->singer.unique_key ? s->singer.unique_key : s->singer.key);
 	put_column(out, s->cost);
 	json_put_text(out, " | ");
 	if (s->per_minute)
@@ -1409,10 +1409,9 @@ static bool make_selection(struct tap *tap, struct json catalog, const char *cat
 {
 	const char *const list[] = {tap->options.select, NULL}, *const *rules = tap->options.select ? list : NULL;
 	bool unique_keys = tap->config.value[KEY_UNIQUE_KEYS].number != 0;
-	size_t i;
 
-	for (i = 0; i < STREAMS; i++)
-		tap->selection[i].stream = &streams[i].singer;
+	if (!streams_unpack(tap->selection, &tap->arena))
+		return fail(&tap->error, "no memory for the schemas");
 	if (!selection_make(tap->selection, STREAMS, catalog, rules, unique_keys, &tap->arena, &tap->error))
 		return error_about(&tap->error, catalog_name);
 	return !rules || selection_check_rules(tap->selection, STREAMS, rules, &tap->error);
@@ -1679,7 +1678,7 @@ static struct sync_options sync_options(const struct config *c, int64_t now_us)
 		.now_us = now_us,
 		.page_rows = (unsigned)c->value[KEY_PAGE_SIZE].number,
 		.connections = (unsigned)connections,
-		.hold = (size_t)(connections > 4 ? connections : 4) << 20,
+		.page_bytes = (size_t)(connections > 4 ? connections : 4) << 20,
 		.fail_on_forbidden = c->value[KEY_FAIL_ON_FORBIDDEN].number != 0,
 		.stop = &stop_signal,
 	};

@@ -333,15 +333,16 @@ static bool work_record(void *context)
 static bool work_begin(struct work *w, const struct page *page, const struct json_out *text)
 {
 	const struct json nothing = {NULL, NULL};
+	static struct selection all[STREAMS];
 	const struct stream *stream = page_stream(page);
 
 	memset(w, 0, sizeof *w);
 	w->text = text;
 	w->rows = stream->rows;
-	w->selection.stream = &stream->singer;
 	w->copy = malloc(text->length);
-	if (!w->copy)
+	if (!w->copy || !streams_unpack(all, &w->run))
 		return fail(&w->error, "no memory");
+	w->selection = all[stream - streams];
 	if (!selection_make(&w->selection, 1, nothing, NULL, false, &w->run, &w->error))
 		return false;
 	w->singer.fd = open("/dev/null", O_WRONLY);

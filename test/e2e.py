@@ -705,6 +705,9 @@ def twice(t):
     with Server(*DEMO, "--twice") as server:
         run = t.tap(server, start_date=START, unique_keys=True).sync(catalog=plain_catalog("destinations", name))
         model = Model(Client(server))
+        t.tap(server, start_date=START).sync("--select", "destination_subscriptions")
+        asked = [line.split()[2] for line in server.requests() if "/subscriptions" in line]
+        t.equal(len(asked), len(set(asked)), "each is asked once for its subscriptions")
         for stream in ("destinations", name):
             check_stream(t, run, stream, model.expect(stream, Options(instant(START))))
             t.equal(len(singer.upsert(run, stream)), len(run.records(stream)), f"{stream}: unique keys are unique")
@@ -731,7 +734,7 @@ def access_table(t):
         tap = t.tap(server, start_date=START)
         run = tap.sync("--test")
         rows = {name: line for name in NAMES for line in run.log("INFO") if f" {name} " in line}
-        t.equal((run.exit, sorted(rows)), (1, sorted(NAMES)), "a line for each stream, and some can't be read", run.stderr)
+        t.equal((run.exit, sorted(rows)), (1, sorted(NAMES)), "a line for each stream, not all are read", run.stderr)
         t.ok(" no " in rows["iam_users"] and " yes " in rows["sources"], "yes or no", run.stderr)
         t.ok(" error " in rows["iam_groups"], "or an error", run.stderr)
         t.ok(len(server.requests()) <= len(NAMES) + 4, "one request a stream", len(server.requests()))
@@ -2012,6 +2015,27 @@ def parents(t):
     t.ok(len(asked) <= 3 + 4, "403 of every parent: asked of three, and of those under way", len(asked))
 
 
+@case("two runs, the first with a hole")
+def holes(t):
+    """A day of a destination, or a month, is refused or broken: the exit status says so, and the next run has all."""
+    metrics, usage = "destination_delivery_metrics_summary", "usage_api_calls_workspace_daily"
+    destination = HAMLET.expect("destinations", Options(0)).records[1].get("id")
+    day = stamp(midnight(segment.STARTED) - 4 * DAY)[:10]
+    delivery = f"/destinations/{destination}/delivery-metrics*startTime={day}*"
+    month = f"/usage/api-calls/daily*period={stamp(segment.month(segment.STARTED, -1))[:10]}*"
+    for name, rule in ((metrics, delivery), (usage, month)):
+        whole = {json.dumps(_flat(row)) for row in HAMLET.expect(name, Options(instant(START))).records}
+        for kind in ("401", "403", "422", "500", "cut", "wrong-shape"):
+            with Server(*DEMO, "--fault", f"{rule}:{kind}") as server:
+                first = t.tap(server, start_date=START, **ONCE).sync("--select", name)
+            second = t.tap(HAMLET.open(), start_date=START).sync("--select", name, state=first.states[-1])
+            both = {json.dumps(singer.plain(row)) for row in first.records(name) + second.records(name)}
+            label = f"{name}, {kind}: "
+            t.equal((first.exit, second.exit), (1, 0), f"{label}exit statuses", first.stderr, second.stderr)
+            t.ok(len(first.records(name)) < len(whole), f"{label}the first run lacks something")
+            t.equal(len(both), len(whole), f"{label}both runs hold every row", first.stderr)
+
+
 # --- signals and pipes
 
 
@@ -2039,6 +2063,18 @@ def signals(t):
             t.none(singer.protocol_faults(run), f"{number.name} while nothing comes: STATE last")
 
 
+def wait_for_handlers(process):
+    """Until the program has set what it does about signals: the kernel tells, else a while has to do."""
+    caught = 1 << (signal.SIGHUP - 1)
+    end = time.monotonic() + singer.PATIENCE
+    while not singer.WRAPPED and os.path.exists(f"/proc/{process.pid}/status") and time.monotonic() < end:
+        text = open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace").read()
+        if int(re.search(r"^SigCgt:\s*([0-9a-f]+)", text, re.M)[1], 16) & caught:
+            return
+        time.sleep(0.01)
+    time.sleep(singer.PATIENCE / 4)
+
+
 @case("signal while a file is opened")
 def signal_before_the_run(t):
     """A named pipe that nobody writes to: the signal ends that wait too."""
@@ -2047,7 +2083,7 @@ def signal_before_the_run(t):
         pipe = os.path.join(tap.folder, "pipe")
         os.mkfifo(pipe)
         with tap.start("--config", pipe) as process:
-            time.sleep(singer.PATIENCE / 4)
+            wait_for_handlers(process)
             process.send_signal(number)
             run = tap.finish(process)
         t.equal((run.exit, run.stdout, run.stderr), (status, b"", ""), number.name)
@@ -2176,7 +2212,8 @@ def napping_target(t):
         t.equal(run.exit, status, f"{label}: exit status", run.stderr[-500:])
         t.none(singer.protocol_faults(run), f"{label}: whole messages, STATE last", run.stdout[-300:])
         t.ok(seconds < MOST * singer.PATIENCE, f"{label}: within {MOST} s", seconds)
-        t.ok("Sync stopped by a signal" in run.stderr.splitlines()[-1], f"{label}: the last line says so", run.stderr[-500:])
+        last = run.stderr.splitlines()[-1]
+        t.ok("Sync stopped by a signal" in last, f"{label}: the last line says so", run.stderr[-500:])
 
 
 @case("process 1")
@@ -2216,7 +2253,7 @@ OUTPUTS = [
 
 @case("output that fails")
 def output_fails(t):
-    """The last line of the log says why the run ended, at each level; a target that has gone away is no error of ours."""
+    """The last line of the log says why the run ended; a target that has gone away is no error of ours."""
     tap = t.tap(HAMLET.open(), start_date=START)
     for name, descriptor, reason, level in OUTPUTS:
         for words in ([], ["--log-level", "warning"]):

@@ -186,6 +186,16 @@ const struct http_response *http_response(const struct http_request *q)
 	return &q->response;
 }
 
+/* Schemas come from their files in these tests. */
+char *http_gunzip(const void *gzip, size_t length, size_t limit, size_t *text_length)
+{
+	(void)gzip;
+	(void)length;
+	(void)limit;
+	*text_length = 0;
+	return NULL;
+}
+
 void http_release(struct http *h, struct http_request *q)
 {
 	struct http_request **link = &h->requests;

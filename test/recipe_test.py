@@ -38,8 +38,8 @@ SCHEMA = """{
 """
 ROW = """\
 	{.singer = {NAMED_ONLY(subscription_notes, "subscriptionId", "note"), .parent = "destination_subscriptions"},
-	 .path = "/destinations/{destinationId}/subscriptions/{id}/notes", PAGED("notes"), .shape = ROWS_TEXTS,
-	 .add = {{"subscriptionId", "{id}"}, {"note", "{.}"}},
+	 SCHEMA(subscription_notes), .path = "/destinations/{destinationId}/subscriptions/{id}/notes", PAGED("notes"),
+	 .shape = ROWS_TEXTS, .add = PAIRS({"subscriptionId", "{id}"}, {"note", "{.}"}),
 	 .needs = "access to destinations and their notes",
 	 .cost = "D + subscriptions"},
 """
@@ -51,6 +51,12 @@ static size_t notes_count(const struct query *q)
 	return q->second % 3;
 }
 
+static void notes_row(const struct query *q, size_t i, struct row *row)
+{
+	grandchild_row(q, i, row);
+	row->ordinal = i + 1;
+}
+
 static bool check_notes(struct query *q)
 {
 	return q->second / 4 == q->parent ||
@@ -60,7 +66,7 @@ static bool check_notes(struct query *q)
 """
 OPERATION = """\
 	{"/destinations/{}/subscriptions/{}/notes", DESTINATIONS, NOTES, "notes", STABLE, PAGED, .model = note,
-	 .count = notes_count, .row = grandchild_row, .flags = TEXTS, .special = {SUBSCRIPTIONS, check_notes}},
+	 .count = notes_count, .row = notes_row, .flags = TEXTS, .special = {SUBSCRIPTIONS, check_notes}},
 """
 MODEL_ROW = """\
     _more(
@@ -181,13 +187,13 @@ def check_compiler(copy):
     schema = copy.path / SCHEMA_FILE
     schema.write_text(SCHEMA, "utf-8")
     status, said = copy.run(MAKE, "streams.o")
-    REPORT.ok(status != 0 and re.search(r"error.*\bstreams\b", said), "a schema without a row does not compile", said)
+    found = re.search(r"error.*\ba_row_for_each_schema\b", said)
+    REPORT.ok(status != 0 and found, "a schema without a row does not compile", said)
     insert(copy.path, ["streams.c"])
     schema.unlink()
     status, said = copy.run(MAKE, "streams.o")
-    REPORT.ok(
-        status != 0 and re.search(rf"error.*\bschema_{NAME}\b", said), "a row without a schema does not compile", said
-    )
+    found = re.search(rf"error.*\bSCHEMA_AT_{NAME}\b", said)
+    REPORT.ok(status != 0 and found, "a row without a schema does not compile", said)
     schema.write_text(SCHEMA, "utf-8")
     insert(copy.path, ["test/segmentd.c", "test/segment.py"])
 
@@ -202,9 +208,10 @@ def check_table(copy):
     REPORT.ok(
         failed and all("run: make readme" in name for name in failed), "what is behind says: run make readme", *failed
     )
+    before = (copy.path / "README.md").read_text("utf-8").splitlines()
     status, said = copy.run(MAKE, "readme")
     REPORT.ok(status == 0, "make readme", said)
-    before, after = ((tree / "README.md").read_text("utf-8").splitlines() for tree in (ROOT, copy.path))
+    after = (copy.path / "README.md").read_text("utf-8").splitlines()
     new = [line for line in after if line not in before]
     counts = [re.findall(r"(\d+) streams", line) for line in new]
     REPORT.ok(
@@ -219,7 +226,9 @@ def check_suite(copy):
     """All tests, with the new stream among the others."""
     status, said = copy.run(MAKE, JOBS, "test")
     totals = re.findall(r"^\d+ passed, \d+ failed.*", said, re.M)[-1:]
-    REPORT.ok(status == 0 and totals, "make test", said)
+    (copy.path.parent / "make-test").write_text(said, "utf-8")
+    failed = re.findall(r"^not ok .*", said, re.M)[:40]
+    REPORT.ok(status == 0 and totals, "make test (all that it said: make-test, beside the copy)", said, *failed)
     print(f"# in the copy: {' '.join(totals)}", flush=True)
     REPORT.equal(copy.changed(), sorted([*TOUCHED, "README.md"]), "only make readme touched anything else")
 

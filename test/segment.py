@@ -193,11 +193,17 @@ class Stream:
     blank: tuple = ()  # fields of the key that are "" where the API leaves them out
     secret: tuple = ()  # fields that are only read where they are named
     limit: int = None  # documented: requests a minute
+    complete: bool = False  # the API leaves out none of its fields
 
     @property
     def incremental(self):
         """Streams that are walked by time keep a bookmark."""
         return self.walk in ("months", "days", "spans", "windows")
+
+    @property
+    def is_complete(self):
+        """Does every record have all fields, be it that the tap puts them there?"""
+        return self.complete or set(self.schema["properties"]) == set(self.add)
 
     def keys(self, unique_keys=False):
         """The key_properties in force."""
@@ -233,7 +239,9 @@ def _child(name, path, rows, *unique, walk="parents", **more):
 def _usage(name, path, rows, *unique):
     """Daily snapshots, asked for by month; the documented key is the first field that names what was counted."""
     key = "sourceId" if "sourceId" in unique else "timestamp"
-    return Stream(name, f"/usage/{path}/daily", rows, "months", None, (key,), unique, count=1000, settle=24 * HOUR)
+    return Stream(
+        name, f"/usage/{path}/daily", rows, "months", None, (key,), unique, count=1000, settle=24 * HOUR, complete=True
+    )
 
 
 OF_SOURCE = {"sourceId": "{id}"}
@@ -332,9 +340,9 @@ IN_AUDIENCE = "/spaces/{spaceId}/audiences/{id}/"
 
 # Those that are read by name only: cheap lists first, then what the API limits, what takes half a minute a request last.
 MORE = (
-    _more("workspace", "/", "workspace", shape="object", names=()),
+    _more("workspace", "/", "workspace", shape="object", names=(), complete=True),
     _more("labels", "/labels", "labels", ("key", "value"), names=()),
-    _more("roles", "/roles", "roles"),
+    _more("roles", "/roles", "roles", complete=True),
     _more("invites", "/invites", "invites", ("email",), shape="texts", add={"email": "{.}"}),
     _more(
         "iam_group_members",
@@ -342,6 +350,7 @@ MORE = (
         "users",
         ("userGroupId", "id"),
         parent="iam_groups",
+        complete=True,
         add={"userGroupId": "{id}"},
     ),
     _more("tracking_plans", "/tracking-plans", "trackingPlans"),
@@ -384,7 +393,7 @@ MORE = (
         secret=("settings", "encryptedSettings"),
         **ALPHA,
     ),
-    _more("reverse_etl_models", "/reverse-etl-models", "models", **ALPHA),
+    _more("reverse_etl_models", "/reverse-etl-models", "models", complete=True, **ALPHA),
     _more(
         "reverse_etl_syncs",
         "/reverse-etl-models/{modelId}/subscriptionId/{id}/syncs",
@@ -405,7 +414,7 @@ MORE = (
         parent="warehouses",
         add={"warehouseId": "{id}"},
     ),
-    _more("spaces", "/spaces", "spaces", **ALPHA),
+    _more("spaces", "/spaces", "spaces", complete=True, **ALPHA),
     _more(
         "profiles_warehouses",
         "/spaces/{id}/profiles-warehouses",
@@ -424,7 +433,7 @@ MORE = (
         count=1000,
         add={"subjectType": "{.subjectType}", "subjectId": "{.}"},
     ),
-    _more("credentials", "/credentials", "credentials"),
+    _more("credentials", "/credentials", "credentials", complete=True),
     _overview("successfully_received", "sources"),
     _overview("failed_on_ingest", "sources", "discardReason"),
     _overview("filtered_at_source", "sources", "discardReason"),
@@ -479,6 +488,7 @@ MORE = (
         ("spaceId", "type", "name"),
         parent="spaces",
         query=(("sortBy", "name"), ("sortDir", "asc")),
+        complete=True,
         add={"spaceId": "{id}"},
         limit=25,
         **ALPHA,
@@ -491,6 +501,7 @@ MORE = (
         parent="spaces",
         query=(("collection", "{each}"), ("sortBy", "trait"), ("sortDir", "asc")),
         each=("users", "accounts"),
+        complete=True,
         add={"spaceId": "{id}", "collection": "{each}"},
         limit=25,
         **ALPHA,
@@ -511,6 +522,7 @@ MORE = (
         "items",
         ("warehouseId", "sourceId", "collection"),
         parent="warehouse_connected_sources",
+        complete=True,
         limit=2,
     ),
 )

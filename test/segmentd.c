@@ -4115,16 +4115,17 @@ static bool read_options(int argc, char **argv)
 	return true;
 }
 
+/* The workspace follows from the time that was given, not from when this program got round to it. */
 static void set_clock(void)
 {
-	int64_t now;
+	int64_t now = now_us();
 
 	if (options.now) {
 		if (!read_time(options.now, &now))
 			die("not an RFC 3339 date-time", options.now);
 		clock_offset = now - clock_us(CLOCK_REALTIME);
 	}
-	start_us = now_us() / SECOND * SECOND;
+	start_us = now / SECOND * SECOND;
 	start_day = start_us / DAY;
 }
 

@@ -360,20 +360,19 @@ static void test_log_structured(void)
 enum { TEST_STREAMS = 3 };
 
 static struct singer_stream test_streams[TEST_STREAMS] = {
-	{.name = "users", .alias = "people", .key = {"id"}, .unique_key = {"id"}},
-	{.name = "events", .key = {"id"}, .unique_key = {"id"}, .replication_key = "timestamp"},
-	{.name = "members", .key = {"groupId"}, .unique_key = {"groupId", "id"}, .parent = "users"},
+	{.name = "users", .alias = "people", .key = NAMES("id")},
+	{.name = "events", .key = NAMES("id"), .unique_key = NAMES("id"), .replication_key = "timestamp"},
+	{.name = "members", .key = NAMES("groupId"), .unique_key = NAMES("groupId", "id"), .parent = "users"},
 };
+static struct str schema_texts[TEST_STREAMS];
 
 static void test_streams_init(void)
 {
 	static const char *const texts[TEST_STREAMS] = {USERS, EVENTS, MEMBERS};
 	size_t i;
 
-	for (i = 0; i < TEST_STREAMS; i++) {
-		test_streams[i].schema = (unsigned char *)json_text(texts[i]);
-		test_streams[i].schema_length = strlen(texts[i]);
-	}
+	for (i = 0; i < TEST_STREAMS; i++)
+		schema_texts[i] = str_of(json_text(texts[i]));
 }
 
 static const struct {
@@ -431,8 +430,10 @@ static bool select_streams(struct selection sel[TEST_STREAMS], struct arena *are
 	struct json none = {NULL, NULL};
 	size_t i;
 
-	for (i = 0; i < TEST_STREAMS; i++)
+	for (i = 0; i < TEST_STREAMS; i++) {
 		sel[i].stream = &test_streams[i];
+		sel[i].schema_text = schema_texts[i];
+	}
 	return selection_make(sel, TEST_STREAMS, catalog ? parsed(arena, catalog) : none, rules ? list : NULL,
 			      unique_keys, arena, error) &&
 	       (!rules || selection_check_rules(sel, TEST_STREAMS, list, error));
@@ -1213,7 +1214,7 @@ static const struct {
 	 "k null: k is null, but it belongs to the key or dates the row"},
 };
 
-static const char row_stream[] = "s";
+static const char row_stream[] = "s", *const row_key[] = {"k", NULL};
 
 /* A selection of one stream with these properties. */
 static bool select_row_stream(struct selection *sel, struct singer_stream *stream, char *schema, struct arena *arena,
@@ -1222,10 +1223,9 @@ static bool select_row_stream(struct selection *sel, struct singer_stream *strea
 	struct json none = {NULL, NULL};
 
 	stream->name = row_stream;
-	stream->key[0] = stream->unique_key[0] = "k";
-	stream->schema = (unsigned char *)schema;
-	stream->schema_length = strlen(schema);
+	stream->key = row_key;
 	sel->stream = stream;
+	sel->schema_text = str_of(schema);
 	return selection_make(sel, 1, none, NULL, false, arena, error);
 }
 
@@ -2271,8 +2271,10 @@ static bool make_all(struct arena *arena, struct arena *texts, const char *catal
 	int64_t us;
 	size_t i;
 
-	for (i = 0; i < TEST_STREAMS; i++)
+	for (i = 0; i < TEST_STREAMS; i++) {
 		sel[i].stream = &test_streams[i];
+		sel[i].schema_text = schema_texts[i];
+	}
 	return selection_make(sel, TEST_STREAMS, doc, NULL, false, arena, error) &&
 	       selection_make(sel, TEST_STREAMS, doc, rules, false, arena, error) &&
 	       state_read(&st, old, arena, error) && state_get(&st, &test_streams[1], &us, error) &&

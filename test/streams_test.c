@@ -179,15 +179,24 @@ static int scratch_file(void)
 	return fd;
 }
 
-static char *file_text(int fd)
+static char *whole_file(int fd)
 {
 	off_t size = lseek(fd, 0, SEEK_END);
 	char *text = malloc((size_t)size + 1);
 
-	if (!text || lseek(fd, 0, SEEK_SET) != 0 || read(fd, text, (size_t)size) != size || ftruncate(fd, 0) != 0 ||
-	    lseek(fd, 0, SEEK_SET) != 0)
+	if (!text || lseek(fd, 0, SEEK_SET) != 0 || read(fd, text, (size_t)size) != size)
 		abort();
 	text[size] = '\0';
+	return text;
+}
+
+/* What was written since the last call. */
+static char *file_text(int fd)
+{
+	char *text = whole_file(fd);
+
+	if (ftruncate(fd, 0) != 0 || lseek(fd, 0, SEEK_SET) != 0)
+		abort();
 	return text;
 }
 
@@ -269,7 +278,7 @@ static struct sync_options options_of(const struct scenario *s, struct outcome *
 		.now_us = instant(s->now, "2021-03-10T12:00:00Z"),
 		.page_rows = s->page_rows,
 		.connections = fake.connections,
-		.hold = s->hold ? s->hold : 4 << 20,
+		.page_bytes = s->hold ? s->hold : 4 << 20,
 		.fail_on_forbidden = s->forbid,
 		.stop = &stop,
 		.totals = &o->totals,
@@ -278,6 +287,31 @@ static struct sync_options options_of(const struct scenario *s, struct outcome *
 	};
 
 	return options;
+}
+
+static const char *const *unique_of(size_t stream)
+{
+	const struct singer_stream *s = &streams[stream].singer;
+
+	return s->unique_key ? s->unique_key : s->key;
+}
+
+/* The schema of a stream, as its file has it. */
+static struct str schema_of(size_t stream)
+{
+	static char *texts[STREAMS];
+	char name[128];
+	int fd;
+
+	if (!texts[stream]) {
+		snprintf(name, sizeof name, "schemas/%s.json", stream_name(stream));
+		fd = open(name, O_RDONLY);
+		if (fd < 0)
+			abort();
+		texts[stream] = whole_file(fd);
+		close(fd);
+	}
+	return str_of(texts[stream]);
 }
 
 /* Selects the scenario's streams; what a run changes is in a copy. */
@@ -290,8 +324,10 @@ static void prepare(const struct scenario *s)
 
 	arena_reset(&arena);
 	memset(pristine, 0, sizeof pristine);
-	for (i = 0; i < STREAMS; i++)
+	for (i = 0; i < STREAMS; i++) {
 		pristine[i].stream = &streams[i].singer;
+		pristine[i].schema_text = schema_of(i);
+	}
 	log_setup(LOG_CRITICAL, false); /* what selection_make warns of is not the subject here */
 	if (!selection_make(pristine, STREAMS, none, rules, true, &arena, &error))
 		abort();
@@ -1888,8 +1924,8 @@ static void needed_names(size_t stream, struct names *needed)
 {
 	size_t i;
 
-	for (i = 0; i < SINGER_KEYS && streams[stream].singer.unique_key[i]; i++)
-		names_add(needed, str_of(streams[stream].singer.unique_key[i]));
+	for (i = 0; unique_of(stream)[i]; i++)
+		names_add(needed, str_of(unique_of(stream)[i]));
 	for (i = 0; i < STREAMS; i++)
 		if (parent_of(i) == stream)
 			names_of(i, needed);
@@ -2941,11 +2977,10 @@ static void test_plan(const struct plan_case *c)
 /* What rows of a stream have: the fields of its schema, with those that the tap adds. */
 static bool stream_has(size_t stream, struct str field)
 {
-	const struct stream *s = &streams[stream];
 	struct arena own = {NULL, 0, 0};
 	struct json_error bad;
 	struct json schema;
-	bool has = json_parse(&own, (const char *)s->singer.schema, s->singer.schema_length, &schema, &bad) &&
+	bool has = json_parse(&own, schema_of(stream).s, schema_of(stream).n, &schema, &bad) &&
 		   json_member(json_get(schema, "properties"), field).node;
 
 	arena_free(&own);
@@ -2975,9 +3010,9 @@ static void check_names(size_t stream)
 	struct str wrong = wrong_name(s, s->path, in_path);
 	size_t i;
 
-	for (i = 0; i < STREAM_QUERY && s->query[i].name; i++)
+	for (i = 0; s->query && s->query[i].name; i++)
 		wrong = wrong.n ? wrong : wrong_name(s, s->query[i].value, in_query);
-	for (i = 0; i < STREAM_ADD && s->add[i].name; i++) {
+	for (i = 0; s->add && s->add[i].name; i++) {
 		const char *value = s->add[i].value;
 		if (strncmp(value, "{.", 2) != 0)
 			wrong = wrong.n ? wrong : wrong_name(s, value, in_add);
@@ -2993,12 +3028,16 @@ static void check_names(size_t stream)
 static bool keys_in_schema(size_t stream)
 {
 	const struct singer_stream *s = &streams[stream].singer;
-	bool good = s->key[0] && s->unique_key[0];
+	const char *const *unique = unique_of(stream);
+	bool good = s->key[0] && unique[0];
 	size_t i;
 
-	for (i = 0; i < SINGER_KEYS; i++)
-		good = good && (!s->key[i] || stream_has(stream, str_of(s->key[i]))) &&
-		       (!s->unique_key[i] || stream_has(stream, str_of(s->unique_key[i])));
+	for (i = 0; s->key[i]; i++)
+		good = good && stream_has(stream, str_of(s->key[i]));
+	good = good && i <= SINGER_KEYS;
+	for (i = 0; unique[i]; i++)
+		good = good && stream_has(stream, str_of(unique[i]));
+	good = good && i <= SINGER_KEYS;
 	return good && (!s->replication_key || stream_has(stream, str_of(s->replication_key)));
 }
 
@@ -3012,8 +3051,8 @@ static void test_table(void)
 		struct names used = {.count = 0};
 		check_names(i);
 		names_of(i, &used);
-		check(s->path && s->rows && s->accept && s->needs && s->singer.schema_length && keys_in_schema(i),
-		      "the table: %s is complete", s->singer.name);
+		check(s->path && s->rows && s->accept && s->needs && keys_in_schema(i), "the table: %s is complete",
+		      s->singer.name);
 		check((s->window != WINDOW_NONE) == (s->singer.replication_key != NULL) && (s->window || !s->settle_s),
 		      "the table: %s has a window just where it has a replication key", s->singer.name);
 		check(s->shape != ROWS_OBJECT || !s->page_rows, "the table: %s: one object has no pages",

@@ -209,7 +209,7 @@ def complaints_of_fault(town, run, fault):
         if run.timeless != town.whole.timeless:
             yield "exit 0, but another output"
         return
-    if run.exit not in (1, 2):
+    if run.exit not in (1, 2, 3):
         yield f"exit {run.exit}: {run.stderr[-400:]}"
     if not run.log("ERROR", "CRITICAL"):
         yield f"no error was told: {run.stderr[-400:]}"
@@ -403,9 +403,9 @@ STATES = [
 
 @part("test-signals")
 def signals(checks):
-    """SIGTERM and SIGINT end a run from every state it can be stuck in, within about a second."""
+    """SIGTERM, SIGINT and SIGHUP end a run from every state it can be stuck in, within about a second."""
     for name, server, environment, orderly in STATES:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             with server() as url:
                 run, seconds = interrupted(checks.tap(base_url=url), number, environment)
             label = f"{number.name} while {name}"
@@ -443,7 +443,8 @@ def memory(checks):
             tap = checks.tap(server, max_attempts=1)
             with limited(MEMORY):
                 run = tap.sync("--select", "iam_groups,iam_users")
-        checks.equal(run.exit, 3, f"{kind}: exit status", run.stderr)
+        wanted = 1 if "no memory" in run.stderr else 3  # what http.h allows may be too large for this process
+        checks.equal(run.exit, wanted, f"{kind}: exit status", run.stderr)
         checks.ok(run.log("ERROR", "CRITICAL"), f"{kind}: an error says so", run.stderr)
         checks.equal((run.of_type("RECORD"), len(run.states) > 1), ([], True), f"{kind}: no record, a last STATE")
 
