@@ -2097,7 +2097,7 @@ int file_read(const char *name, size_t limit, struct json_out *bytes)
 	ssize_t n;
 
 	do
-		fd = open(name, O_RDONLY | O_CLOEXEC);
+		fd = name ? open(name, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
 	while (fd < 0 && errno == EINTR);
 	if (fd < 0)
 		return errno;
@@ -2112,7 +2112,8 @@ int file_read(const char *name, size_t limit, struct json_out *bytes)
 		else if (bytes->length > limit)
 			error = EFBIG;
 	} while (n && !error);
-	close(fd);
+	if (name)
+		close(fd);
 	return error;
 }
 
@@ -4543,6 +4544,8 @@ struct http_request *http_next(struct http *h)
 			break;
 		wait_and_serve(h);
 		tell_waiting(h);
+		if (h->options.tick)
+			h->options.tick(h->options.ctx);
 	}
 	if (r)
 		r->state = RETURNED;

@@ -60,7 +60,7 @@ struct http_notice {
 	unsigned lane;
 };
 
-/* Nothing is kept by pointer but stop, pause_ms, notice and ctx.  A control character or a byte beyond ASCII is refused in
+/* Nothing is kept by pointer but stop, pause_ms, notice, tick and ctx.  A control character or a byte beyond ASCII is refused in
  * all strings but ca_file. */
 struct http_options {
 	const char *base_url; /* https://host[:port][/prefix]; http:// only if every address of host is loopback */
@@ -79,6 +79,7 @@ struct http_options {
 	volatile sig_atomic_t *stop; /* set by a signal handler; looked at at least every 500 ms; may be NULL */
 	int64_t (*pause_ms)(const char *body, size_t length);  /* pause a 429 body asks for, -1 for none; may be NULL */
 	void (*notice)(void *ctx, const struct http_notice *); /* called inside http_next; may be NULL */
+	void (*tick)(void *ctx); /* likewise, each time it has waited, which is half a second at most */
 	void *ctx;
 };
 
@@ -113,7 +114,7 @@ struct http_stats {
 	int64_t rate_limit_ms; /* in which at least one lane was held back */
 };
 
-/* A whole file of at most `limit` bytes behind what `bytes` holds.  0, or the errno why not: EFBIG beyond the limit,
+/* A whole file (NULL: standard input) of at most `limit` bytes behind what `bytes` holds.  0, or the errno why not: EFBIG beyond the limit,
  * ENOMEM.  A name is waited for where its opening is, as a pipe's is. */
 int file_read(const char *name, size_t limit, struct json_out *bytes);
 

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,13 +25,13 @@ enum {
 	SECRET_BEGINNING = 8, /* so many characters of a longer one are struck out as well */
 	SPELLING = 6,         /* the longest spelling of one character: \u0041 */
 	READINGS = 8,
-	PROGRESS_WIDTH = 79
+	PROGRESS_WIDTH = 80 /* of a terminal that does not tell */
 };
 
 static struct {
 	enum log_level least;
 	bool structured;
-	bool progress; /* standard error, a terminal, shows how far the run is */
+	char progress[LOG_TEXT]; /* what standard error, a terminal, shows below the lines; empty: nothing */
 	bool holding;
 	struct json_out held;        /* lines that wait */
 	const char *secret[SECRETS]; /* beyond so many the newest takes the oldest's place */
@@ -241,14 +242,31 @@ void log_release(bool keep)
 	json_out_free(&logger.held);
 }
 
-/* A line of the log takes the place of the progress shown. */
+/* A line of the log takes the place of the progress shown, which then stands below it. */
 static void progress_clear(void)
 {
 	static const char erase[] = "\r\033[K"; /* ECMA-48: to the line's begin, and erase it */
 
-	if (logger.progress)
+	if (logger.progress[0])
 		line_write(erase, sizeof erase - 1);
-	logger.progress = false;
+}
+
+static size_t terminal_width(void)
+{
+#ifdef TIOCGWINSZ
+	struct winsize size;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
+		return size.ws_col;
+#endif
+	return PROGRESS_WIDTH;
+}
+
+/* One column less than there are, as some terminals go on to the next line once all are full. */
+static void progress_show(void)
+{
+	if (logger.progress[0])
+		line_write(logger.progress, strnlen(logger.progress, terminal_width() - 1));
 }
 
 /* The members that Meltano asks of a structured line.  message: text for a string; metric: JSON, or NULL. */
@@ -280,6 +298,7 @@ static void line_plain(enum log_level level, const char *message)
 
 	progress_clear();
 	line_write(line, (size_t)n);
+	progress_show();
 }
 
 /* The text of a line, fit to be shown and cut to a length. */
@@ -292,22 +311,37 @@ static void line_text(char text[LOG_TEXT], size_t most, const char *format, va_l
 	text[most] = '\0';
 }
 
-void log_line(enum log_level level, const char *format, ...)
+static void line_say(enum log_level level, const char *stream, const char *format, va_list args)
 {
 	char text[LOG_TEXT];
 	int saved = errno;
-	va_list args;
 
 	if (level < logger.least)
 		return;
-	va_start(args, format);
 	line_text(text, LOG_LINE - strlen("CRITICAL \n"), format, args);
-	va_end(args);
 	if (logger.structured)
-		line_structured(level, NULL, text, NULL);
+		line_structured(level, stream, text, NULL);
 	else
 		line_plain(level, text);
 	errno = saved;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	line_say(level, NULL, format, args);
+	va_end(args);
+}
+
+void log_stream(enum log_level level, const char *stream, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	line_say(level, stream, format, args);
+	va_end(args);
 }
 
 void log_progress(const char *format, ...)
@@ -318,69 +352,117 @@ void log_progress(const char *format, ...)
 
 	if (!logger.structured && LOG_INFO >= logger.least && isatty(STDERR_FILENO)) {
 		va_start(args, format);
-		line_text(text, PROGRESS_WIDTH, format, args);
+		line_text(text, LOG_LINE, format, args);
 		va_end(args);
 		progress_clear();
-		line_write(text, strlen(text));
-		logger.progress = true;
+		memcpy(logger.progress, text, strlen(text) + 1);
+		progress_show();
 	}
 	errno = saved;
 }
 
+void log_progress_end(void)
+{
+	progress_clear();
+	logger.progress[0] = '\0';
+}
+
 /* ---- Metrics ---- */
 
-/* metric: JSON, behind "METRIC: ", which the structured form does not show.  It is made of numbers and of the tap's own
- * names: nothing in it to clean or to strike out. */
-static void log_metric(const char *stream, const char *metric)
+enum { METRIC_SIZE = 512 };
+
+/* A metric is made of numbers and of the tap's own names: nothing in it to clean or to strike out.  tags: more of them,
+ * each with a comma before it. */
+static void log_metric(enum log_level plain, const char *stream, const char *type, const char *name, const char *value,
+		       const char *tags)
 {
+	char metric[METRIC_SIZE], own[METRIC_SIZE / 2] = "";
 	int saved = errno;
 
-	if (LOG_INFO < logger.least)
+	if ((logger.structured ? LOG_INFO : plain) < logger.least)
 		return;
+	if (stream && logger.structured)
+		snprintf(own, sizeof own, "\"endpoint\": \"%s\", \"stream\": \"%s\", \"context\": {}, \"pid\": %ld",
+			 stream, stream, (long)getpid());
+	else if (stream)
+		snprintf(own, sizeof own, "\"endpoint\": \"%s\"", stream);
+	snprintf(metric, sizeof metric,
+		 "METRIC: {\"type\": \"%s\", \"metric\": \"%s\", \"value\": %s, \"tags\": {%s%s}}", type, name, value,
+		 own, tags);
 	if (logger.structured)
 		line_structured(LOG_INFO, stream, "METRIC", strchr(metric, '{'));
 	else
-		line_plain(LOG_INFO, metric);
+		line_plain(plain, metric);
 	errno = saved;
+}
+
+struct number {
+	char text[32];
+};
+
+static const char *count_text(uint64_t count, struct number *number)
+{
+	snprintf(number->text, sizeof number->text, "%" PRIu64, count);
+	return number->text;
+}
+
+static const char *seconds_text(int64_t ms, struct number *number)
+{
+	if (ms < 0)
+		ms = 0;
+	snprintf(number->text, sizeof number->text, "%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
+	return number->text;
 }
 
 void log_records(const char *stream, uint64_t more)
 {
-	char metric[512];
+	struct number number;
 
-	snprintf(metric, sizeof metric,
-		 "METRIC: {\"type\": \"counter\", \"metric\": \"record_count\", \"value\": %" PRIu64
-		 ", \"tags\": {\"endpoint\": \"%s\"}}",
-		 more, stream);
-	log_metric(stream, metric);
+	log_metric(LOG_INFO, stream, "counter", "record_count", count_text(more, &number), "");
 }
 
 void log_request(const char *stream, int64_t ms, int status)
 {
-	char metric[512], code[48] = "";
+	char tags[80], code[48] = "";
+	struct number number;
 
-	if (ms < 0)
-		ms = 0;
 	if (status)
-		snprintf(code, sizeof code, "\"http_status_code\": %d, ", status);
-	snprintf(metric, sizeof metric,
-		 "METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": %" PRId64 ".%03d, "
-		 "\"tags\": {\"endpoint\": \"%s\", %s\"status\": \"%s\"}}",
-		 ms / 1000, (int)(ms % 1000), stream, code, status >= 200 && status < 300 ? "succeeded" : "failed");
-	log_metric(stream, metric);
+		snprintf(code, sizeof code, ", \"http_status_code\": %d", status);
+	snprintf(tags, sizeof tags, "%s, \"status\": \"%s\"", code,
+		 status >= 200 && status < 300 ? "succeeded" : "failed");
+	log_metric(LOG_DEBUG, stream, "timer", "http_request_duration", seconds_text(ms, &number), tags);
+}
+
+void log_requests(const char *stream, uint64_t n)
+{
+	struct number number;
+
+	log_metric(LOG_DEBUG, stream, "counter", "http_request_count", count_text(n, &number), "");
+}
+
+void log_duration(const char *stream, int64_t ms, bool whole)
+{
+	struct number number;
+
+	log_metric(LOG_DEBUG, stream, "timer", "sync_duration", seconds_text(ms, &number),
+		   whole ? ", \"status\": \"succeeded\"" : ", \"status\": \"failed\"");
+}
+
+int64_t log_clock_ms(void)
+{
+	struct timespec now = {0, 0};
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* No counters: whoever adds up those of a run means its records. */
 void log_bytes(uint64_t received, uint64_t decoded)
 {
-	static const char format[] =
-		"METRIC: {\"type\": \"gauge\", \"metric\": \"%s\", \"value\": %" PRIu64 ", \"tags\": {}}";
-	char metric[512];
+	struct number number;
 
-	snprintf(metric, sizeof metric, format, "http_bytes_received", received);
-	log_metric(NULL, metric);
-	snprintf(metric, sizeof metric, format, "http_bytes_decoded", decoded);
-	log_metric(NULL, metric);
+	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_received", count_text(received, &number), "");
+	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_decoded", count_text(decoded, &number), "");
 }
 
 /* ==== Part 2: selection =========================================================================================== */
@@ -871,8 +953,9 @@ static bool catalog_open(struct maker *m, const struct selection sel[], size_t n
 			continue;
 		}
 		if (m->entries[i].node && !repeated[i])
-			log_line(LOG_WARNING, "stream %s: the catalog has more than one entry for it; the last counts",
-				 sel[i].stream->name);
+			log_stream(LOG_WARNING, sel[i].stream->name,
+				   "stream %s: the catalog has more than one entry for it; the last counts",
+				   sel[i].stream->name);
 		repeated[i] = m->entries[i].node != NULL;
 		m->entries[i] = it.value;
 		any = true;
@@ -935,8 +1018,8 @@ static bool stream_selected(const struct maker *m, bool *selected)
 
 static void warn_impossible(const struct maker *m, const char *what, struct json value)
 {
-	log_line(LOG_WARNING, "stream %s: %s \"%.*s\" of the catalog is not possible and left out", m->stream, what,
-		 (int)json_token(value).n, json_token(value).s);
+	log_stream(LOG_WARNING, m->stream, "stream %s: %s \"%.*s\" of the catalog is not possible and left out",
+		   m->stream, what, (int)json_token(value).n, json_token(value).s);
 }
 
 /* FULL_TABLE on an incremental stream is the one method that can be chosen; other taps write it as a forced one. */
@@ -954,11 +1037,11 @@ static void stream_method(const struct maker *m, struct selection *sel)
 	if (json_type(key) > JSON_NULL && !full_table && !(own && json_equals(key, str_of(own))))
 		warn_impossible(m, "replication key", key);
 	if (own && !full_table && !field_named(sel->fields, str_of(own))) {
-		log_line(LOG_WARNING,
-			 "stream %s: its replication key %s is not in the catalog's schema, so it is read from "
-			 "start_date "
-			 "on each time; add the field there to go on from its bookmark",
-			 m->stream, own);
+		log_stream(LOG_WARNING, m->stream,
+			   "stream %s: its replication key %s is not in the catalog's schema, so it is read from "
+			   "start_date "
+			   "on each time; add the field there to go on from its bookmark",
+			   m->stream, own);
 		sel->full_table = true;
 	}
 }
@@ -1097,20 +1180,14 @@ static bool key_is_unique(const struct selection *sel)
 	return true;
 }
 
-void selection_warn_keys(const struct selection sel[], size_t n)
+unsigned selection_shared_keys(const struct selection sel[], size_t n, bool full_tables)
 {
-	char names[1024];
-	size_t i, length = 0;
+	unsigned count = 0;
+	size_t i;
 
-	for (i = 0; i < n && length < sizeof names; i++)
-		if (sel[i].selected && !key_is_unique(&sel[i]))
-			length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "",
-						   sel[i].stream->name);
-	if (length)
-		log_line(LOG_WARNING,
-			 "the key does not identify a row of %s: a target that upserts keeps one of several rows; "
-			 "\"unique_keys\": true in the config makes the keys identify rows",
-			 names);
+	for (i = 0; i < n; i++)
+		count += sel[i].selected && !key_is_unique(&sel[i]) && !(full_tables && sel[i].stream->replication_key);
+	return count;
 }
 
 /* ---- Which fields ---- */
@@ -1139,8 +1216,9 @@ static void warn_breadcrumb(const struct maker *m, struct json breadcrumb)
 	struct json_out text = {0};
 
 	json_put_value(&text, breadcrumb, 0);
-	log_line(LOG_WARNING, "stream %s: the catalog's metadata is about %.*s, which its schema does not have",
-		 m->stream, (int)text.length, text.length ? text.bytes : "");
+	log_stream(LOG_WARNING, m->stream,
+		   "stream %s: the catalog's metadata is about %.*s, which its schema does not have", m->stream,
+		   (int)text.length, text.length ? text.bytes : "");
 	json_out_free(&text);
 }
 
@@ -1244,18 +1322,18 @@ static void warn_empty(const struct maker *m, const struct field *f)
 	struct path path;
 
 	if (!f->parent)
-		log_line(LOG_WARNING,
-			 "stream %s: none of its fields is selected, so its rows are written as {}; select %s.*",
-			 stream, stream);
+		log_stream(LOG_WARNING, stream,
+			   "stream %s: none of its fields is selected, so its rows are written as {}; select %s.*",
+			   stream, stream);
 	else if (f->parent->items == f)
-		log_line(LOG_WARNING,
-			 "stream %s: %s is selected, but no field of its elements, so they are written as {}; select "
-			 "%s.%s.*, or take the metadata below its \"items\" out of the catalog",
-			 stream, path_of(f->parent, &path), stream, path_of(f->parent, &path));
+		log_stream(LOG_WARNING, stream,
+			   "stream %s: %s is selected, but no field of its elements, so they are written as {}; select "
+			   "%s.%s.*, or take the metadata below its \"items\" out of the catalog",
+			   stream, path_of(f->parent, &path), stream, path_of(f->parent, &path));
 	else
-		log_line(LOG_WARNING,
-			 "stream %s: %s is selected, but none of its fields, so it is written as {}; select %s.%s.*",
-			 stream, path_of(f, &path), stream, path_of(f, &path));
+		log_stream(LOG_WARNING, stream,
+			   "stream %s: %s is selected, but none of its fields, so it is written as {}; select %s.%s.*",
+			   stream, path_of(f, &path), stream, path_of(f, &path));
 }
 
 /* Selected fields that the tap does not know, and objects that are left with nothing in them. */
@@ -1267,9 +1345,10 @@ static void fields_warn(const struct maker *m, const struct field *f)
 	if (!f->selected)
 		return;
 	if (f->foreign)
-		log_line(LOG_WARNING,
-			 "stream %s: field %s of the catalog's schema is unknown; it is written where the API sends it",
-			 m->stream, path_of(f, &path));
+		log_stream(
+			LOG_WARNING, m->stream,
+			"stream %s: field %s of the catalog's schema is unknown; it is written where the API sends it",
+			m->stream, path_of(f, &path));
 	if (f->count && !any_selected(f))
 		warn_empty(m, f);
 	for (i = 0; i < f->count; i++)
@@ -1784,16 +1863,18 @@ void selection_report(const struct selection *sel)
 
 	for (i = 0; i < n && length < sizeof names; i++) {
 		const struct field *object = sel->left_out->member[i].object;
-		length += (size_t)snprintf(names + length, sizeof names - length, "%s%s%s%.*s", i ? ", " : "",
+		if (memchr(sel->left_out->member[i].name, '\\', sel->left_out->member[i].length))
+			continue; /* another spelling of a name that is here already, most likely */
+		length += (size_t)snprintf(names + length, sizeof names - length, "%s%s%s%.*s", length ? ", " : "",
 					   object->parent ? path_of(object, &path) : "", object->parent ? "." : "",
 					   (int)sel->left_out->member[i].length, sel->left_out->member[i].name);
 	}
-	if (n)
-		log_line(LOG_INFO, "stream %s: left out, because its schema does not have it: %s", sel->stream->name,
-			 names);
+	if (length)
+		log_stream(LOG_INFO, sel->stream->name, "stream %s: left out, because its schema does not have it: %s",
+			   sel->stream->name, names);
 	if (sel->mended)
-		log_line(
-			LOG_INFO,
+		log_stream(
+			LOG_INFO, sel->stream->name,
 			"stream %s: %s has text with U+0000 or half a surrogate pair; as targets refuse it, \\ufffd is "
 			"written there and wherever else it comes",
 			sel->stream->name, path_of(sel->mended, &path));
@@ -1988,6 +2069,27 @@ static void put_extracted(struct singer *s, int64_t us)
 	json_put(&s->out, tail);
 }
 
+static void put_version(struct singer *s, const struct selection *sel)
+{
+	if (!s->version || sel->stream->replication_key)
+		return;
+	json_put_text(&s->out, ",\"version\":");
+	json_put_int64(&s->out, s->version);
+}
+
+void singer_activate(struct singer *s, const struct selection *sel)
+{
+	size_t mark = line_begin(s);
+
+	if (!s->version || sel->stream->replication_key || s->write_errno)
+		return;
+	json_put_text(&s->out, "{\"type\":\"ACTIVATE_VERSION\",\"stream\":");
+	json_put_string(&s->out, sel->name);
+	put_version(s, sel);
+	json_put_text(&s->out, "}\n");
+	line_end(s, mark);
+}
+
 bool singer_record(struct singer *s, struct selection *sel, struct json row, const struct singer_extra *extra,
 		   size_t extras, int64_t extracted_us, struct error *error)
 {
@@ -2008,6 +2110,7 @@ bool singer_record(struct singer *s, struct selection *sel, struct json row, con
 		return fail_misfit(sel, row, &p, error);
 	}
 	pieces_end(&p);
+	put_version(s, sel);
 	put_extracted(s, extracted_us);
 	if (p.mended && !sel->mended)
 		sel->mended = p.mended;
@@ -2201,8 +2304,8 @@ bool state_bookmarks(struct state *st, struct selection sel[], size_t n, int64_t
 			return false;
 		if (sel[i].bookmark_us == INT64_MIN && json_type(bookmark_of(st, stream)) == JSON_OBJECT &&
 		    json_count(bookmark_of(st, stream)))
-			log_line(
-				LOG_WARNING,
+			log_stream(
+				LOG_WARNING, stream->name,
 				"stream %s: its bookmark in the state holds no \"%s\", so the stream starts at %s, the "
 				"start_date",
 				stream->name, stream->replication_key, start);
@@ -2344,17 +2447,27 @@ static void put_state(struct json_out *out, const struct state *st)
 	json_put_text(out, "}");
 }
 
-void singer_state(struct singer *s, const struct state *st)
+static void state_line(struct singer *s, const struct state *st, const char *before, const char *after)
 {
 	size_t mark = line_begin(s);
 
 	if (s->write_errno)
 		return;
-	json_put_text(&s->out, "{\"type\":\"STATE\",\"value\":");
+	json_put_text(&s->out, before);
 	put_state(&s->out, st);
-	json_put_text(&s->out, "}\n");
+	json_put_text(&s->out, after);
 	if (line_end(s, mark))
 		write_out(s);
+}
+
+void singer_state(struct singer *s, const struct state *st)
+{
+	state_line(s, st, "{\"type\":\"STATE\",\"value\":", "}\n");
+}
+
+void singer_state_value(struct singer *s, const struct state *st)
+{
+	state_line(s, st, "", "\n");
 }
 
 /* ---- The catalog as discovery writes it ----

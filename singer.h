@@ -28,18 +28,25 @@ void log_setup(enum log_level least, bool structured);
  * would take every line apart. */
 void log_secret(const char *);
 void log_line(enum log_level, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The same of one stream, by the tap's own name, which a structured line carries; NULL: of none. */
+void log_stream(enum log_level, const char *stream, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Lines from here on wait, until it is known whether an error makes them needless: then they are written, or dropped. */
 void log_hold(void);
 void log_release(bool keep);
 
-/* For a person who watches: where standard error is a terminal, text that stays until the next one or the next line.
- * Nowhere else, and not at a level above LOG_INFO. */
+/* For a person who watches: where standard error is a terminal, text below the lines, cut to its width, until the next one
+ * or its end.  Nowhere else, and not at a level above LOG_INFO. */
 void log_progress(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_progress_end(void);
 
-/* Metrics in the form of singer-python's metrics.py; stream is one of the tap's own names. */
-void log_records(const char *stream, uint64_t more);          /* record_count: since the last such line */
-void log_request(const char *stream, int64_t ms, int status); /* http_request_duration; status 0: no answer */
+/* Metrics in the form of singer-python's metrics.py, structured ones with the tags of the Meltano SDK; stream is one of
+ * the tap's own names.  Plain lines of requests and times are LOG_DEBUG, all others LOG_INFO. */
+void log_records(const char *stream, uint64_t more);           /* record_count: since the last such line */
+void log_request(const char *stream, int64_t ms, int status);  /* http_request_duration; status 0: no answer */
+void log_requests(const char *stream, uint64_t n);             /* http_request_count: of the whole stream */
+void log_duration(const char *stream, int64_t ms, bool whole); /* sync_duration: from its begin to its end */
+int64_t log_clock_ms(void);                                    /* a clock for it, that only goes forward */
 void log_bytes(uint64_t received, uint64_t decoded); /* http_bytes_received, http_bytes_decoded: of the whole run */
 
 /* A list of names, ended by NULL, for a table of constants. */
@@ -94,8 +101,9 @@ bool selection_make(struct selection sel[], size_t n, struct json catalog, const
  * is nearest to it. */
 bool selection_check_rules(const struct selection[], size_t n, const char *const *rules, struct error *);
 
-/* Before a sync: one warning that names the selected streams whose key in force does not identify a row, if any. */
-void selection_warn_keys(const struct selection[], size_t n);
+/* How many selected streams have a key in force that does not identify a row; full_tables: of those without replication
+ * key only. */
+unsigned selection_shared_keys(const struct selection[], size_t n, bool full_tables);
 
 /* At a stream's end, info lines: the names (at most 16) of what its rows had and the schema has not, if any; the first
  * field with text that targets refuse, if any. */
@@ -105,10 +113,11 @@ void selection_report(const struct selection *);
  * A failed write (ENOMEM: no memory for a line) is sticky: later calls do nothing, singer_flush says so.
  * Starts as {.fd = 1}; json_out_free(&out) at the end. */
 struct singer {
-	int fd; /* left as it is: never made non-blocking, and waited for if it is */
+	int fd; /* the caller's, of a file too; never made non-blocking, and waited for if it is */
 	struct json_out out;
 	int write_errno;
 	uint64_t records;     /* RECORDs made */
+	int64_t version;      /* of full tables, milliseconds since 1970; 0: their RECORDs carry none */
 	int64_t extracted_us; /* of the last RECORD, and how its line ended */
 	char tail[SINGER_TAIL];
 };
@@ -130,6 +139,11 @@ void singer_schema(struct singer *, struct selection *); /* once; further calls 
  * the error names stream, key and field, and none of its other values. */
 bool singer_record(struct singer *, struct selection *, struct json row, const struct singer_extra *, size_t extras,
 		   int64_t extracted_us, struct error *);
+
+/* After the last row of a full table, all of which this run has written: ACTIVATE_VERSION, by which a target gives up the
+ * rows of other versions (an extension of the protocol, as singer-python's messages.py has it).  Nothing without a
+ * version, and for a stream with a replication key. */
+void singer_activate(struct singer *, const struct selection *);
 bool singer_flush(struct singer *); /* false: standard output failed, see write_errno */
 
 /* State: the document read, kept whole, and what this run changed in it.  Points into the document. */
@@ -156,5 +170,6 @@ void state_syncing(struct state *, const char *stream); /* kept by pointer; NULL
 
 /* A STATE line: the document with unknown members and unraised bookmarks as they were; flushed. */
 void singer_state(struct singer *, const struct state *);
+void singer_state_value(struct singer *, const struct state *); /* the document alone, as state_read takes it */
 
 #endif

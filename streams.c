@@ -1104,13 +1104,11 @@ void streams_notice(void *ctx, const struct http_notice *n)
 {
 	(void)ctx;
 	if (n->event == HTTP_RATE_LIMIT)
-		log_line(LOG_WARNING, "%s: %s: rate limit (%s): waiting %lld ms", path_stream(n->path), n->path,
-			 n->reason, (long long)n->wait_ms);
-	else if (n->event == HTTP_WAITING)
-		log_progress("%s: %s for %lld s", path_stream(n->path), n->reason, (long long)(n->wait_ms / 1000));
-	else
-		log_line(LOG_WARNING, "%s: %s: %s: attempt %u failed, next one in %lld ms", path_stream(n->path),
-			 n->path, n->reason, n->attempt, (long long)n->wait_ms);
+		log_stream(LOG_WARNING, path_stream(n->path), "%s: %s: rate limit (%s): waiting %lld ms",
+			   path_stream(n->path), n->path, n->reason, (long long)n->wait_ms);
+	else if (n->event == HTTP_RETRY)
+		log_stream(LOG_WARNING, path_stream(n->path), "%s: %s: %s: attempt %u failed, next one in %lld ms",
+			   path_stream(n->path), n->path, n->reason, n->attempt, (long long)n->wait_ms);
 }
 
 /* ---- Texts: what an answer says of itself ---- */
@@ -1326,11 +1324,14 @@ struct tally {
 	unsigned failed_in_a_row;
 	uint64_t misfits;         /* rows left out because they do not fit the schema */
 	bool hole;                /* something of a window is missing: the bookmark stays where it is */
+	bool part;                /* it is over, and rows of it or of its parents may be missing */
 	uint64_t in_window;       /* rows written since the last bookmark was due */
 	int64_t highest;          /* ... and the latest of them */
 	bool gap;                 /* months or days, from since on, that the API doesn't have: */
 	int64_t gap_from, gap_to; /* the first and the last of them, */
 	struct error gap_reason;  /* and its words for it */
+	uint64_t requests;        /* that ended, repeated ones of the client's aside */
+	int64_t begun_ms;         /* when its turn came, by log_clock_ms */
 	uint64_t counted;         /* records, at the last metric line */
 	int64_t counted_us;       /* ... and when that was; 0: no answer yet */
 };
@@ -1390,7 +1391,7 @@ static void run_log(struct run *r, enum log_level level, size_t stream, const ch
 	error_add(&line, "%s: %s", stream_name(stream), text);
 	if (level >= LOG_ERROR)
 		run_reason(r, level, line.text);
-	log_line(level, "%s", line.text);
+	log_stream(level, stream_name(stream), "%s", line.text);
 }
 
 static enum step run_ends(struct run *r, enum sync_result result, const char *subject, const char *why)
@@ -1544,8 +1545,9 @@ static enum step child_lost(struct run *r, const struct job *j, size_t parent)
 {
 	enum loss loss = r->plan.parents[parent].lost;
 
-	log_line(LOG_WARNING, "%s: %s: it needs the list of %s, which can't be read (see above)",
-		 stream_name(j->stream), loss == LOSS_FORBIDDEN ? "skipped" : "failed", stream_name(parent));
+	log_stream(LOG_WARNING, stream_name(j->stream),
+		   "%s: %s: it needs the list of %s, which can't be read (see above)", stream_name(j->stream),
+		   loss == LOSS_FORBIDDEN ? "skipped" : "failed", stream_name(parent));
 	return stream_ends(r, j, loss);
 }
 
@@ -2053,7 +2055,7 @@ static enum step row_misfits(struct run *r, const struct job *j, const struct pa
 		t->misfits++;
 	} else if (t->misfits++ == 0) {
 		run_reason(r, LOG_ERROR, line.text);
-		log_line(LOG_ERROR, "%s", line.text);
+		log_stream(LOG_ERROR, stream_name(j->stream), "%s", line.text);
 	}
 	return STEP_ON;
 }
@@ -2164,15 +2166,26 @@ static void warn_of_time(struct run *r, const struct job *j)
 
 	if (plan_ahead(&r->plan, j->stream)) {
 		time_format(since->us, text);
-		log_line(LOG_WARNING, "%s: nothing to ask for: %s %s is %s", name,
-			 since->bookmarked ? "the bookmark" : "start_date", text,
-			 since->us > r->opt->now_us ? "in the future" : "not before end_date");
+		log_stream(LOG_WARNING, name, "%s: nothing to ask for: %s %s is %s", name,
+			   since->bookmarked ? "the bookmark" : "start_date", text,
+			   since->us > r->opt->now_us ? "in the future" : "not before end_date");
 	} else if (streams[j->stream].reach_days && day_start(since->us) < until) {
 		gap_add(&r->tally[j->stream], day_start(since->us), day_start(until - 1));
 	}
 }
 
 /* ---- A stream's begin and end ---- */
+
+static void tell_stream(const struct run *r, size_t stream)
+{
+	unsigned number = 0;
+	size_t place;
+
+	for (place = 0; place <= r->at; place++)
+		number += !r->plan.order[place].quiet;
+	if (r->opt->progress)
+		r->opt->progress(r->opt->ctx, stream_name(stream), number ? number : 1, r->sel[stream].records);
+}
 
 /* A list that isn't selected is read for the stream before which it stands, and that is what the run is busy with. */
 static enum step quiet_begin(struct run *r, const struct job *j)
@@ -2186,7 +2199,9 @@ static enum step quiet_begin(struct run *r, const struct job *j)
 	if (r->opt->sample)
 		return STEP_ON;
 	state_syncing(r->state, stream_name(e->stream));
-	log_line(LOG_INFO, "Reading the ids of %s for %s", stream_name(j->stream), stream_name(e->stream));
+	tell_stream(r, j->stream);
+	log_stream(LOG_INFO, stream_name(e->stream), "Reading the ids of %s for %s", stream_name(j->stream),
+		   stream_name(e->stream));
 	return STEP_ON;
 }
 
@@ -2202,9 +2217,11 @@ static enum step stream_begin(struct run *r, const struct job *j)
 	if (j->quiet)
 		return quiet_begin(r, j);
 	t->begun = true;
+	t->begun_ms = log_clock_ms();
 	if (r->opt->sample)
 		return STEP_ON;
-	log_line(LOG_INFO, "START Syncing: %s", stream_name(j->stream));
+	log_stream(LOG_INFO, stream_name(j->stream), "START Syncing: %s", stream_name(j->stream));
+	tell_stream(r, j->stream);
 	state_syncing(r->state, stream_name(j->stream));
 	if (!put_state(r))
 		return STEP_END;
@@ -2236,10 +2253,10 @@ static void warn_of_left_out(const struct tally *t, size_t stream)
 	for (i = 0; i < used.count; i++)
 		error_add(&fields, "%s%.*s", i ? " or " : " or without ", str_width(used.name[i], 60), used.name[i].s);
 	if (t->forbidden + t->gone)
-		log_line(LOG_WARNING,
-			 "%s: left out for single %s: %llu forbidden (403), %llu not found (404)%s, first %s",
-			 stream_name(stream), parent ? parent : "values", (unsigned long long)t->forbidden,
-			 (unsigned long long)t->gone, fields.text, t->first_left_out);
+		log_stream(LOG_WARNING, stream_name(stream),
+			   "%s: left out for single %s: %llu forbidden (403), %llu not found (404)%s, first %s",
+			   stream_name(stream), parent ? parent : "values", (unsigned long long)t->forbidden,
+			   (unsigned long long)t->gone, fields.text, t->first_left_out);
 }
 
 static void warn_of_gap(const struct run *r, const struct tally *t, size_t stream)
@@ -2252,13 +2269,13 @@ static void warn_of_gap(const struct run *r, const struct tally *t, size_t strea
 		return;
 	snprintf(keeps, sizeof keeps, "it keeps %u days%s", streams[stream].reach_days,
 		 r->plan.since[stream].bookmarked ? "; run more often" : "");
-	log_line(LOG_WARNING, "%s: the API has nothing for the %s %s to %s: %s", stream_name(stream),
-		 days ? "days" : "months", date_text(t->gap_from, length, from), date_text(t->gap_to, length, to),
-		 days ? keeps : t->gap_reason.text);
+	log_stream(LOG_WARNING, stream_name(stream), "%s: the API has nothing for the %s %s to %s: %s",
+		   stream_name(stream), days ? "days" : "months", date_text(t->gap_from, length, from),
+		   date_text(t->gap_to, length, to), days ? keeps : t->gap_reason.text);
 }
 
 /* Once a stream is over, in whatever way: what the user should know of it. */
-static void stream_report(struct run *r, size_t stream)
+static void stream_report(struct run *r, size_t stream, bool whole)
 {
 	struct tally *t = &r->tally[stream];
 
@@ -2269,6 +2286,8 @@ static void stream_report(struct run *r, size_t stream)
 	warn_of_gap(r, t, stream);
 	selection_report(&r->sel[stream]);
 	count_records(r, stream);
+	log_requests(stream_name(stream), t->requests);
+	log_duration(stream_name(stream), log_clock_ms() - t->begun_ms, whole);
 }
 
 /* The children of a list that is now whole learn what they will ask for. */
@@ -2297,13 +2316,25 @@ static void log_finished(const struct run *r, size_t stream)
 		error_add(&line, ", rows that do not fit left out: %llu", (unsigned long long)t->misfits);
 	if (t->failed)
 		error_add(&line, ", failed requests: %llu", (unsigned long long)t->failed);
-	log_line(LOG_INFO, "%s", line.text);
+	log_stream(LOG_INFO, stream_name(stream), "%s", line.text);
+}
+
+/* May there be rows that this run has not seen?  Of a parent that is read in part its children are, too. */
+static bool is_in_part(const struct run *r, size_t stream)
+{
+	const struct tally *t = &r->tally[stream];
+	size_t parent = parent_of(stream);
+
+	return t->misfits || t->failed || t->forbidden || t->gone || r->plan.targets[stream].missing ||
+	       (parent < STREAMS && r->tally[parent].part);
 }
 
 static enum step stream_end(struct run *r, const struct job *j)
 {
-	const struct tally *t = &r->tally[j->stream];
+	struct tally *t = &r->tally[j->stream];
 	bool whole = !t->misfits && !t->failed;
+
+	t->part = is_in_part(r, j->stream);
 
 	if (!children_begin(r, j->stream))
 		return run_no_memory(r);
@@ -2312,7 +2343,9 @@ static enum step stream_end(struct run *r, const struct job *j)
 	if (j->quiet)
 		return STEP_ON;
 	singer_schema(r->singer, &r->sel[j->stream]);
-	stream_report(r, j->stream);
+	if (!t->part && !r->opt->sample)
+		singer_activate(r->singer, &r->sel[j->stream]);
+	stream_report(r, j->stream, whole);
 	if (!r->opt->sample)
 		log_finished(r, j->stream);
 	r->totals.synced += whole;
@@ -2353,7 +2386,7 @@ static bool page_ask(struct run *r, size_t place, struct job *j)
 	job_path(&j->path, &r->plan, j);
 	if (j->path.failed)
 		return false;
-	log_line(LOG_DEBUG, "%s: GET %s", stream_name(j->stream), j->path.bytes);
+	log_stream(LOG_DEBUG, stream_name(j->stream), "%s: GET %s", stream_name(j->stream), j->path.bytes);
 	j->asked = http_start(r->http, j->path.bytes, streams[j->stream].accept, j->rank, (unsigned)j->stream);
 	if (!j->asked)
 		return false;
@@ -2425,7 +2458,8 @@ static bool page_is_repeated(const struct run *r, struct job *j, const struct pa
 
 	if (fault && j->repeats < REPEATS) {
 		j->repeats++;
-		log_line(LOG_INFO, "%s: GET %s: %s; asking again", stream_name(j->stream), p->path.bytes, fault);
+		log_stream(LOG_INFO, stream_name(j->stream), "%s: GET %s: %s; asking again", stream_name(j->stream),
+			   p->path.bytes, fault);
 		return true;
 	}
 	if (p->first && (page_is(p, 400) || page_is(p, 422)) && j->page_rows > SMALL_PAGE) {
@@ -2451,6 +2485,7 @@ static struct page *page_make(struct run *r, size_t place, struct job *j)
 	j->asked = NULL;
 	r->queue[place].asked--;
 	r->asked--;
+	r->tally[j->stream].requests++;
 	log_request(stream_name(j->stream), p->answer->elapsed_ms,
 		    p->answer->outcome == HTTP_DONE ? p->answer->status : 0);
 	if (page_is(p, 200))
@@ -2646,8 +2681,7 @@ static void progress_report(struct run *r, const struct job *j, const struct pag
 		t->counted_us = p->answer->received_us;
 		count_records(r, j->stream);
 	}
-	if (r->opt->progress)
-		r->opt->progress(r->opt->ctx, stream_name(j->stream), r->sel[j->stream].records);
+	tell_stream(r, j->stream);
 }
 
 static enum step page_write(struct run *r, const struct job *j, const struct page *p)
@@ -2656,8 +2690,9 @@ static enum step page_write(struct run *r, const struct job *j, const struct pag
 
 	if (j->shrunk && p->first && !r->shrink_told) {
 		r->shrink_told = true;
-		log_line(LOG_INFO, "%s: larger pages are refused: from here on they have %d rows",
-			 stream_name(j->stream), SMALL_PAGE);
+		log_stream(LOG_INFO, stream_name(j->stream),
+			   "%s: larger pages are refused: from here on they have %d rows", stream_name(j->stream),
+			   SMALL_PAGE);
 	}
 	step = rows_take(r, j, p);
 	progress_report(r, j, p);
@@ -2728,7 +2763,7 @@ static void stream_drop(struct run *r)
 	while (r->queue[r->at].front)
 		queue_remove_front(r, r->at);
 	r->plan.order[r->at].dropped = true;
-	stream_report(r, stream);
+	stream_report(r, stream, false);
 	if (r->opt->sample && !r->plan.order[r->at].quiet)
 		singer_schema(r->singer, &r->sel[stream]);
 }
@@ -2883,7 +2918,7 @@ static enum sync_result run_walk(struct run *r)
 	if (put_state(r))
 		result = walk_plan(r);
 	if (r->at < r->plan.entries)
-		stream_report(r, r->plan.order[r->at].stream);
+		stream_report(r, r->plan.order[r->at].stream, false);
 	if ((result == SYNC_DONE || result == SYNC_PARTLY || r->at == r->plan.entries) && !r->opt->sample)
 		state_syncing(r->state, NULL);
 	return put_state(r) ? result : SYNC_ENDED;
@@ -2903,7 +2938,6 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 		result = run_walk(&r);
 	} else {
 		take_bookmarks(&r);
-		selection_warn_keys(sel, STREAMS);
 		result = run_walk(&r);
 	}
 	if (opt->totals)

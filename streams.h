@@ -94,9 +94,10 @@ struct sync_options {
 	/* Not NULL: a sample.  One job a stream, of recent time, one row a page, no cursor followed; SCHEMA of every selected
 	 * stream and one RECORD, no STATE; failures are told here, one for each stream of the table, and not logged. */
 	struct probe *sample;
-	volatile sig_atomic_t *stop;                                       /* as in struct http_options */
-	struct sync_totals *totals;                                        /* filled by streams_sync; may be NULL */
-	void (*progress)(void *ctx, const char *stream, uint64_t records); /* after each page; may be NULL */
+	volatile sig_atomic_t *stop; /* as in struct http_options */
+	struct sync_totals *totals;  /* filled by streams_sync; may be NULL */
+	/* At each stream's begin and after each page; number: which of the selected ones, from 1.  May be NULL. */
+	void (*progress)(void *ctx, const char *stream, unsigned number, uint64_t records);
 	void *ctx;
 };
 

@@ -25,11 +25,14 @@ enum {
 
 enum { CONFIG_FILES = 16 };
 
+static const char standard_input[] = "standard input"; /* - as it is told of; known by its address */
+
 struct options {
 	const char *config[CONFIG_FILES];
 	size_t configs;
 	bool discover, about, version, help, dev;
-	const char *catalog, *properties, *state, *select, *test, *format, *log_level;
+	const char *catalog, *properties, *state, *select, *output, *state_file, *test, *format, *log_level,
+		*log_format;
 };
 
 enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_CONFIG };
@@ -39,6 +42,7 @@ static const char *const log_levels[] = {"debug", "info",  "warning", "error", "
 					 "warn",  "fatal", "notset",  NULL};
 static const enum log_level log_level_of[] = {LOG_DEBUG,    LOG_INFO,    LOG_WARNING,  LOG_ERROR,
 					      LOG_CRITICAL, LOG_WARNING, LOG_CRITICAL, LOG_DEBUG};
+static const char *const log_formats[] = {"plain", "json", NULL};
 static const char *const formats[] = {"text", "json", "markdown", NULL};
 static const char *const test_depths[] = {"all", "schema", NULL};
 
@@ -53,31 +57,56 @@ static const struct option {
 	const char *help;           /* NULL: not shown */
 } option_table[] = {
 	{"config", 'c', OPTION_CONFIG, 0, "FILE", NULL, NULL,
-	 "configuration, a JSON object; may be repeated, later ones win; ENV reads TAP_SEGMENT_* and beats files"},
-	{"discover", 'd', OPTION_FLAG, offsetof(struct options, discover), NULL, NULL, NULL,
-	 "write the catalog to standard output; needs neither configuration nor network"},
+	 "the configuration, a JSON object; may be repeated, later ones win; - reads standard input, ENV the "
+	 "environment "
+	 "(TAP_SEGMENT_API_TOKEN, ...), which beats files"},
 	{"catalog", 0, OPTION_TEXT, offsetof(struct options, catalog), "FILE", NULL, NULL,
-	 "catalog that selects streams and fields; without one every stream is synced"},
+	 "the catalog that selects streams and fields; without one, the streams of a plain run"},
 	{"properties", 'p', OPTION_TEXT, offsetof(struct options, properties), "FILE", NULL, NULL,
 	 "the same under its older name"},
 	{"state", 's', OPTION_TEXT, offsetof(struct options, state), "FILE", NULL, NULL,
-	 "state of an earlier run, to go on from"},
+	 "the state of an earlier run, to go on from"},
 	{"select", 0, OPTION_TEXT, offsetof(struct options, select), "RULES", NULL, NULL,
-	 "streams and fields by glob in place of the catalog's selection: sources,iam_*,!*.settings"},
+	 "streams and fields in place of the catalog's selection; see below"},
+	{"output", 'o', OPTION_TEXT, offsetof(struct options, output), "FILE", NULL, NULL,
+	 "messages go to FILE, which takes its name once it is whole; %Y%m%d and the like are the run's start"},
+	{"state-file", 0, OPTION_TEXT, offsetof(struct options, state_file), "FILE", NULL, NULL,
+	 "state to go on from, if it is there, and to be replaced once the output is in place"},
+	{"log-level", 0, OPTION_TEXT, offsetof(struct options, log_level), "LEVEL", NULL, log_levels,
+	 "debug, info, warning, error or critical; default TAP_SEGMENT_LOGLEVEL, LOGLEVEL, info"},
+	{"log-format", 0, OPTION_TEXT, offsetof(struct options, log_format), "plain|json", NULL, log_formats,
+	 "lines of the log as text, or as JSON objects"},
+	{"discover", 'd', OPTION_FLAG, offsetof(struct options, discover), NULL, NULL, NULL,
+	 "write the catalog; needs neither configuration nor network"},
 	{"test", 0, OPTION_TEXT, offsetof(struct options, test), "all|schema", "all", test_depths,
 	 "try each stream with one request and say which ones the token may read; schema: send nothing"},
 	{"about", 0, OPTION_FLAG, offsetof(struct options, about), NULL, NULL, NULL,
-	 "describe the tap: capabilities and settings"},
+	 "describe the tap: capabilities, settings, streams"},
 	{"format", 0, OPTION_TEXT, offsetof(struct options, format), "text|json|markdown", NULL, formats,
 	 "form of --about"},
-	{"log-level", 0, OPTION_TEXT, offsetof(struct options, log_level), "LEVEL", NULL, log_levels,
-	 "debug, info, warning, error or critical; default TAP_SEGMENT_LOGLEVEL, LOGLEVEL, info"},
 	{"version", 0, OPTION_FLAG, offsetof(struct options, version), NULL, NULL, NULL, "print the version"},
 	{"help", 'h', OPTION_FLAG, offsetof(struct options, help), NULL, NULL, NULL, "print this help"},
 	{"dev", 0, OPTION_FLAG, offsetof(struct options, dev), NULL, NULL, NULL, NULL},
 };
 
 enum { OPTIONS = countof(option_table) };
+
+/* What --help calls the options from that one on. */
+static const struct {
+	const char *first, *heading;
+} option_groups[] = {
+	{"config", "what to read"}, {"output", "where to write"}, {"discover", "what to do in place of a sync"}};
+
+/* What only counts beside another option, and what does nothing beside one. */
+static const struct {
+	const char *name, *other;
+	bool needed;
+} option_pairs[] = {
+	{"format", "about", true},      {"state-file", "output", true},    {"state-file", "state", false},
+	{"discover", "catalog", false}, {"discover", "properties", false}, {"discover", "test", false},
+	{"discover", "output", false},  {"about", "discover", false},      {"about", "test", false},
+	{"about", "output", false},     {"test", "output", false},
+};
 
 /* An option that is none, or the beginning of several: names the nearest, or these. */
 static void fail_option(struct error *error, struct str given, bool ambiguous)
@@ -167,7 +196,7 @@ static bool option_apply(struct options *options, const struct option *o, const 
 	case OPTION_CONFIG:
 		if (options->configs == CONFIG_FILES)
 			return fail(error, "--config: given more than %d times", CONFIG_FILES);
-		options->config[options->configs++] = value;
+		options->config[options->configs++] = strcmp(value, "-") == 0 ? standard_input : value;
 		break;
 	}
 	return true;
@@ -210,6 +239,36 @@ static bool option_read(struct options *options, char **argv, int *i, struct err
 	return option_apply(options, o, inline_value, error);
 }
 
+static bool option_given(const struct options *options, const char *name)
+{
+	const struct option *o = option_table;
+	const char *field, *text;
+
+	while (strcmp(o->name, name) != 0)
+		o++;
+	field = (const char *)options + o->at;
+	if (o->kind == OPTION_FLAG)
+		return *(const bool *)field;
+	memcpy(&text, field, sizeof text);
+	return text != NULL;
+}
+
+/* Whoever asks for help or the version gets it, whatever stands beside that. */
+static bool options_agree(const struct options *options, struct error *error)
+{
+	size_t i;
+
+	for (i = 0; i < countof(option_pairs) && !options->help && !options->version; i++) {
+		const char *name = option_pairs[i].name, *other = option_pairs[i].other;
+		if (!option_given(options, name) || option_given(options, other) == option_pairs[i].needed)
+			continue;
+		if (option_pairs[i].needed)
+			return fail(error, "--%s: does nothing without --%s", name, other);
+		return fail(error, "--%s: does not go together with --%s; leave one of them out", name, other);
+	}
+	return true;
+}
+
 static bool options_read(struct options *options, int argc, char **argv, struct error *error)
 {
 	int i = 1;
@@ -217,7 +276,9 @@ static bool options_read(struct options *options, int argc, char **argv, struct 
 	while (i < argc && strcmp(argv[i], "--") != 0)
 		if (!option_read(options, argv, &i, error))
 			return false;
-	return i + 1 >= argc || fail(error, "%s: unexpected argument; --help lists the options", argv[i + 1]);
+	if (i + 1 < argc)
+		return fail(error, "%s: unexpected argument; --help lists the options", argv[i + 1]);
+	return options_agree(options, error);
 }
 
 /* ---- Config table ---- */
@@ -237,6 +298,7 @@ enum key {
 	KEY_PROXY,
 	KEY_UNIQUE_KEYS,
 	KEY_FAIL_ON_FORBIDDEN,
+	KEY_ACTIVATE_VERSION,
 	KEYS
 };
 
@@ -274,6 +336,8 @@ static const struct config_key {
 			     .help = "key_properties that identify each row, in place of the documented ones"},
 	[KEY_FAIL_ON_FORBIDDEN] = {"fail_on_forbidden", NULL, TYPE_BOOL, .fallback = "false",
 				   .help = "exit 1 when a stream is skipped for lack of permission"},
+	[KEY_ACTIVATE_VERSION] = {"activate_version", NULL, TYPE_BOOL, .fallback = "false",
+				  .help = "let targets drop the rows of full tables that Segment no longer has"},
 };
 
 /* text: NULL where not set; number: of an integer, seconds (milliseconds), a boolean (0, 1), a time (microseconds).
@@ -673,7 +737,7 @@ enum { FILE_LIMIT = 64 << 20 };
 static bool file_text(struct arena *arena, const char *name, struct str *text, struct error *error)
 {
 	struct json_out bytes = {0};
-	int number = file_read(name, FILE_LIMIT, &bytes);
+	int number = file_read(name == standard_input ? NULL : name, FILE_LIMIT, &bytes);
 
 	text->n = bytes.length;
 	text->s = number ? NULL : arena_string(arena, (struct str){bytes.bytes, bytes.length});
@@ -739,7 +803,8 @@ static bool state_document(struct arena *arena, const char *name, struct json *d
 		return false;
 	trimmed = str_trim(text);
 	if (!trimmed.n)
-		return fail(error, "%s: holds no state; leave --state out for a first run", name);
+		return fail(error, "%s: holds no state; for a first run leave --state out, or remove a --state-file",
+			    name);
 	end = memchr(trimmed.s, '\n', trimmed.n);
 	line.s = trimmed.s;
 	line.n = end ? (size_t)(end - trimmed.s) : 0;
@@ -754,7 +819,187 @@ static bool state_document(struct arena *arena, const char *name, struct json *d
 	return document_parse(arena, name, line, lines, document, error);
 }
 
-/* ---- Modes: --version, --help ---- */
+/* ---- Output and state file ----
+ * Each is written as FILE.part and takes its name once it is whole and on the disk, the output first: wherever a run dies,
+ * the state covers no row that the output lacks.  FILE.part is locked for all of the run, so a second one can't begin;
+ * what a run that died has left of it is taken over. */
+
+enum { FILE_NAME = 4096, PART_TRIES = 16, LINKS = 16 };
+
+struct new_file {
+	const char *name, *part, *folder; /* part: NULL until it is open, and again once it has its name */
+	int fd;
+};
+
+/* FILE with the conversions of strftime, those that say something of a time in UTC and could be part of a name. */
+static bool name_expand(const char *given, int64_t now_us, char name[FILE_NAME], struct error *error)
+{
+	static const char known[] = "%aAbBCdeFgGhHIjmMpSTRuUVwWyY";
+	time_t now = (time_t)(now_us / SECOND_US);
+	const struct tm *utc = gmtime(&now);
+	const char *p;
+
+	for (p = given; *p; p++)
+		if (*p == '%' && (!*++p || !strchr(known, *p)))
+			return fail(error,
+				    "--output: %.200s: %%%.1s is no conversion of a date or time, such as %%Y, %%m and "
+				    "%%d; "
+				    "%%%% is a percent sign",
+				    given, p);
+	if (!utc || !strftime(name, FILE_NAME, given, utc))
+		return fail(error, "--output: %.200s: empty or too long", given);
+	return true;
+}
+
+/* What a symbolic link stands for takes the link's place, so that the link stays. */
+static bool name_follow(char name[FILE_NAME], struct error *error)
+{
+	char to[FILE_NAME];
+	unsigned i;
+
+	for (i = 0; i < LINKS; i++) {
+		ssize_t n = readlink(name, to, sizeof to - 1);
+		const char *slash = strrchr(name, '/');
+		size_t kept = n > 0 && to[0] != '/' && slash ? (size_t)(slash + 1 - name) : 0;
+		if (n <= 0)
+			return true;
+		if (kept + (size_t)n >= FILE_NAME)
+			break;
+		memcpy(name + kept, to, (size_t)n);
+		name[kept + (size_t)n] = '\0';
+	}
+	return fail(error, "%.200s: %s", name, strerror(i < LINKS ? ENAMETOOLONG : ELOOP));
+}
+
+/* What is no regular file can't be replaced.  *mode: of the file that is there, 0 where there is none. */
+static bool name_check(const char *name, mode_t *mode, struct error *error)
+{
+	struct stat status;
+
+	*mode = 0;
+	if (stat(name, &status) != 0)
+		return errno == ENOENT || fail(error, "%.200s: %s", name, strerror(errno));
+	*mode = status.st_mode & 0777;
+	return S_ISREG(status.st_mode) || fail(error, "%.200s: is no regular file, and can't be replaced by one", name);
+}
+
+/* The names that come with it, in the arena. */
+static bool names_make(struct new_file *f, const char *name, const char **part, struct arena *arena)
+{
+	char text[FILE_NAME + sizeof ".part"];
+	const char *slash = strrchr(name, '/');
+
+	snprintf(text, sizeof text, "%s.part", name);
+	*part = arena_string(arena, str_of(text));
+	f->name = arena_string(arena, str_of(name));
+	f->folder = arena_string(arena,
+				 slash ? (struct str){name, slash > name ? (size_t)(slash - name) : 1} : str_of("."));
+	return *part && f->name && f->folder;
+}
+
+/* What was opened may have got its name from the run that held it meanwhile, or have been removed. */
+static bool part_is(const struct new_file *f, const char *part)
+{
+	struct stat here, there;
+
+	return fstat(f->fd, &here) == 0 && stat(part, &there) == 0 && here.st_dev == there.st_dev &&
+	       here.st_ino == there.st_ino;
+}
+
+/* Opens and locks it.  *busy: another run has it. */
+static bool part_take(struct new_file *f, const char *part, bool *busy, struct error *error)
+{
+	struct flock lock;
+	int number = 0;
+	unsigned i;
+
+	for (i = 0; i < PART_TRIES; i++) {
+		memset(&lock, 0, sizeof lock);
+		lock.l_type = F_WRLCK;
+		lock.l_whence = SEEK_SET;
+		f->fd = open(part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+		if (f->fd < 0 && errno == EINTR)
+			continue;
+		if (f->fd < 0)
+			return fail(error, "%s: %s", part, strerror(errno));
+		number = fcntl(f->fd, F_SETLK, &lock) == 0 ? 0 : errno;
+		if (!number && part_is(f, part))
+			return true;
+		close(f->fd);
+		if (number && number != EINTR)
+			break;
+	}
+	*busy = number == EACCES || number == EAGAIN || !number;
+	return *busy ? fail(error, "%s: another run is writing it; try again when that is done", f->name)
+		     : fail(error, "%s: can't be locked: %s", part, strerror(number));
+}
+
+static void file_drop(struct new_file *f)
+{
+	if (!f->part)
+		return;
+	unlink(f->part);
+	close(f->fd);
+	f->part = NULL;
+}
+
+static bool file_open(struct new_file *f, const char *given, struct arena *arena, bool *busy, struct error *error)
+{
+	char name[FILE_NAME];
+	const char *part;
+	mode_t mode;
+
+	if (strlen(given) >= sizeof name)
+		return fail(error, "%.200s: %s", given, strerror(ENAMETOOLONG));
+	memcpy(name, given, strlen(given) + 1);
+	if (!name_follow(name, error) || !name_check(name, &mode, error))
+		return false;
+	if (!names_make(f, name, &part, arena))
+		return fail(error, "%.200s: no memory", name);
+	if (!part_take(f, part, busy, error))
+		return false;
+	f->part = part;
+	return (ftruncate(f->fd, 0) == 0 && (!mode || fchmod(f->fd, mode) == 0)) ||
+	       fail(error, "%.200s: %s", part, strerror(errno));
+}
+
+/* Some file systems have nothing to store, and say so by EINVAL. */
+static bool store(int fd)
+{
+	while (fsync(fd) != 0)
+		if (errno != EINTR)
+			return errno == EINVAL;
+	return true;
+}
+
+/* A new name is on the disk once its folder is. */
+static bool folder_store(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_CLOEXEC), number;
+	bool ok = fd >= 0 && store(fd);
+
+	number = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = number;
+	return ok;
+}
+
+/* Gives it its name.  false: it does not have it, or might lose it again if the machine stops. */
+static bool file_store(struct new_file *f, struct error *error)
+{
+	if (!store(f->fd) || rename(f->part, f->name) != 0) {
+		fail(error, "%s: can't be put in place: %s%s", f->name, strerror(errno),
+		     errno == EBUSY ? "; mount its folder, not the file alone" : "");
+		file_drop(f);
+		return false;
+	}
+	f->part = NULL;
+	close(f->fd);
+	return folder_store(f->folder) || fail(error, "%s: %s", f->folder, strerror(errno));
+}
+
+/* ---- Modes: --version ---- */
 
 struct tap {
 	struct arena arena; /* what lives as long as the program: options' files and what is made of them */
@@ -764,17 +1009,21 @@ struct tap {
 	struct selection selection[STREAMS];
 	struct state state;
 	struct singer singer;
+	struct new_file output, state_file; /* without names where standard output is written */
+	bool busy;                          /* another run holds one of them */
+	int64_t now_us;                     /* the run's start */
 	struct error error;
 };
 
 static volatile sig_atomic_t stop_signal; /* the first SIGINT, SIGTERM or SIGHUP; 0: none */
+static volatile sig_atomic_t storing;     /* files are being put in place, which a disk takes its time for */
 
 /* An error stands alone: what was noticed before it is not said. */
 static int usage_error(const struct tap *tap)
 {
 	log_release(false);
 	log_line(LOG_CRITICAL, "%s", tap->error.text);
-	return EXIT_USAGE;
+	return tap->busy ? EXIT_LATER : EXIT_USAGE;
 }
 
 /* The exit status after something was printed outside of discovery and sync. */
@@ -807,38 +1056,122 @@ static int mode_version(struct tap *tap)
 	return print_status();
 }
 
+/* ---- Modes: --help ---- */
+
+enum { HELP_WIDTH = 80, HELP_COLUMN = 30, HELP_KEY_COLUMN = 21 };
+
+/* Text behind what stands at the line's begin; broken at blanks, each line from that column on. */
+static void print_text(const char *left, const char *text, size_t column)
+{
+	size_t at = (size_t)printf("%s", left);
+
+	if (at + 1 > column) {
+		putchar('\n');
+		at = 0;
+	}
+	while (*text) {
+		size_t word = strcspn(text, " ");
+		if (at > column && at + 1 + word > HELP_WIDTH) {
+			putchar('\n');
+			at = 0;
+		}
+		at += (size_t)printf("%*s%.*s", at < column ? (int)(column - at) : 1, "", (int)word, text);
+		text += word + (text[word] == ' ');
+	}
+	putchar('\n');
+}
+
 static void help_option(const struct option *o)
 {
 	char left[64];
 	const char *before = o->absent ? "[=" : o->value ? " " : "";
+	size_t i;
 
+	for (i = 0; i < countof(option_groups); i++)
+		if (strcmp(option_groups[i].first, o->name) == 0)
+			printf("\n%s:\n", option_groups[i].heading);
 	snprintf(left, sizeof left, "  %c%c%s--%s%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
 		 o->letter ? ", " : "  ", o->name, before, o->value ? o->value : "", o->absent ? "]" : "");
-	printf("%-33s %s\n", left, o->help);
+	print_text(left, o->help, HELP_COLUMN);
 }
+
+static void help_key(const struct config_key *k)
+{
+	char left[64], text[256];
+
+	snprintf(left, sizeof left, "  %s", k->name);
+	snprintf(text, sizeof text, "%s%s%s", k->help,
+		 k->required   ? "; required"
+		 : k->fallback ? "; default "
+			       : "",
+		 k->fallback ? k->fallback : "");
+	print_text(left, text, HELP_KEY_COLUMN);
+}
+
+/* by_name: those that a plain run does not have. */
+static void help_streams(const char *heading, bool by_name)
+{
+	char line[HELP_WIDTH * STREAMS] = "";
+	size_t i, n = 0;
+
+	for (i = 0; i < STREAMS && n < sizeof line; i++)
+		if (streams[i].singer.by_name == by_name)
+			n += (size_t)snprintf(line + n, sizeof line - n, "%s%s", n ? ", " : "", streams[i].singer.name);
+	printf("\n%s:\n", heading);
+	print_text("", line, 2);
+}
+
+static const char usage[] = "usage: tap-segment --config FILE [--select RULES] [--state FILE]\n"
+			    "       tap-segment --config FILE --output FILE [--state-file FILE]\n"
+			    "       tap-segment --config FILE --test\n"
+			    "       tap-segment --discover\n";
+static const char first_config[] = "A configuration, readable by you alone (chmod 600):\n"
+				   "  {\"api_token\": \"...\",\n"
+				   "   \"start_date\": \"2026-01-01\",\n"
+				   "   \"unique_keys\": true}\n"
+				   "The token: in Segment, Settings, Workspace settings, Access management, Tokens,\n"
+				   "Create token, of the Public API.\n";
+static const char selecting[] = "\nrules of --select, with commas between them; the last one that matches counts:\n"
+				"  stream        the stream with all its fields, but for secrets\n"
+				"  stream.field  the stream with this field of it\n"
+				"  !...          leaves out what matches; if the first rule does, it begins with\n"
+				"                the streams of a plain run, else with none\n"
+				"  * and ?       stand for any characters, and for one\n"
+				"examples:\n"
+				"  --select 'sources,iam_*'\n"
+				"  --select '*,!catalog_*,!*.settings'\n"
+				"  --select 'audit_events.type,audit_events.actor'\n";
 
 static int mode_help(struct tap *tap)
 {
 	size_t i;
 
 	(void)tap;
-	puts("usage: tap-segment --config FILE [--catalog FILE] [--state FILE]\n"
-	     "       tap-segment --discover\n"
-	     "Writes a Segment workspace's configuration and usage as Singer messages to standard output.\n\n"
-	     "options:");
+	fputs(usage, stdout);
+	puts("Writes a Segment workspace's configuration and usage to standard output, as\n"
+	     "Singer messages for a target to load.\n");
+	fputs(first_config, stdout);
 	for (i = 0; i < OPTIONS; i++)
 		if (option_table[i].help)
 			help_option(&option_table[i]);
+	fputs(selecting, stdout);
 	puts("\nconfiguration:");
-	for (i = 0; i < KEYS; i++) {
-		const struct config_key *k = &config_table[i];
-		const char *note = k->required ? "; required" : k->fallback ? "; default " : "";
-		printf("  %-31s %s%s%s\n", k->name, k->help, note, k->fallback ? k->fallback : "");
-	}
-	puts("\nexit status: 0 all done; 1 something failed, the rest is written; 2 wrong usage, configuration,\n"
-	     "catalog or state; 3 nothing could be done now, try later; 4 nothing can be done until somebody acts;\n"
-	     "128 + signal number after SIGINT, SIGTERM or SIGHUP");
+	for (i = 0; i < KEYS; i++)
+		help_key(&config_table[i]);
+	help_streams("streams of a plain run", false);
+	help_streams("streams by name only, or all with --select '*'", true);
+	puts("\nexit status: 0 all done; 1 something failed, the rest is written; 2 wrong usage,\n"
+	     "configuration, catalog or state; 3 nothing could be done now, try later;\n"
+	     "4 nothing can be done until somebody acts; 128 + signal number after SIGINT,\n"
+	     "SIGTERM or SIGHUP");
 	return print_status();
+}
+
+/* Nothing on the command line: a person looks what this is. */
+static int short_usage(void)
+{
+	fprintf(stderr, "%s%s--help says more, --about lists the streams.\n", usage, first_config);
+	return EXIT_USAGE;
 }
 
 /* ---- Modes: --about ---- */
@@ -1069,7 +1402,7 @@ static int mode_about(struct tap *tap)
 	return status;
 }
 
-/* ---- Modes: discovery, test, sync ---- */
+/* ---- Modes: discovery ---- */
 
 /* catalog_name: the file's, for errors. */
 static bool make_selection(struct tap *tap, struct json catalog, const char *catalog_name)
@@ -1177,7 +1510,7 @@ static void warn_of_config(const struct tap *tap)
 
 	warn_of_names(tap);
 	for (i = 0; i < tap->options.configs; i++)
-		if (tap->documents[i].node)
+		if (tap->documents[i].node && tap->options.config[i] != standard_input)
 			warn_of_mode(tap->options.config[i]);
 }
 
@@ -1196,6 +1529,83 @@ static int mode_discover(struct tap *tap)
 	singer_catalog(&tap->singer, tap->selection, STREAMS);
 	return output_status(&tap->singer);
 }
+
+/* ---- Progress, for a person who watches ---- */
+
+enum { PROGRESS_MS = 200, SHORT_WAIT_MS = 3000 };
+
+static struct {
+	struct http *http;
+	const struct singer *singer;
+	unsigned selected, number;
+	const char *stream; /* NULL: none has begun */
+	uint64_t records;
+	int64_t begun_ms, shown_ms;
+	char waits[160]; /* what the oldest request waits for, if that takes long */
+	int64_t waits_until_ms;
+} progress;
+
+static void progress_show(void)
+{
+	int64_t now = log_clock_ms(), elapsed = now - progress.begun_ms;
+	struct http_stats stats;
+
+	if (!progress.stream)
+		return;
+	progress.shown_ms = now;
+	http_stats(progress.http, &stats);
+	log_progress("%u/%u %s: %llu rows, %llu requests, %lld rows/s, %lld s waited, %lld s%s%s", progress.number,
+		     progress.selected, progress.stream, (unsigned long long)progress.records,
+		     (unsigned long long)stats.requests,
+		     elapsed > 0 ? (long long)(progress.singer->records * 1000 / (uint64_t)elapsed) : 0,
+		     (long long)(stats.rate_limit_ms / 1000), (long long)(elapsed / 1000),
+		     now < progress.waits_until_ms ? "; " : "", now < progress.waits_until_ms ? progress.waits : "");
+}
+
+/* While nothing comes. */
+static void on_tick(void *ctx)
+{
+	(void)ctx;
+	if (log_clock_ms() - progress.shown_ms >= PROGRESS_MS)
+		progress_show();
+}
+
+static void on_progress(void *ctx, const char *stream, unsigned number, uint64_t records)
+{
+	bool other = progress.stream != stream;
+
+	progress.stream = stream;
+	progress.number = number;
+	progress.records = records;
+	if (other)
+		progress_show();
+	else
+		on_tick(ctx);
+}
+
+/* What a request waits for is part of the progress; all else is a line of the log. */
+static void on_notice(void *ctx, const struct http_notice *n)
+{
+	if (n->event != HTTP_WAITING) {
+		streams_notice(ctx, n);
+		return;
+	}
+	snprintf(progress.waits, sizeof progress.waits, "%s for %lld s", n->reason, (long long)(n->wait_ms / 1000));
+	progress.waits_until_ms = log_clock_ms() + SHORT_WAIT_MS / 2;
+}
+
+static void progress_begin(struct tap *tap, struct http *http)
+{
+	size_t i;
+
+	progress.http = http;
+	progress.singer = &tap->singer;
+	progress.begun_ms = log_clock_ms();
+	for (i = 0; i < STREAMS; i++)
+		progress.selected += tap->selection[i].selected;
+}
+
+/* ---- Modes: test, sync ---- */
 
 /* An error of the client's about an option that came from the environment names the variable. */
 static void name_variable(const struct config *config, struct error *error)
@@ -1228,7 +1638,8 @@ static struct http *open_client(struct tap *tap)
 		.patience_ms = 900000,
 		.stop = &stop_signal,
 		.pause_ms = segment_pause_ms,
-		.notice = streams_notice,
+		.notice = on_notice,
+		.tick = on_tick,
 	};
 	struct http *http;
 
@@ -1258,13 +1669,13 @@ static int64_t clock_us(clockid_t clock)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static struct sync_options sync_options(const struct config *c)
+static struct sync_options sync_options(const struct config *c, int64_t now_us)
 {
 	int64_t connections = c->value[KEY_MAX_CONNECTIONS].number;
 	struct sync_options options = {
 		.start_us = c->value[KEY_START_DATE].number,
 		.end_us = c->value[KEY_END_DATE].text ? c->value[KEY_END_DATE].number : INT64_MAX,
-		.now_us = clock_us(CLOCK_REALTIME),
+		.now_us = now_us,
 		.page_rows = (unsigned)c->value[KEY_PAGE_SIZE].number,
 		.connections = (unsigned)connections,
 		.page_bytes = (size_t)(connections > 4 ? connections : 4) << 20,
@@ -1273,15 +1684,6 @@ static struct sync_options sync_options(const struct config *c)
 	};
 
 	return options;
-}
-
-static void on_progress(void *ctx, const char *stream, uint64_t records)
-{
-	struct http_stats stats;
-
-	http_stats(ctx, &stats);
-	log_progress("%s: %llu rows, %llu requests, %lld s waited", stream, (unsigned long long)records,
-		     (unsigned long long)stats.requests, (long long)(stats.rate_limit_ms / 1000));
 }
 
 static const struct {
@@ -1304,9 +1706,9 @@ static int exit_status(enum sync_result result)
 
 /* The last line of a run: what happened, and why not more. */
 static void log_summary(const struct tap *tap, const struct http *http, enum sync_result result,
-			const struct sync_totals *totals, int64_t elapsed_us)
+			const struct sync_totals *totals, const char *fault, int64_t elapsed_us)
 {
-	const char *fault = output_fault(&tap->singer), *reason = *fault ? fault : totals->reason.text;
+	const char *reason = *fault ? fault : totals->reason.text;
 	struct http_stats stats;
 
 	http_stats(http, &stats);
@@ -1315,35 +1717,98 @@ static void log_summary(const struct tap *tap, const struct http *http, enum syn
 		reason = "";
 	log_line(tap->singer.write_errno == EPIPE ? LOG_WARNING : results[result].level,
 		 "%s: %u of %u streams (%u skipped, %u failed), %llu records, %llu requests, %llu retries, %llu bytes "
-		 "(%llu decoded), %lld.%lld s%s%s%s",
+		 "(%llu decoded), %lld.%lld s%s%s",
 		 results[result].text, totals->synced, totals->selected, totals->skipped, totals->failed,
 		 (unsigned long long)tap->singer.records, (unsigned long long)stats.requests,
 		 (unsigned long long)stats.retries, (unsigned long long)stats.bytes, (unsigned long long)stats.decoded,
-		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "",
-		 *fault ? "standard output: " : "", reason);
+		 (long long)(elapsed_us / 1000000), (long long)(elapsed_us / 100000 % 10), *reason ? "; " : "", reason);
+}
+
+/* The file that the state is read from; NULL: none, or the state file of a first run. */
+static const char *state_name(const struct tap *tap)
+{
+	const char *file = tap->state_file.name;
+
+	if (!file)
+		return tap->options.state;
+	return access(file, F_OK) != 0 && errno == ENOENT ? NULL : file;
 }
 
 static bool prepare_sync(struct tap *tap)
 {
 	const char *catalog_name = tap->options.catalog ? tap->options.catalog : tap->options.properties;
+	const char *name = state_name(tap);
 	struct json catalog = {NULL, NULL}, state = {NULL, NULL};
 
 	if (!document_read(&tap->arena, catalog_name, &catalog, &tap->error) ||
-	    !state_document(&tap->arena, tap->options.state, &state, &tap->error) ||
-	    !make_selection(tap, catalog, catalog_name))
+	    !state_document(&tap->arena, name, &state, &tap->error) || !make_selection(tap, catalog, catalog_name))
 		return false;
 	return (state_read(&tap->state, state, &tap->arena, &tap->error) &&
 		state_bookmarks(&tap->state, tap->selection, STREAMS, tap->config.value[KEY_START_DATE].number,
 				&tap->error)) ||
-	       error_about(&tap->error, tap->options.state);
+	       error_about(&tap->error, name);
+}
+
+/* Before the state is read, so that no other run replaces it meanwhile. */
+static bool open_files(struct tap *tap)
+{
+	const struct options *o = &tap->options;
+	char name[FILE_NAME];
+
+	if (!o->output)
+		return true;
+	if ((o->state_file && !file_open(&tap->state_file, o->state_file, &tap->arena, &tap->busy, &tap->error)) ||
+	    !name_expand(o->output, tap->now_us, name, &tap->error) ||
+	    !file_open(&tap->output, name, &tap->arena, &tap->busy, &tap->error))
+		return false;
+	tap->singer.fd = tap->output.fd;
+	return !o->state_file || strcmp(tap->output.name, tap->state_file.name) != 0 ||
+	       fail(&tap->error, "--state-file: the same file as --output");
+}
+
+static void drop_files(struct tap *tap)
+{
+	file_drop(&tap->output);
+	file_drop(&tap->state_file);
+}
+
+static bool write_state_file(struct tap *tap, struct error *fault)
+{
+	struct singer file = {.fd = tap->state_file.fd};
+	bool ok;
+
+	singer_state_value(&file, &tap->state);
+	ok = singer_flush(&file);
+	json_out_free(&file.out);
+	return ok || fail(fault, "%s: %s", tap->state_file.part, strerror(file.write_errno));
+}
+
+/* At the end of a run: what it has written takes its name, and the state that belongs to it.  false: *fault says why the
+ * output is not there, or the state. */
+static bool store_files(struct tap *tap, struct error *fault)
+{
+	if (!tap->output.part || lseek(tap->output.fd, 0, SEEK_CUR) <= 0)
+		return true;
+	if (!file_store(&tap->output, fault))
+		return false;
+	if (!tap->state_file.part) {
+		log_line(LOG_INFO, "The messages are in %s", tap->output.name);
+		return true;
+	}
+	if (!write_state_file(tap, fault) || !file_store(&tap->state_file, fault))
+		return false;
+	log_line(LOG_INFO, "The messages are in %s, the state in %s", tap->output.name, tap->state_file.name);
+	return true;
 }
 
 /* All that must be in order before anything is sent or written.  http: NULL if nothing is to be sent. */
 static bool prepare(struct tap *tap, struct http **http)
 {
 	log_hold();
-	if (!read_config(tap) || !prepare_sync(tap) || (http && !(*http = open_client(tap))))
+	if (!read_config(tap) || !open_files(tap) || !prepare_sync(tap) || (http && !(*http = open_client(tap)))) {
+		drop_files(tap);
 		return false;
+	}
 	warn_of_config(tap);
 	log_release(true);
 	return true;
@@ -1388,7 +1853,7 @@ static int mode_test(struct tap *tap)
 		return test_schemas(tap);
 	if (!prepare(tap, &http))
 		return usage_error(tap);
-	options = sync_options(&tap->config);
+	options = sync_options(&tap->config, tap->now_us);
 	options.sample = probes;
 	options.totals = &totals;
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
@@ -1413,10 +1878,42 @@ static void log_more_streams(void)
 		 more);
 }
 
+/* Whoever has said what the keys shall be need not be told, unless rows will go by them. */
+static void warn_of_shared_keys(const struct tap *tap)
+{
+	bool activate = tap->config.value[KEY_ACTIVATE_VERSION].number != 0;
+	unsigned n = selection_shared_keys(tap->selection, STREAMS, activate);
+
+	if (!n || (!activate && tap->config.value[KEY_UNIQUE_KEYS].text != config_table[KEY_UNIQUE_KEYS].fallback))
+		return;
+	log_line(LOG_WARNING, "the key of %u stream%s does not identify a row, and a target keeps one of several: %s",
+		 n, n == 1 ? "" : "s",
+		 activate ? "with activate_version set unique_keys to true"
+			  : "set unique_keys, true to change that, false to keep it");
+}
+
+/* The last bytes leave, and files get their names.  false: *fault says what went wrong. */
+static bool end_output(struct tap *tap, struct error *fault)
+{
+	bool ok = singer_flush(&tap->singer);
+
+	fault->text[0] = '\0';
+	storing = 1;
+	if (ok)
+		ok = store_files(tap, fault);
+	else
+		fail(fault, "%s: %s", tap->output.name ? tap->output.part : "standard output",
+		     output_fault(&tap->singer));
+	drop_files(tap); /* those that have no name by now */
+	storing = 0;
+	return ok;
+}
+
 static int mode_sync(struct tap *tap)
 {
 	struct sync_totals totals = {0};
 	struct sync_options options;
+	struct error fault;
 	struct http *http;
 	enum sync_result result;
 	int64_t begin = clock_us(CLOCK_MONOTONIC);
@@ -1426,13 +1923,19 @@ static int mode_sync(struct tap *tap)
 		return usage_error(tap);
 	if (!tap->options.catalog && !tap->options.properties && !tap->options.select)
 		log_more_streams();
-	options = sync_options(&tap->config);
+	if (tap->config.value[KEY_ACTIVATE_VERSION].number)
+		tap->singer.version = tap->now_us / 1000;
+	warn_of_shared_keys(tap);
+	options = sync_options(&tap->config, tap->now_us);
 	options.totals = &totals;
 	options.progress = on_progress;
-	options.ctx = http;
+	progress_begin(tap, http);
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
-	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
-	log_summary(tap, http, result, &totals, clock_us(CLOCK_MONOTONIC) - begin);
+	log_progress_end();
+	status = end_output(tap, &fault) ? exit_status(result) : EXIT_FAILURE;
+	if (*fault.text && result != SYNC_STOPPED)
+		result = SYNC_ENDED;
+	log_summary(tap, http, result, &totals, fault.text, clock_us(CLOCK_MONOTONIC) - begin);
 	http_close(http);
 	return status;
 }
@@ -1444,13 +1947,13 @@ enum { OUTPUT_PATIENCE = 8 }; /* seconds for a target to take the last line and 
 static volatile sig_atomic_t writes_seen; /* singer_writes at the last alarm, or at the signal */
 
 /* A target that loads a batch does not read for seconds; cut off in a line, or before the last STATE, it would lose what
- * it holds.  So as long as something is being written, or was since the last alarm, there will be another one. */
+ * it holds.  So as long as something is being written or stored, or was since the last alarm, there will be another. */
 static void on_alarm(int signal)
 {
 	static volatile sig_atomic_t rings;
 	sig_atomic_t writes = singer_writes;
 
-	if (stop_signal && (writes % 2 != 0 || writes != writes_seen) && ++rings < OUTPUT_PATIENCE) {
+	if (stop_signal && (storing || writes % 2 != 0 || writes != writes_seen) && ++rings < OUTPUT_PATIENCE) {
 		writes_seen = writes;
 		alarm(1);
 		return;
@@ -1475,7 +1978,8 @@ static void signals_set(void)
 	static const struct {
 		int signal;
 		void (*handler)(int);
-	} table[] = {{SIGALRM, on_alarm}, {SIGINT, on_stop}, {SIGTERM, on_stop}, {SIGHUP, on_stop}, {SIGPIPE, SIG_IGN}};
+	} table[] = {{SIGALRM, on_alarm}, {SIGINT, on_stop},  {SIGTERM, on_stop},
+		     {SIGHUP, on_stop},   {SIGPIPE, SIG_IGN}, {SIGXFSZ, SIG_IGN}};
 	sigset_t ours;
 	size_t i;
 
@@ -1542,7 +2046,8 @@ static void logging_set(const struct options *options)
 
 	for (i = 0; i < countof(wish) && !(wish[i] && level_find(wish[i], &least)); i++)
 		;
-	log_setup(least, file_holds(environment(ENV_LOG_CONFIG, NULL), "StructuredFormatter"));
+	log_setup(least, options->log_format ? strcmp(options->log_format, "json") == 0
+					     : file_holds(environment(ENV_LOG_CONFIG, NULL), "StructuredFormatter"));
 	for (n = 1; n < i && n < countof(wish); n++)
 		if (wish[n])
 			log_line(LOG_WARNING, "%s: \"%.32s\" is no level; debug, info, warning, error and critical are",
@@ -1585,11 +2090,12 @@ int main(int argc, char **argv)
 	if (!descriptors_hold())
 		return EXIT_USAGE;
 	tap.singer.fd = STDOUT_FILENO;
+	tap.now_us = clock_us(CLOCK_REALTIME);
 	core_files_off();
 	signals_set();
 	status = options_read(&tap.options, argc, argv, &tap.error) ? 0 : EXIT_USAGE;
 	logging_set(&tap.options);
-	status = status ? usage_error(&tap) : run(&tap);
+	status = argc <= 1 ? short_usage() : status ? usage_error(&tap) : run(&tap);
 	json_out_free(&tap.singer.out);
 	arena_free(&tap.arena);
 	return status;

@@ -163,8 +163,8 @@ HELP = tap("--help").stdout
 ABOUT = json.loads(tap("--about", "--format=json").stdout)
 MARKDOWN = tap("--about", "--format=markdown").stdout
 SETTINGS = ABOUT["settings"]["properties"]
-OPTIONS = [read_option(line) for line in section(HELP, "options:", "$")]
-KEYS = [line.split()[0] for line in section(HELP, "configuration:", "$")]
+OPTIONS = [read_option(line) for line in re.sub(r"\n {21,}", " ", HELP).splitlines() if re.match(r"  (-\w,|   ) --", line)]
+KEYS = [line.split()[0] for line in section(HELP, "configuration:", "$") if line[2] != " "]
 STREAMS = [row.split("|")[1].strip() for row in table(MARKDOWN, "## Streams")]
 CATALOG = {s["tap_stream_id"]: s for s in json.loads(tap("--discover").stdout)["streams"]}
 
@@ -188,6 +188,20 @@ def test_program():
 
 
 RENEW = "(if not, run: make readme)"
+
+
+def test_help():
+    """It fits a terminal; its examples and its list of streams are true."""
+    REPORT.none((line for line in HELP.splitlines() if len(line) > 80), "--help: no line is longer than 80 columns")
+    config = json.loads(re.search(r"^  (\{.*?\})$", HELP, re.M | re.S)[1])
+    REPORT.equal((list(config), judge(config)), (["api_token", "start_date", "unique_keys"], None), "--help: a config")
+    examples = re.findall(r"^  --select '(.*)'$", HELP, re.M)
+    done = [tap("--discover", "--select", rules) for rules in examples]
+    REPORT.equal([d.returncode for d in done], [0] * 3, "--help: three examples of --select")
+    for heading, plain in (("streams of a plain run:", "yes"), ("streams by name only, or all with --select '*':", "")):
+        names = " ".join(section(HELP, heading, "$")).replace(",", "").split()
+        rows = [row.split("|") for row in table(MARKDOWN, "## Streams")]
+        REPORT.equal(names, [row[1].strip() for row in rows if row[2].strip() == plain], f"--help: {heading}")
 
 
 def test_readme():
@@ -572,16 +586,17 @@ def test_commands():
 
 def test_cron():
     """Syntax by cron itself, and five fields before the command."""
-    path = EXAMPLES / "crontab"
-    lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
-    jobs = [line for line in lines if not re.match(r"\w+=", line)]
-    field = r"(\*|\d+(-\d+)?)(/\d+)?"
-    REPORT.none((j for j in jobs if not re.match(rf"({field} ){{5}}\w", j)), "crontab: five fields, then a command")
     usage = shutil.which("crontab") and subprocess.run(["crontab", "-h"], capture_output=True, text=True).stderr
-    if not usage or "-n\t(dry run" not in usage:
-        REPORT.skip("crontab: cron's own check", "Debian's crontab -n")
-    else:
-        REPORT.checker("crontab: cron's own check", "crontab", "-n", str(path), silent=False)
+    for path in sorted(EXAMPLES.glob("crontab*")):
+        lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+        jobs = [line for line in lines if not re.match(r"\w+=", line)]
+        field = r"(\*|\d+(-\d+)?)(/\d+)?"
+        faults = [job for job in jobs if not re.match(rf"({field} ){{5}}[\w/]", job) or re.search(r"(?<!\\)%", job)]
+        REPORT.none(faults, f"{path.name}: five fields, then a command without cron's percent signs")
+        if not usage or "-n\t(dry run" not in usage:
+            REPORT.skip(f"{path.name}: cron's own check", "Debian's crontab -n")
+        else:
+            REPORT.checker(f"{path.name}: cron's own check", "crontab", "-n", str(path), silent=False)
 
 
 def text_of(example):
@@ -592,9 +607,10 @@ def text_of(example):
 def test_systemd():
     """systemd's own check; the commands are looked for in this folder, not where they will be installed."""
     name, folder = "systemd: systemd-analyze verify", tempfile.mkdtemp()
+    on_path(BIN)
     for unit in ("tap-segment.service", "tap-segment.timer"):
         text = text_of(unit)
-        Path(folder, unit).write_text(text.replace("/usr/local/bin/", f"{EXAMPLES}/"), "utf-8")
+        Path(folder, unit).write_text(text.replace("/usr/local/bin/", f"{BIN}/bin/"), "utf-8")
     REPORT.checker(name, "systemd-analyze", "--man=no", "verify", f"{folder}/tap-segment.timer", cwd=folder)
     prevented = re.search(r"^RestartPreventExitStatus=(.*)$", text_of("tap-segment.service"), re.M)
     REPORT.equal(numbers_of(prevented[1]), HOPELESS, "systemd: no second try where somebody must act")

@@ -1,9 +1,11 @@
 /* fault.c - the libc calls that the fault build of the tap makes in place of the real ones.
  *
  * The five product files are compiled with fault.h in front, so each such call comes here.
- * FAULT=CALL:N[+]  the N-th CALL (malloc, calloc, realloc, read, write, send, recv, poll) fails; with +, all from then
- *                  on too; of writes only those to standard output count
- * FAULT_HIT=FILE   is created once a call was made to fail
+ * FAULT=CALL:N[+]  the N-th CALL (malloc, calloc, realloc, read, write, open, close, ftruncate, fsync, rename, unlink,
+ *                  send, recv, poll) fails; with +, all from then on too; writes to the log don't count
+ * FAULT_CRASH=N    the process dies of SIGKILL before the N-th of the calls that change files: open that creates, write,
+ *                  ftruncate, fsync, rename, unlink
+ * FAULT_HIT=FILE   is created once a call was made to fail, or the process dies
  * FAULT_NOW=N      the real-time clock stands still, N seconds after 1970
  * FAULT_RESOLVER=hang  a name is never resolved
  * FAULT_SPEED=N    the monotonic clock runs N times as fast, and poll waits so much shorter: pauses pass quickly */
@@ -11,7 +13,8 @@
 #include "fault.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -51,6 +54,17 @@ static bool fault_due(const char *call, int errnum)
 	return true;
 }
 
+/* Calls that change files, one of which may be the last. */
+static void fault_crash(void)
+{
+	static long long calls;
+
+	if (++calls != env_number("FAULT_CRASH", 0))
+		return;
+	fault_tell();
+	raise(SIGKILL);
+}
+
 void *fault_malloc(size_t size)
 {
 	return fault_due("malloc", ENOMEM) ? NULL : malloc(size);
@@ -74,7 +88,56 @@ ssize_t fault_read(int fd, void *buffer, size_t size)
 ssize_t fault_write(int fd, const void *buffer, size_t size)
 {
 	/* Log lines are not at stake: only what a target reads. */
-	return fd == STDOUT_FILENO && fault_due("write", EIO) ? -1 : write(fd, buffer, size);
+	if (fd == STDERR_FILENO)
+		return write(fd, buffer, size);
+	fault_crash();
+	return fault_due("write", EIO) ? -1 : write(fd, buffer, size);
+}
+
+int fault_open(const char *name, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list args;
+
+	if (flags & O_CREAT) {
+		va_start(args, flags);
+		mode = (mode_t)va_arg(args, int); /* as a narrower one is passed */
+		va_end(args);
+		fault_crash();
+	}
+	return fault_due("open", EIO) ? -1 : open(name, flags, mode);
+}
+
+/* A descriptor is gone even if its close fails. */
+int fault_close(int fd)
+{
+	int result = close(fd);
+
+	return fault_due("close", EIO) ? -1 : result;
+}
+
+int fault_ftruncate(int fd, off_t size)
+{
+	fault_crash();
+	return fault_due("ftruncate", EIO) ? -1 : ftruncate(fd, size);
+}
+
+int fault_fsync(int fd)
+{
+	fault_crash();
+	return fault_due("fsync", EIO) ? -1 : fsync(fd);
+}
+
+int fault_rename(const char *from, const char *to)
+{
+	fault_crash();
+	return fault_due("rename", EIO) ? -1 : rename(from, to);
+}
+
+int fault_unlink(const char *name)
+{
+	fault_crash();
+	return fault_due("unlink", EIO) ? -1 : unlink(name);
 }
 
 ssize_t fault_send(int fd, const void *buffer, size_t size, int flags)

@@ -3,8 +3,10 @@
 #ifndef FAULT_H
 #define FAULT_H
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -16,6 +18,12 @@ void *fault_calloc(size_t count, size_t size);
 void *fault_realloc(void *p, size_t size);
 ssize_t fault_read(int fd, void *buffer, size_t size);
 ssize_t fault_write(int fd, const void *buffer, size_t size);
+int fault_open(const char *name, int flags, ...);
+int fault_close(int fd);
+int fault_ftruncate(int fd, off_t size);
+int fault_fsync(int fd);
+int fault_rename(const char *from, const char *to);
+int fault_unlink(const char *name);
 ssize_t fault_send(int fd, const void *buffer, size_t size, int flags);
 ssize_t fault_recv(int fd, void *buffer, size_t size, int flags);
 int fault_poll(struct pollfd *fds, nfds_t n, int timeout);
@@ -28,6 +36,12 @@ int fault_getaddrinfo(const char *node, const char *service, const struct addrin
 #define realloc       fault_realloc
 #define read          fault_read
 #define write         fault_write
+#define open          fault_open
+#define close         fault_close
+#define ftruncate     fault_ftruncate
+#define fsync         fault_fsync
+#define rename        fault_rename
+#define unlink        fault_unlink
 #define send          fault_send
 #define recv          fault_recv
 #define poll          fault_poll

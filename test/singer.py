@@ -281,7 +281,8 @@ def validator(schema):
 
 MEMBERS = {
     "SCHEMA": ({"stream", "schema", "key_properties"}, {"bookmark_properties"}),
-    "RECORD": ({"stream", "record", "time_extracted"}, set()),
+    "RECORD": ({"stream", "record", "time_extracted"}, {"version"}),
+    "ACTIVATE_VERSION": ({"stream", "version"}, set()),
     "STATE": ({"value"}, set()),
 }
 
@@ -312,6 +313,9 @@ def _message_faults(message, seen):
         yield from _schema_faults(message, seen)
     elif kind == "RECORD":
         yield from _record_faults(message, seen)
+    elif kind == "ACTIVATE_VERSION":
+        if message["stream"] not in seen:
+            yield f"ACTIVATE_VERSION of {message['stream']} before its SCHEMA"
     elif "currently_syncing" not in message["value"]:
         yield "STATE without currently_syncing"
 
@@ -345,6 +349,34 @@ def upsert(run, stream):
     (schema,) = run.of_type("SCHEMA", stream)
     keys = schema.get("key_properties")
     return {tuple(json.dumps(plain(row.get(key))) for key in keys): row for row in run.records(stream)}
+
+
+class Tables:
+    """A small target that keeps tables by key, and gives up rows of other versions when it is told to."""
+
+    def __init__(self):
+        self.keys, self.rows, self.activated = {}, {}, []
+
+    def load(self, run):
+        """The messages of one run; activated are the streams whose old rows it gave up."""
+        self.activated = []
+        for message in map(json.loads, run.lines):
+            name = message.get("stream")
+            if message["type"] == "SCHEMA":
+                self.keys[name] = message["key_properties"]
+                self.rows.setdefault(name, {})
+            elif message["type"] == "RECORD":
+                row = message["record"]
+                key = tuple(json.dumps(row[k]) for k in self.keys[name])
+                self.rows[name][key] = (message.get("version"), row)
+            elif message["type"] == "ACTIVATE_VERSION":
+                kept = {k: v for k, v in self.rows[name].items() if v[0] == message["version"]}
+                self.rows[name] = kept
+                self.activated.append(name)
+
+    def table(self, name):
+        """The rows that are there, without an order."""
+        return sorted(json.dumps(row, sort_keys=True) for _, row in self.rows.get(name, {}).values())
 
 
 def plain(value):

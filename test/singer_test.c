@@ -153,6 +153,8 @@ int fake_isatty(int fd)
 
 static void test_log_progress(void)
 {
+	const char *text;
+
 	log_progress("%d rows", 1);
 	check_text(take(log_file), "", "no progress where standard error is no terminal");
 	terminal = true;
@@ -161,9 +163,14 @@ static void test_log_progress(void)
 	log_progress("%d rows", 2);
 	check_text(take(log_file), "\r\033[K2 rows", "the next one takes its place");
 	log_line(LOG_INFO, "line");
-	check_text(take(log_file), "\r\033[KINFO line\n", "and so does a line");
+	check_text(take(log_file), "\r\033[KINFO line\n2 rows", "a line stands above it");
+	log_progress("%0100d", 3);
+	text = take(log_file);
+	check(strlen(text) == strlen("\r\033[K") + PROGRESS_WIDTH - 1, "it is cut to the width of the terminal");
+	log_progress_end();
+	check_text(take(log_file), "\r\033[K", "at its end it goes");
 	log_line(LOG_INFO, "line");
-	check_text(take(log_file), "INFO line\n", "once");
+	check_text(take(log_file), "INFO line\n", "and stays away");
 	log_setup(LOG_WARNING, false);
 	log_progress("%d rows", 3);
 	check_text(take(log_file), "", "no progress above the level of what it tells");
@@ -233,23 +240,37 @@ static void test_log_metrics(void)
 		   "{\"endpoint\": \"sources\"}}\n",
 		   "metric record_count");
 	log_request("sources", 1041, 200);
-	check_text(
-		take(log_file),
-		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 1.041, \"tags\": "
-		"{\"endpoint\": \"sources\", \"http_status_code\": 200, \"status\": \"succeeded\"}}\n",
-		"metric http_request_duration");
+	check_text(take(log_file), "", "requests are for those who look closely");
+	log_setup(LOG_DEBUG, false);
+	log_request("sources", 1041, 200);
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 1.041, "
+		   "\"tags\": "
+		   "{\"endpoint\": \"sources\", \"http_status_code\": 200, \"status\": \"succeeded\"}}\n",
+		   "metric http_request_duration");
 	log_request("sources", 7, 503);
-	check_text(
-		take(log_file),
-		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.007, \"tags\": "
-		"{\"endpoint\": \"sources\", \"http_status_code\": 503, \"status\": \"failed\"}}\n",
-		"metric of a failed request");
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.007, "
+		   "\"tags\": "
+		   "{\"endpoint\": \"sources\", \"http_status_code\": 503, \"status\": \"failed\"}}\n",
+		   "metric of a failed request");
 	log_request("sources", -1, 0);
-	check_text(
-		take(log_file),
-		"INFO METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.000, \"tags\": "
-		"{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
-		"metric of a request without an answer");
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"timer\", \"metric\": \"http_request_duration\", \"value\": 0.000, "
+		   "\"tags\": "
+		   "{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
+		   "metric of a request without an answer");
+	log_requests("sources", 2);
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"counter\", \"metric\": \"http_request_count\", \"value\": 2, \"tags\": "
+		   "{\"endpoint\": \"sources\"}}\n",
+		   "metric http_request_count");
+	log_duration("sources", 61005, false);
+	check_text(take(log_file),
+		   "DEBUG METRIC: {\"type\": \"timer\", \"metric\": \"sync_duration\", \"value\": 61.005, \"tags\": "
+		   "{\"endpoint\": \"sources\", \"status\": \"failed\"}}\n",
+		   "metric sync_duration");
+	log_setup(LOG_INFO, false);
 	log_bytes(1000, 12345678901);
 	check_text(take(log_file),
 		   "INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_received\", \"value\": 1000, \"tags\": "
@@ -288,6 +309,7 @@ static void test_log_structured(void)
 						 {"message", "\"a \\\"b\\\" \\\\ c ***?\""},
 						 {"metric_info", ""}};
 	const char *line, *ts;
+	char expected[256];
 	size_t i;
 
 	log_setup(LOG_INFO, true);
@@ -305,9 +327,15 @@ static void test_log_structured(void)
 	line = take(log_file);
 	check_text(structured_member(line, "message"), "\"METRIC\"", "message of a structured metric");
 	check_text(structured_member(line, "stream_name"), "\"sources\"", "stream of a structured metric");
-	check_text(structured_member(line, "metric_info"),
-		   "{\"type\":\"counter\",\"metric\":\"record_count\",\"value\":3,\"tags\":{\"endpoint\":\"sources\"}}",
-		   "metric_info");
+	snprintf(expected, sizeof expected,
+		 "{\"type\":\"counter\",\"metric\":\"record_count\",\"value\":3,\"tags\":{\"endpoint\":\"sources\","
+		 "\"stream\":\"sources\",\"context\":{},\"pid\":%ld}}",
+		 (long)getpid());
+	check_text(structured_member(line, "metric_info"), expected, "metric_info");
+	log_request("sources", 5, 200);
+	check_text(structured_member(take(log_file), "level"), "\"info\"", "requests are metrics like others there");
+	log_stream(LOG_WARNING, "sources", "x");
+	check_text(structured_member(take(log_file), "stream_name"), "\"sources\"", "stream of a line");
 	log_setup(LOG_INFO, false);
 	log_secret(NULL);
 }
@@ -931,25 +959,20 @@ static void test_selection_size(void)
 	check(whole <= quarter * FOUR_TIMES + CLOCKS_PER_SEC / 100, "thousands of fields: the time grows as they do");
 }
 
-static void test_key_warning(void)
+static void test_shared_keys(void)
 {
 	struct selection sel[TEST_STREAMS];
 	struct arena arena = {0};
 	struct error error = {""};
 
 	select_streams(sel, &arena, NULL, NULL, false, &error);
-	selection_warn_keys(sel, TEST_STREAMS);
-	check_text(
-		take(log_file),
-		"WARNING the key does not identify a row of members: a target that upserts keeps one of several rows; "
-		"\"unique_keys\": true in the config makes the keys identify rows\n",
-		"a warning names the streams whose key is not unique");
+	check(selection_shared_keys(sel, TEST_STREAMS, false) == 1, "a key that names several rows");
+	check(selection_shared_keys(sel, TEST_STREAMS, true) == 1, "that of a full table");
 	select_streams(sel, &arena, NULL, NULL, true, &error);
-	selection_warn_keys(sel, TEST_STREAMS);
-	check_text(take(log_file), "", "no warning with unique keys");
+	check(selection_shared_keys(sel, TEST_STREAMS, false) == 0, "none with unique keys");
 	select_streams(sel, &arena, NULL, "users", false, &error);
-	selection_warn_keys(sel, TEST_STREAMS);
-	check_text(take(log_file), "", "no warning for a stream that is not selected");
+	check(selection_shared_keys(sel, TEST_STREAMS, false) == 0, "none of a stream that is not selected");
+	take(log_file);
 	arena_free(&arena);
 }
 
@@ -2327,7 +2350,7 @@ int main(void)
 	test_selections();
 	test_selection_limits();
 	test_selection_size();
-	test_key_warning();
+	test_shared_keys();
 	test_schemas();
 	test_rows();
 	test_row_orders();

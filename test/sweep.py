@@ -17,15 +17,18 @@ import contextlib
 import itertools
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import e2e
 import segment
 import singer
-from e2e import Checks, World, check_sync, rows_of
+from e2e import Checks, World, check_sync, midnight, rows_of
 from segment import DAY, Client, Model, Options, Server, instant, stamp
 from singer import plain_catalog
 
@@ -219,6 +222,91 @@ def complaints_of_fault(town, run, fault):
     if strange:
         yield f"a row that is not in the workspace: {min(strange)[:200]}"
     yield from town.complaints_of_resume(lines, fault)
+
+
+# --- output and state file
+
+FILES = ("out.jsonl", "state.json")
+FILE_CALLS = ["open", "close", "write", "ftruncate", "fsync", "rename"]
+
+
+@part("test-files")
+def files(checks):
+    """Killed at each call that changes a file, or with one that fails: the state is never ahead of the output."""
+    with Server("--scale", "demo") as server:
+        town = Town(checks, server)
+        half = stamp(midnight(segment.now()) - 20 * DAY)
+        early = town.tap.file("early.json", {**town.tap.config, "end_date": half})
+        old = file_run(town, "old", "--config", early)
+        new = file_run(town, "new", before=old.folder)
+        checks.equal((old.exit, new.exit), (0, 0), "the faultless runs", old.stderr + new.stderr)
+        checks.ok(old.files != new.files and old.files[1] != new.files[1], "they differ", old.files)
+        for fault in ["FAULT_CRASH"] + [f"{call}{ending}" for call in FILE_CALLS for ending in ("", "+")]:
+            tried, complaints = 0, []
+            for n in itertools.count(1, STEP):
+                met, found = files_at(town, fault, n, old, new)
+                tried, complaints = tried + met, complaints + found
+                if not met:
+                    break
+            checks.ok(tried > 0, f"{fault} is met", tried)
+            checks.none(complaints, f"{fault} at any of {tried} places")
+
+
+@dataclass
+class FileRun:
+    """A run into files, and what they hold then; None for one that is not there."""
+
+    folder: Path
+    exit: int
+    stderr: str
+    files: list
+
+
+def file_run(town, name, *words, before=None, **environment):
+    """A run of the town in a folder of its own, which begins as a copy of another one."""
+    folder = Path(town.tap.folder, name)
+    if before != folder:
+        shutil.copytree(before, folder) if before else folder.mkdir()
+    options = ["--output", str(folder / FILES[0]), "--state-file", str(folder / FILES[1])]
+    run = town.tap.run(*town.words, *words, *options, env=SPEED | environment)
+    if run.exit == -signal.SIGKILL:
+        town.tap.runs.remove(run)  # it died of a signal, as it was meant to
+    texts = [timeless((folder / file).read_text()) if (folder / file).exists() else None for file in FILES]
+    return FileRun(folder, run.exit, run.stderr + run.stdout.decode(), texts)
+
+
+def timeless(text):
+    """What a run writes, without what differs from run to run."""
+    return re.sub('"time_extracted":"[^"]*"', "", text)
+
+
+def files_at(town, fault, n, old, new):
+    """Was the fault met, and what is wrong with the files."""
+    hit = Path(town.tap.folder) / f"hit-{fault}-{n}"
+    name, _, ending = fault.partition("+")
+    wish = {fault: str(n)} if name == "FAULT_CRASH" else {"FAULT": f"{name}:{n}{'+' if '+' in fault else ''}"}
+    run = file_run(town, f"{fault}-{n}", before=old.folder, FAULT_HIT=str(hit), **wish)
+    met = hit.exists()
+    return met, [f"{fault}:{n}: {c}" for c in complaints_of_files(town, run, old, new)] if met else []
+
+
+def complaints_of_files(town, run, old, new):
+    """Old output and old state, or new output and old state, or both new; and a next run brings what is missing."""
+    pairs = {(old.files[0], old.files[1]): False, (new.files[0], old.files[1]): False, tuple(new.files): True}
+    if tuple(run.files) not in pairs:
+        yield f"neither old nor new, or a state that is ahead: {[text and text[-200:] for text in run.files]}"
+    if run.exit == 0 and not pairs.get(tuple(run.files)):
+        yield "exit 0, but not both are new"
+    if run.exit > 0 and "CRITICAL" not in run.stderr:
+        yield f"exit {run.exit} without an error: {run.stderr[-300:]}"
+    second = file_run(town, run.folder.name, before=run.folder)
+    known = {timeless(row) for row in town.rows}
+    missing = known - {row for text in (old.files[0], run.files[0], second.files[0]) for row in text.splitlines()}
+    if second.exit != 0 or missing:
+        yield f"the next run: exit {second.exit}, {len(missing)} rows are lost: {second.stderr[-300:]}"
+    left = sorted(set(os.listdir(run.folder)) - set(FILES))
+    if left:
+        yield f"left over: {left}"
 
 
 # --- the clock

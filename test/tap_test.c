@@ -53,7 +53,7 @@ static char *copy(const char *s)
 
 /* ---- Command line ---- */
 
-enum { WORDS = 8 };
+enum { WORDS = 12 };
 
 static const struct {
 	const char *name, *words[WORDS], *expected;
@@ -69,21 +69,24 @@ static const struct {
 	{"short, value after =", {"-c=file"}, "config=file"},
 	{"short, value begins with a dash", {"-c-x"}, "config=-x"},
 	{"value is a dash", {"--state", "-"}, "state=-"},
+	{"standard input", {"--config", "-", "-c-"}, "config=standard input config=standard input"},
 	{"every short option",
-	 {"-c", "1", "-d", "-p", "2", "-s", "3", "-h"},
-	 "config=1 discover properties=2 state=3 help"},
+	 {"-c", "1", "-d", "-p", "2", "-s", "3", "-o", "4", "-h"},
+	 "config=1 properties=2 state=3 output=4 discover help"},
 	{"repeated --config keeps its order", {"-c", "1", "--config", "ENV", "-c2"}, "config=1 config=ENV config=2"},
 	{"any other repeated: the last", {"--state=1", "-s2"}, "state=2"},
-	{"prefix of one option", {"--disc", "--cat", "c", "--prop=p"}, "discover catalog=c properties=p"},
+	{"prefix of one option", {"--cat", "c", "--prop=p"}, "catalog=c properties=p"},
 	{"shortest prefixes",
-	 {"--co=1", "--di", "--ca=2", "--p=3", "--st=4", "--se=5"},
-	 "config=1 discover catalog=2 properties=3 state=4 select=5"},
+	 {"--co=1", "--ca=2", "--p=3", "--state=4", "--se=5"},
+	 "config=1 catalog=2 properties=3 state=4 select=5"},
 	{"shortest prefixes, the others",
-	 {"--t", "--a", "--f=json", "--l=info", "--v", "--h", "--de"},
-	 "test=all about format=json log-level=info version help dev"},
+	 {"--t", "--a", "--f=json", "--di", "--log-l=info", "--log-f=plain", "--v", "--h", "--de"},
+	 "log-level=info log-format=plain discover test=all about format=json version help dev"},
+	{"shortest prefixes, files", {"--o=1", "--state-=2"}, "output=1 state-file=2"},
+	{"a name that is the beginning of another", {"--state=1"}, "state=1"},
 	{"prefix of two options",
-	 {"--s=x"},
-	 "!--s: ambiguous option, the beginning of --state and of --select; --help lists them"},
+	 {"--st=x"},
+	 "!--st: ambiguous option, the beginning of --state and of --state-file; --help lists them"},
 	{"prefix of a hidden one too", {"--d"}, "!--d: ambiguous option, the beginning of --discover and of --dev"},
 	{"longer than any option",
 	 {"--discovery"},
@@ -110,7 +113,9 @@ static const struct {
 	{"--test=schema", {"--test=schema"}, "test=schema"},
 	{"--test of something else", {"--test=some"}, "!--test: "},
 	{"--test of nothing", {"--test="}, "!--test: "},
-	{"choices in any case", {"--log-level=DEBUG", "--format", "Json"}, "format=json log-level=debug"},
+	{"choices in any case",
+	 {"--log-level=DEBUG", "--about", "--format", "Json"},
+	 "log-level=debug about format=json"},
 	{"no prefix of a choice", {"--log-level=warnin"}, "!--log-level: "},
 	{"Python's names of levels", {"--log-level=WARN"}, "log-level=warn"},
 	{"an argument after --", {"-d", "--", "x"}, "!x: unexpected argument"},
@@ -118,6 +123,20 @@ static const struct {
 	{"what follows -- is no option", {"--", "-d"}, "!-d: unexpected argument"},
 	{"not a choice", {"--format", "xml"}, "!--format: "},
 	{"--dev is taken and does nothing", {"--dev"}, "dev"},
+	{"--format without --about", {"--format=json"}, "!--format: does nothing without --about"},
+	{"--state-file without --output", {"--state-file=s"}, "!--state-file: does nothing without --output"},
+	{"two states to go on from",
+	 {"-o", "o", "--state-file=s", "--state=t"},
+	 "!--state-file: does not go together with --state; leave one of them out"},
+	{"--discover with a catalog", {"-d", "--catalog=c"}, "!--discover: does not go together with --catalog"},
+	{"--discover with a legacy catalog", {"-d", "-p", "c"}, "!--discover: does not go together with --properties"},
+	{"--discover with --test", {"-d", "--test"}, "!--discover: does not go together with --test"},
+	{"--discover with --output", {"-d", "-o", "o"}, "!--discover: does not go together with --output"},
+	{"--discover with a state, as Meltano does", {"-d", "-s", "s"}, "state=s discover"},
+	{"--test with --output", {"--test", "-o", "o"}, "!--test: does not go together with --output"},
+	{"--about with --discover", {"--about", "-d"}, "!--about: does not go together with --discover"},
+	{"--help with anything", {"--help", "--format=json"}, "format=json help"},
+	{"--version with anything", {"--version", "-d", "--test"}, "discover test=all version"},
 };
 
 static void put_options(struct text *t, const struct options *options)
@@ -467,13 +486,14 @@ static const struct {
 } completions[] = {
 	{"defaults", "{\"api_token\":\"abc\",\"start_date\":\"1970-01-02\"}",
 	 "api_token=abc start_date=86400000000 user_agent=tap-segment/" VERSION
-	 " request_timeout=300000 region=us max_connections=4 max_attempts=8 unique_keys=0 fail_on_forbidden=0"},
+	 " request_timeout=300000 region=us max_connections=4 max_attempts=8 unique_keys=0 fail_on_forbidden=0 "
+	 "activate_version=0"},
 	{"what is set stays",
 	 "{\"api_token\":\"abc\",\"start_date\":\"1970-01-02\",\"user_agent\":\"me\",\"request_timeout\":1,"
 	 "\"region\":\"eu\",\"max_connections\":1,\"max_attempts\":1,\"unique_keys\":true,\"fail_on_forbidden\":true}",
 	 "api_token=abc start_date=86400000000 user_agent=me request_timeout=1000 region=eu max_connections=1 "
 	 "max_attempts=1 "
-	 "unique_keys=1 fail_on_forbidden=1"},
+	 "unique_keys=1 fail_on_forbidden=1 activate_version=0"},
 	{"no token", "{\"start_date\":\"2026-01-01\"}", "!c.json: api_token: required, but missing"},
 	{"an empty token", "{\"api_token\":\"\",\"start_date\":\"2026-01-01\"}",
 	 "!c.json: api_token: required, but missing"},
@@ -587,15 +607,15 @@ static void test_sync_options(void)
 	struct sync_options options;
 	bool ok = take(&config, all, &arena, &error);
 
-	options = sync_options(&config);
+	options = sync_options(&config, 5);
 	check(ok && options.start_us == INT64_C(86400000000) && options.end_us == INT64_C(172800000000),
 	      "start and end of the sync");
 	check(options.page_rows == 7 && options.connections == 8 && options.hold == (size_t)8 << 20 &&
 		      options.fail_on_forbidden && options.stop == &stop_signal,
 	      "numbers of the sync");
-	check(options.now_us > INT64_C(1700000000000000), "the clock is read");
+	check(options.now_us == 5, "the run's start");
 	ok = take(&config, "{\"end_date\":null,\"page_size\":null,\"max_connections\":1}", &arena, &error);
-	options = sync_options(&config);
+	options = sync_options(&config, 5);
 	check(ok && options.end_us == INT64_MAX && options.page_rows == 0, "no end, and the streams' own page sizes");
 	check(options.hold == (size_t)4 << 20, "room for pages, however few connections");
 	arena_free(&arena);
@@ -634,8 +654,8 @@ static const struct {
 	{"many lines, CRLF, blank lines", "\r\n{\"a\":1}\r\n\r\n{\"a\":2}\r\n{\"a\":3}\r\n \r\n", "{\"a\":3}"},
 	{"lines in between are not read", "{\"a\":1}\n{\"a\":\nWARNING x\n{\"a\":3}\n", "{\"a\":3}"},
 	{"the last line has blanks before it", "{\"a\":1}\n  {\"a\":2}\n", "{\"a\":2}"},
-	{"empty file", "", "!: holds no state; leave --state out"},
-	{"blanks only", " \t\r\n\n", "!: holds no state; leave --state out"},
+	{"empty file", "", "!: holds no state; for a first run leave --state out"},
+	{"blanks only", " \t\r\n\n", "!: holds no state; for a first run leave --state out"},
 	{"cut last line", "{\"a\":1}\n{\"a\":2}\n{\"a\":", "!:3:6: "},
 	{"cut last line, blank lines count", "\n{\"a\":1}\n\n{\"a\":2}\n\n{\"a\":", "!:6:6: "},
 	{"cut last line, blanks before it", "{\"a\":1}\n  {\"a\"", "!:2:7: "},
@@ -646,7 +666,7 @@ static const struct {
 	{"no JSON in the first line", "INFO begun\n{\"a\":1}\n", "!:1:1: "},
 	{"a byte order mark", "\xef\xbb\xbf{\"a\":1}\r\n", "{\"a\":1}"},
 	{"a byte order mark before several lines", "\xef\xbb\xbf{\"a\":1}\n{\"a\":2}\n", "{\"a\":2}"},
-	{"a byte order mark alone", "\xef\xbb\xbf", "!: holds no state; leave --state out"},
+	{"a byte order mark alone", "\xef\xbb\xbf", "!: holds no state; for a first run leave --state out"},
 	{"two byte order marks", "\xef\xbb\xbf\xef\xbb\xbf{}", "!:1:1: begins with a byte order mark"},
 	{"a line longer than the first", "{}\n{\"a\":\"0123456789\"}\n{\"b\":2}\n", "{\"b\":2}"},
 };
@@ -784,6 +804,99 @@ static void test_file_holds(void)
 	check(!file_holds(NULL, ""), "no file holds nothing");
 }
 
+/* ---- Output and state file ---- */
+
+static const struct {
+	const char *given, *expected;
+} file_names[] = {
+	{"out.jsonl", "out.jsonl"},
+	{"a/out-%Y%m%d.jsonl", "a/out-20260203.jsonl"},
+	{"%Y-%m-%dT%H-%M-%S", "2026-02-03T04-05-06"},
+	{"%F_%R", "2026-02-03_04:05"},
+	{"%j-%u-%b-%a", "034-2-Feb-Tue"},
+	{"100%%", "100%"},
+	{"", "!--output: : empty or too long"},
+	{"%", "!--output: %: %"},
+	{"a%Ya%", "!--output: a%Ya%: %"},
+	{"%q", "!--output: %q: %q is no conversion"},
+	{"%D", "!--output: %D: %D is no conversion"}, /* holds slashes */
+	{"%Ey", "!--output: %Ey: %E is no conversion"},
+	{"%n", "!--output: %n: %n is no conversion"},
+};
+
+static void test_file_names(void)
+{
+	static char long_name[FILE_NAME + 1];
+	char name[FILE_NAME];
+	struct error error = {""};
+	size_t i;
+
+	for (i = 0; i < countof(file_names); i++) {
+		struct text got = {"", 0};
+		bool ok = name_expand(file_names[i].given, INT64_C(1770091506999999), name, &error);
+		if (ok)
+			add(&got, "%s", name);
+		check_outcome(ok, &got, &error, file_names[i].expected, file_names[i].given);
+	}
+	memset(long_name, 'a', FILE_NAME);
+	check(!name_expand(long_name, 0, name, &error), "a name that is too long");
+	long_name[FILE_NAME - 1] = '\0';
+	check(name_expand(long_name, 0, name, &error) && strcmp(name, long_name) == 0, "the longest name");
+}
+
+static void test_links(void)
+{
+	char link_name[sizeof folder + 16], name[FILE_NAME];
+	struct error error = {""};
+	mode_t mode;
+
+	file_write("x", 1);
+	snprintf(link_name, sizeof link_name, "%s/link", folder);
+	check(symlink("file", link_name) == 0, "a link beside a file");
+	snprintf(name, sizeof name, "%s", link_name);
+	check(name_follow(name, &error), "a link is followed");
+	check_text(name, path, "... to the file beside it");
+	check(unlink(link_name) == 0 && symlink(path, link_name) == 0, "a link with a whole path");
+	snprintf(name, sizeof name, "%s", link_name);
+	check(name_follow(name, &error), "a whole path is followed");
+	check_text(name, path, "... to that file");
+	check(unlink(link_name) == 0 && symlink("link", link_name) == 0, "a link to itself");
+	snprintf(name, sizeof name, "%s", link_name);
+	check(!name_follow(name, &error), "a link to itself is refused");
+	check(unlink(link_name) == 0, "the link is removed");
+	check(chmod(path, 0640) == 0 && name_check(path, &mode, &error) && mode == 0640, "the mode of a file");
+	check(name_check(link_name, &mode, &error) && mode == 0, "no mode of a file that is not there");
+	check(!name_check(folder, &mode, &error) && !name_check("/dev/null", &mode, &error), "only regular files");
+}
+
+/* What a run that died has left is taken over; a name that was taken away meanwhile is noticed. */
+static void test_new_file(void)
+{
+	struct arena arena = {0};
+	struct new_file file = {NULL, NULL, NULL, -1};
+	struct error error = {""};
+	struct str text;
+	char part[sizeof path + 8];
+	bool busy = false, ok;
+
+	file_write("old", 3);
+	snprintf(part, sizeof part, "%s.part", path);
+	ok = file_open(&file, path, &arena, &busy, &error);
+	check(ok && strcmp(file.part, part) == 0 && strcmp(file.folder, folder) == 0, "FILE.part is open");
+	check(part_is(&file, part), "it is what stands there");
+	check(unlink(part) == 0 && !part_is(&file, part), "it was removed");
+	check(rename(path, part) == 0 && !part_is(&file, part), "another one is there");
+	close(file.fd);
+	ok = file_open(&file, path, &arena, &busy, &error) && write(file.fd, "new", 3) == 3 &&
+	     file_store(&file, &error);
+	check(ok && !file.part && access(part, F_OK) != 0, "what was left over is taken over, and gone at the end");
+	check(file_text(&arena, path, &text, &error) && str_is(text, "new"), "the file has the new bytes only");
+	ok = file_open(&file, path, &arena, &busy, &error);
+	file_drop(&file);
+	check(ok && access(part, F_OK) != 0 && access(path, F_OK) == 0, "given up: the old file stays");
+	arena_free(&arena);
+}
+
 /* ---- Signals and exit status ---- */
 
 static void test_signals(void)
@@ -845,6 +958,9 @@ int main(void)
 	test_file_limit();
 	test_file_without_memory();
 	test_file_holds();
+	test_file_names();
+	test_links();
+	test_new_file();
 	test_signals();
 	unlink(path);
 	rmdir(folder);

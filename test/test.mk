@@ -24,7 +24,7 @@ $(B)test/fault.o: test/fault.c test/fault.h
 
 SWEEP = TAP="$(WRAP) ./$(B)test/tap-fault" SEGMENTD="$(SEGMENTD)"
 
-test-clock test-kill test-faults test-calls test-signals test-memory: $(B)test/tap-fault $(SEGMENTD)
+test-clock test-kill test-faults test-calls test-files test-signals test-memory: $(B)test/tap-fault $(SEGMENTD)
 	$(SWEEP) PART=$@ test/run test/sweep.py
 # Each kind of failure at each request, in each reach: the unit test does a part of this.
 test-holes: $(B)test/streams_test

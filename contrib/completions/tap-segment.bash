@@ -21,7 +21,7 @@ _tap_segment() {
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -W ENV -- "$word")
 		;;
-	--catalog | -p | --properties | -s | --state)
+	--catalog | -p | --properties | -s | --state | -o | --output | --state-file)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		;;
@@ -32,10 +32,12 @@ _tap_segment() {
 		;;
 	--test) mapfile -t COMPREPLY < <(compgen -W 'all schema' -- "$word") ;;
 	--format) mapfile -t COMPREPLY < <(compgen -W 'text json markdown' -- "$word") ;;
+	--log-format) mapfile -t COMPREPLY < <(compgen -W 'plain json' -- "$word") ;;
 	--log-level) mapfile -t COMPREPLY < <(compgen -W 'debug info warning error critical' -- "$word") ;;
 	*)
 		mapfile -t COMPREPLY < <(compgen -W '-c --config -d --discover --catalog -p --properties
-			-s --state --select --test --about --format --log-level --version -h --help' -- "$word")
+			-s --state --select -o --output --state-file --test --about --format --log-level
+			--log-format --version -h --help' -- "$word")
 		;;
 	esac
 }
