@@ -1814,17 +1814,95 @@ static bool prepare(struct tap *tap, struct http **http)
 	return true;
 }
 
+/* The last bytes leave, and files get their names.  false: *fault says what went wrong. */
+static bool end_output(struct tap *tap, struct error *fault)
+{
+	bool ok = singer_flush(&tap->singer);
+
+	fault->text[0] = '\0';
+	storing = 1;
+	if (ok)
+		ok = store_files(tap, fault);
+	else
+		fail(fault, "%s: %s", tap->output.name ? tap->output.part : "standard output",
+		     output_fault(&tap->singer));
+	drop_files(tap); /* those that have no name by now */
+	storing = 0;
+	return ok;
+}
+
+/* ---- Modes: test ---- */
+
+static const char *const access_words[] = {
+	[ACCESS_UNTRIED] = "not tried", [ACCESS_YES] = "yes", [ACCESS_NO] = "no", [ACCESS_ERROR] = "error"};
+
+enum {
+	ACCESS_WIDTH = 18, /* the columns between name and text, with their blanks */
+	TEXT_LEAST = 20,   /* what a text's column has at least */
+	LOG_ROW = 1024
+};
+
+/* A row of the table.  On a terminal the text is broken at blanks, so that its column stays one. */
+static void log_row(int name_width, const char *name, const char *access, const char *status, const char *text)
+{
+	size_t width = log_width(), left = strlen("INFO ") + (size_t)name_width + ACCESS_WIDTH, room = LOG_ROW;
+
+	if (width && width > left + TEXT_LEAST)
+		room = width - left;
+	do {
+		size_t n = strlen(text), skip = 0;
+		if (n > room) {
+			for (n = room; n > 0 && text[n] != ' '; n--)
+				;
+			skip = n > 0;
+			n = n > 0 ? n : room;
+		}
+		log_line(LOG_INFO, "%-*s %-9s %-6s %.*s", name_width, name, access, status, (int)n, text);
+		text += n + skip;
+		name = access = status = "";
+	} while (*text);
+}
+
 static void log_access(const struct tap *tap, const struct probe probes[STREAMS])
 {
-	static const char *const words[] = {
-		[ACCESS_UNTRIED] = "not tried", [ACCESS_YES] = "yes", [ACCESS_NO] = "no", [ACCESS_ERROR] = "error"};
+	size_t i, width = strlen("stream");
+	char status[16];
+
+	for (i = 0; i < STREAMS; i++)
+		if (tap->selection[i].selected && strlen(streams[i].singer.name) > width)
+			width = strlen(streams[i].singer.name);
+	if (!log_is_structured())
+		log_row((int)width, "stream", "access", "status", "first row's key, or why not");
+	for (i = 0; i < STREAMS; i++) {
+		const char *name = streams[i].singer.name, *access = access_words[probes[i].access];
+		if (!tap->selection[i].selected)
+			continue;
+		snprintf(status, sizeof status, "%d", probes[i].status);
+		if (log_is_structured())
+			log_probe(name, access, probes[i].status, probes[i].text);
+		else
+			log_row((int)width, name, access, probes[i].status ? status : "-", probes[i].text);
+	}
+}
+
+/* The last line of a test: what can be read, and why not more. */
+static void log_test(const struct tap *tap, const struct probe probes[STREAMS], enum sync_result result,
+		     const struct sync_totals *totals, const char *fault)
+{
+	static const char *const texts[] = {
+		[SYNC_DONE] = "Test done",           [SYNC_PARTLY] = "Test done",
+		[SYNC_ENDED] = "Test ended early",   [SYNC_LATER] = "Test ended early",
+		[SYNC_REFUSED] = "Test ended early", [SYNC_STOPPED] = "Test stopped by a signal"};
+	const char *reason = *fault ? fault : result == SYNC_STOPPED ? "" : totals->reason.text;
+	unsigned counts[countof(access_words)] = {0};
 	size_t i;
 
-	log_line(LOG_INFO, "%-38s %-9s %-6s %s", "stream", "access", "status", "first row's key, or why not");
 	for (i = 0; i < STREAMS; i++)
 		if (tap->selection[i].selected)
-			log_line(LOG_INFO, "%-38s %-9s %-6d %s", streams[i].singer.name, words[probes[i].access],
-				 probes[i].status, probes[i].text);
+			counts[probes[i].access]++;
+	log_line(results[result].level, "%s: %u of %u streams can be read; %u forbidden, %u failed, %u not tried%s%s",
+		 texts[result], counts[ACCESS_YES], totals->selected, counts[ACCESS_NO], counts[ACCESS_ERROR],
+		 counts[ACCESS_UNTRIED], *reason ? "; " : "", reason);
 }
 
 /* --test=schema: what a sync would send as SCHEMA, without a request. */
@@ -1845,6 +1923,7 @@ static int mode_test(struct tap *tap)
 	static struct probe probes[STREAMS];
 	struct sync_totals totals = {0};
 	struct sync_options options;
+	struct error fault;
 	struct http *http;
 	enum sync_result result;
 	int status;
@@ -1856,10 +1935,13 @@ static int mode_test(struct tap *tap)
 	options = sync_options(&tap->config, tap->now_us);
 	options.sample = probes;
 	options.totals = &totals;
+	tap->singer.waits = true; /* the table comes first, whoever reads the rows */
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
-	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
 	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped + totals.failed == totals.selected)
 		log_access(tap, probes);
+	tap->singer.waits = false;
+	status = end_output(tap, &fault) ? exit_status(result) : EXIT_FAILURE;
+	log_test(tap, probes, *fault.text ? SYNC_ENDED : result, &totals, fault.text);
 	http_close(http);
 	return status;
 }
@@ -1890,23 +1972,6 @@ static void warn_of_shared_keys(const struct tap *tap)
 		 n, n == 1 ? "" : "s",
 		 activate ? "with activate_version set unique_keys to true"
 			  : "set unique_keys, true to change that, false to keep it");
-}
-
-/* The last bytes leave, and files get their names.  false: *fault says what went wrong. */
-static bool end_output(struct tap *tap, struct error *fault)
-{
-	bool ok = singer_flush(&tap->singer);
-
-	fault->text[0] = '\0';
-	storing = 1;
-	if (ok)
-		ok = store_files(tap, fault);
-	else
-		fail(fault, "%s: %s", tap->output.name ? tap->output.part : "standard output",
-		     output_fault(&tap->singer));
-	drop_files(tap); /* those that have no name by now */
-	storing = 0;
-	return ok;
 }
 
 static int mode_sync(struct tap *tap)

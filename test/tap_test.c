@@ -610,14 +610,14 @@ static void test_sync_options(void)
 	options = sync_options(&config, 5);
 	check(ok && options.start_us == INT64_C(86400000000) && options.end_us == INT64_C(172800000000),
 	      "start and end of the sync");
-	check(options.page_rows == 7 && options.connections == 8 && options.hold == (size_t)8 << 20 &&
+	check(options.page_rows == 7 && options.connections == 8 && options.page_bytes == (size_t)8 << 20 &&
 		      options.fail_on_forbidden && options.stop == &stop_signal,
 	      "numbers of the sync");
 	check(options.now_us == 5, "the run's start");
 	ok = take(&config, "{\"end_date\":null,\"page_size\":null,\"max_connections\":1}", &arena, &error);
 	options = sync_options(&config, 5);
 	check(ok && options.end_us == INT64_MAX && options.page_rows == 0, "no end, and the streams' own page sizes");
-	check(options.hold == (size_t)4 << 20, "room for pages, however few connections");
+	check(options.page_bytes == (size_t)4 << 20, "room for pages, however few connections");
 	arena_free(&arena);
 }
 
