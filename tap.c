@@ -555,6 +555,60 @@ static bool config_take(struct config *config, struct json document, const char 
 	return true;
 }
 
+/* What the Meltano SDK's taps do to rows on the way.  Whoever asks for it may count on it, to mask data say, so it is not
+ * passed over. */
+static const struct {
+	const char *begin, *instead; /* the key, or its beginning if it ends in '_' */
+} foreign_keys[] = {
+	{"stream_maps",
+	 "--select or a catalog leaves streams and fields out; Meltano's mappers, or the target, change rows"},
+	{"stream_map_config", "Meltano's mappers, or the target, change rows"},
+	{"faker_config", "--select or a catalog leaves fields out; Meltano's mappers make others up"},
+	{"flattening_", "targets flatten objects, those of the Meltano SDK by the same settings"},
+};
+
+/* false: the name is one of those, and the error says what does it in the tap's place. */
+static bool key_is_ours(struct str name, const char *source, struct error *error)
+{
+	size_t i;
+
+	for (i = 0; i < countof(foreign_keys); i++) {
+		struct str begin = str_of(foreign_keys[i].begin), head = {name.s, begin.n};
+		bool open = begin.s[begin.n - 1] == '_';
+		if (open ? name.n > begin.n && str_equal(head, begin) : str_equal(name, begin))
+			return fail(error,
+				    "%s: %.*s: this tap does not do that, and so would write rows as they are; %s",
+				    source, str_width(name, 64), name.s, foreign_keys[i].instead);
+	}
+	return true;
+}
+
+/* A null, an empty object and the like is how a form leaves something out. */
+static bool is_left_out(struct json value)
+{
+	struct str text = json_token(value);
+	struct json_each it = json_each(value);
+	bool off;
+
+	switch (json_type(value)) {
+	case JSON_STRING: return !text.n;
+	case JSON_BOOL: return json_bool(value, &off) && !off;
+	case JSON_OBJECT:
+	case JSON_ARRAY: return !json_next(&it);
+	default: return json_type(value) == JSON_NULL;
+	}
+}
+
+static bool keys_are_ours(struct json document, const char *source, struct error *error)
+{
+	struct json_each it;
+
+	for (it = json_each(document); json_next(&it);)
+		if (!is_left_out(it.value) && !key_is_ours(json_token(it.key), source, error))
+			return false;
+	return true;
+}
+
 /* Secrets first: an error shows other values. */
 static bool config_from_json(struct config *config, struct json document, const char *source, struct arena *arena,
 			     struct error *error)
@@ -564,7 +618,7 @@ static bool config_from_json(struct config *config, struct json document, const 
 			    "%s: expected a JSON object such as {\"api_token\": \"...\", \"start_date\": \"...\"}",
 			    source);
 	return config_take(config, document, source, true, arena, error) &&
-	       config_take(config, document, source, false, arena, error);
+	       config_take(config, document, source, false, arena, error) && keys_are_ours(document, source, error);
 }
 
 /* Every variable that is read, but those of the configuration: TAP_SEGMENT_ and a key's name in upper case. */
@@ -709,6 +763,29 @@ static bool variable_known(struct str name)
 }
 
 extern char **environ; /* POSIX has it, and no header that declares it */
+
+/* As with the keys of a file; a variable has its name in upper case. */
+static bool variables_are_ours(struct error *error)
+{
+	struct variable_name own;
+	char **entry;
+	size_t i;
+
+	for (i = 0; i < countof(foreign_keys); i++) {
+		struct str wanted = str_of(variable_name(foreign_keys[i].begin, &own));
+		for (entry = environ; *entry; entry++) {
+			struct str rest = str_of(*entry), name = str_cut(&rest, '=');
+			struct str head = {name.s, wanted.n};
+			bool open = wanted.s[wanted.n - 1] == '_';
+			if (rest.n && (open ? name.n > wanted.n && str_equal(head, wanted) : str_equal(name, wanted)) &&
+			    !str_is_word(rest, "false") && !str_is(rest, "{}"))
+				return fail(error,
+					    "%.*s: this tap does not do that, and so would write rows as they are; %s",
+					    str_width(name, 128), name.s, foreign_keys[i].instead);
+		}
+	}
+	return true;
+}
 
 static void warn_of_variables(void)
 {
@@ -1456,9 +1533,10 @@ static bool read_sources(struct tap *tap, const char **source)
 		    !config_from_json(&tap->config, tap->documents[i], *source, &tap->arena, &tap->error))
 			return false;
 	}
-	if (environment_too)
-		*source = "ENV";
-	return !environment_too || config_from_environment(&tap->config, &tap->arena, &tap->error);
+	if (!environment_too)
+		return true;
+	*source = "ENV";
+	return config_from_environment(&tap->config, &tap->arena, &tap->error) && variables_are_ours(&tap->error);
 }
 
 static void warn_of_names(const struct tap *tap)
@@ -1491,17 +1569,19 @@ static bool read_config(struct tap *tap)
 /* A file with a token in it: who but its owner can read or write it? */
 static void warn_of_mode(const char *name)
 {
+	const char *help = strstr(name, ".meltano/")
+				   ? "umask 077 before meltano helps, which makes the file anew for each run"
+				   : "chmod 600 helps";
 	struct stat status;
 
 	if (stat(name, &status) != 0 || !S_ISREG(status.st_mode))
 		return;
 	if (status.st_mode & (S_IROTH | S_IRGRP))
-		log_line(LOG_WARNING, "%s: %s can read the token in it; chmod 600 helps", name,
-			 status.st_mode & S_IROTH ? "every user of this host" : "every user of its group");
+		log_line(LOG_WARNING, "%s: %s can read the token in it; %s", name,
+			 status.st_mode & S_IROTH ? "every user of this host" : "every user of its group", help);
 	if (status.st_mode & (S_IWOTH | S_IWGRP))
-		log_line(LOG_WARNING,
-			 "%s: %s can change it, and so have the token sent to another host; chmod 600 helps", name,
-			 status.st_mode & S_IWOTH ? "every user of this host" : "every user of its group");
+		log_line(LOG_WARNING, "%s: %s can change it, and so have the token sent to another host; %s", name,
+			 status.st_mode & S_IWOTH ? "every user of this host" : "every user of its group", help);
 }
 
 static void warn_of_config(const struct tap *tap)

@@ -426,6 +426,10 @@ CONFIGS = [
     ("missing ca_file", {"ca_file": "/nonexistent.pem"}, r"/nonexistent\.pem"),
     ("ca_file without a certificate", {"ca_file": "/dev/null"}, r"/dev/null"),
     ("user_agent with a control character", {"user_agent": "a\nb"}, r"user_agent"),
+    ("stream_maps", {"stream_maps": {"iam_users": {"email": "None"}}}, r"config\.json: stream_maps: .*--select"),
+    ("stream_map_config", {"stream_map_config": {"a": 1}}, r"stream_map_config: .*mappers"),
+    ("faker_config", {"faker_config": {"seed": 1}}, r"faker_config: .*--select"),
+    ("flattening", {"flattening_enabled": True, "flattening_max_depth": 2}, r"flattening_enabled: .*target"),
 ]
 
 
@@ -1078,6 +1082,11 @@ def config_from_environment(t):
     t.equal((run.exit, run.timeless), (0, usual.timeless), "ENV beats files wherever it stands", run.stderr)
     run = tap.run("-c", wrong, "--conf", tap.arguments()[1], "--cat", catalog)
     t.equal((run.exit, run.timeless), (0, usual.timeless), "of two files the later wins", run.stderr)
+    for name in ("STREAM_MAPS", "FLATTENING_ENABLED"):
+        run = tap.run("--config", "ENV", env=env | {f"TAP_SEGMENT_{name}": "{}"})
+        t.equal(run.exit, 0, f"{name} that is empty", run.stderr)
+        run = tap.run("--config", "ENV", env=env | {f"TAP_SEGMENT_{name}": "true"})
+        check_refusal(t, run, f"{name} that is not", rf"TAP_SEGMENT_{name}: this tap does not do that")
 
 
 @case("config file that others can read")
@@ -1090,6 +1099,10 @@ def readable_config(t):
         run = tap.run("--config", path, "--catalog", catalog)
         warnings = [line for line in run.log("WARNING") if "open.json" in line]
         t.equal((run.exit, len(warnings)), (0, warned), f"mode {mode:o}", run.stderr)
+    (tap.folder / ".meltano").mkdir()
+    path = tap.file(".meltano/open.json", tap.config, 0o644)
+    (told,) = [line for line in tap.run("--config", path, "--catalog", catalog).log("WARNING") if "open.json" in line]
+    t.ok("umask 077" in told and "chmod" not in told, "below .meltano: what helps there", told)
     run = tap.sync("--catalog", catalog, config={"colour": "blue"})
     warnings = [line for line in run.log("WARNING") if "colour" in line]
     t.equal((run.exit, len(warnings)), (0, 1), "an unknown key is a warning", run.stderr)
