@@ -59,7 +59,7 @@ test-cross: $(SEGMENTD) $(BEARSSL_SRC)/inc/bearssl.h
 
 test-emulated: all $(UNIT_TESTS) $(B)test/jsoncheck $(B)test/httpcheck $(B)test/tap-fault
 	$(SWEEP) PART=test-clock test/run test/sweep.py
-	WRAP="$(WRAP)" TAP="$(WRAP) ./$(B)tap-segment" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
+	HOLES=40 WRAP="$(WRAP)" TAP="$(WRAP) ./$(B)tap-segment" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
 		test/run $(UNIT_TESTS) test/drivers_test.sh test/e2e.py
 
 # ---- The same bytes wherever it is built ----

@@ -1840,7 +1840,7 @@ static void show(const char *label, const char *text)
 		printf("#   %.*s\n", (int)(end - text), text);
 }
 
-/* Runs it with this many connections and orders; every outcome has to be that of the first. */
+/* Runs it with this many connections and orders, of a long scenario fewer; every outcome has to be that of the first. */
 static bool always(const struct scenario *s, const struct outcome *expected)
 {
 	static const unsigned connections[] = {1, 2, 3, 4, 8, 32};
@@ -1848,7 +1848,7 @@ static bool always(const struct scenario *s, const struct outcome *expected)
 	size_t i;
 
 	for (i = 0; i < sizeof connections / sizeof *connections; i++)
-		for (fake.seed = 0; fake.seed < 12; fake.seed++) {
+		for (fake.seed = 0; fake.seed < (s->make ? 3 : 12); fake.seed++) {
 			fake.connections = connections[i];
 			run(s, s->state, &o);
 			if (same_outcome(&o, expected) && fake.started == fake.released &&
@@ -2482,11 +2482,20 @@ static bool hole_mended(const struct hole_case *c)
 	return false;
 }
 
+/* Every how many-th request has its turn: HOLES in the environment says it, 1 for all in every way. */
+static size_t holes_step(void)
+{
+	const char *step = getenv("HOLES");
+	size_t n = step ? strtoul(step, NULL, 10) : 0;
+
+	return n ? n : 3;
+}
+
 /* Every kind at the chosen request, the place-th one: in one reach each and for 1 or 4 connections, or all of them. */
 static size_t holes_at(const struct hole_case *c, size_t place, size_t *tried)
 {
 	static const unsigned connections[] = {1, 4};
-	bool all = getenv("HOLES") != NULL;
+	bool all = holes_step() == 1;
 	size_t faults = 0, k, n;
 
 	for (k = 0; k < countof(hole_kinds); k++) {
@@ -2503,7 +2512,7 @@ static size_t holes_at(const struct hole_case *c, size_t place, size_t *tried)
 	return faults;
 }
 
-/* Of one scenario, at each third request, or with HOLES in the environment at all of them: without a state, and from one of some days before. */
+/* Of one scenario, without a state, or from one of some days before. */
 static void test_holes(const struct scenario *s, bool resumed, bool forbid)
 {
 	static struct hole_case c;
@@ -2526,8 +2535,8 @@ static void test_holes(const struct scenario *s, bool resumed, bool forbid)
 	snprintf(c.asked, sizeof c.asked, "%s", fake.asked);
 	for (line = c.asked; (end = strchr(line, '\n')) && faults < 5; line = end + 1) {
 		snprintf(hole.path, sizeof hole.path, "%.*s", (int)(end - line), line);
-		if (getenv("HOLES") || place % 3 == 0)
-			faults += holes_at(&c, place / 3, &tried);
+		if (place % holes_step() == 0)
+			faults += holes_at(&c, place / holes_step(), &tried);
 		place++;
 	}
 	check(c.all.result == SYNC_DONE && !faults && tried, "holes: %s%s%s%s: %zu pairs of runs", s->name,
