@@ -442,51 +442,55 @@ struct number {
 	char text[32];
 };
 
-static const char *count_text(uint64_t count, struct number *number)
+static struct number number_of(uint64_t count)
 {
-	snprintf(number->text, sizeof number->text, "%" PRIu64, count);
-	return number->text;
+	struct number number;
+
+	snprintf(number.text, sizeof number.text, "%" PRIu64, count);
+	return number;
 }
 
-static const char *seconds_text(int64_t ms, struct number *number)
+static struct number seconds_of(int64_t ms)
 {
+	struct number number;
+
 	if (ms < 0)
 		ms = 0;
-	snprintf(number->text, sizeof number->text, "%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
-	return number->text;
+	snprintf(number.text, sizeof number.text, "%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
+	return number;
 }
 
 void log_records(const char *stream, uint64_t more)
 {
-	struct number number;
+	struct number number = number_of(more);
 
-	log_metric(LOG_INFO, stream, "counter", "record_count", count_text(more, &number), "");
+	log_metric(LOG_INFO, stream, "counter", "record_count", number.text, "");
 }
 
 void log_request(const char *stream, int64_t ms, int status)
 {
 	char tags[80], code[48] = "";
-	struct number number;
+	struct number number = seconds_of(ms);
 
 	if (status)
 		snprintf(code, sizeof code, ", \"http_status_code\": %d", status);
 	snprintf(tags, sizeof tags, "%s, \"status\": \"%s\"", code,
 		 status >= 200 && status < 300 ? "succeeded" : "failed");
-	log_metric(LOG_DEBUG, stream, "timer", "http_request_duration", seconds_text(ms, &number), tags);
+	log_metric(LOG_DEBUG, stream, "timer", "http_request_duration", number.text, tags);
 }
 
 void log_requests(const char *stream, uint64_t n)
 {
-	struct number number;
+	struct number number = number_of(n);
 
-	log_metric(LOG_DEBUG, stream, "counter", "http_request_count", count_text(n, &number), "");
+	log_metric(LOG_DEBUG, stream, "counter", "http_request_count", number.text, "");
 }
 
 void log_duration(const char *stream, int64_t ms, bool whole)
 {
-	struct number number;
+	struct number number = seconds_of(ms);
 
-	log_metric(LOG_DEBUG, stream, "timer", "sync_duration", seconds_text(ms, &number),
+	log_metric(LOG_DEBUG, stream, "timer", "sync_duration", number.text,
 		   whole ? ", \"status\": \"succeeded\"" : ", \"status\": \"failed\"");
 }
 
@@ -501,10 +505,10 @@ int64_t log_clock_ms(void)
 /* No counters: whoever adds up those of a run means its records. */
 void log_bytes(uint64_t received, uint64_t decoded)
 {
-	struct number number;
+	struct number in = number_of(received), out = number_of(decoded);
 
-	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_received", count_text(received, &number), "");
-	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_decoded", count_text(decoded, &number), "");
+	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_received", in.text, "");
+	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_decoded", out.text, "");
 }
 
 /* ==== Part 2: selection =========================================================================================== */
