@@ -47,6 +47,11 @@ void log_setup(enum log_level least, bool structured)
 	logger.structured = structured;
 }
 
+bool log_is_structured(void)
+{
+	return logger.structured;
+}
+
 void log_hold(void)
 {
 	logger.holding = true;
@@ -269,25 +274,33 @@ static void progress_show(void)
 		line_write(logger.progress, strnlen(logger.progress, terminal_width() - 1));
 }
 
-/* The members that Meltano asks of a structured line.  message: text for a string; metric: JSON, or NULL. */
-static void line_structured(enum log_level level, const char *stream, const char *message, const char *metric)
+/* Printable text as what stands in a JSON string. */
+static void quote(char to[2 * LOG_LINE + 1], const char *text)
 {
-	char line[2 * LOG_LINE + 1024], quoted[2 * LOG_LINE + 1], *to = quoted;
+	for (; *text; *to++ = *text++)
+		if (*text == '"' || *text == '\\')
+			*to++ = '\\';
+	*to = '\0';
+}
+
+/* The members that Meltano asks of a structured line.  message: text for a string; more: another member's name, or NULL,
+ * and its JSON. */
+static void line_structured(enum log_level level, const char *stream, const char *message, const char *more,
+			    const char *json)
+{
+	char line[4 * LOG_LINE + 1024], quoted[2 * LOG_LINE + 1];
 	struct timespec now = {0, 0};
 	int n;
 
-	for (; *message; *to++ = *message++)
-		if (*message == '"' || *message == '\\')
-			*to++ = '\\';
-	*to = '\0';
+	quote(quoted, message);
 	clock_gettime(CLOCK_REALTIME, &now);
 	n = snprintf(line, sizeof line,
 		     "{\"level\": \"%s\", \"pid\": %ld, \"logger_name\": \"tap-segment\", \"ts\": %" PRId64 ".%06ld, "
 		     "\"thread_name\": \"MainThread\", \"app_name\": \"tap-segment\", \"stream_name\": %s%s%s, "
-		     "\"message\": \"%s\"%s%s}\n",
+		     "\"message\": \"%s\"%s%s%s%s}\n",
 		     level_lower[level], (long)getpid(), (int64_t)now.tv_sec, now.tv_nsec / 1000, stream ? "\"" : "",
-		     stream ? stream : "null", stream ? "\"" : "", quoted, metric ? ", \"metric_info\": " : "",
-		     metric ? metric : "");
+		     stream ? stream : "null", stream ? "\"" : "", quoted, more ? ", \"" : "", more ? more : "",
+		     more ? "\": " : "", more ? json : "");
 	line_write(line, (size_t)n);
 }
 
@@ -320,7 +333,7 @@ static void line_say(enum log_level level, const char *stream, const char *forma
 		return;
 	line_text(text, LOG_LINE - strlen("CRITICAL \n"), format, args);
 	if (logger.structured)
-		line_structured(level, stream, text, NULL);
+		line_structured(level, stream, text, NULL, NULL);
 	else
 		line_plain(level, text);
 	errno = saved;
@@ -367,6 +380,35 @@ void log_progress_end(void)
 	logger.progress[0] = '\0';
 }
 
+size_t log_width(void)
+{
+	return logger.structured || !isatty(STDERR_FILENO) ? 0 : terminal_width();
+}
+
+/* The text is made fit to be shown, as every line's. */
+static void probe_structured(const char *stream, const char *access, int status, const char *format, ...)
+{
+	char text[LOG_TEXT], message[LOG_LINE], quoted[2 * LOG_LINE + 1], extra[3 * LOG_LINE];
+	va_list args;
+
+	va_start(args, format);
+	line_text(text, LOG_LINE / 2, format, args);
+	va_end(args);
+	quote(quoted, text);
+	snprintf(extra, sizeof extra, "{\"access\": \"%s\", \"status\": %d, \"text\": \"%s\"}", access, status, quoted);
+	snprintf(message, sizeof message, "%s, status %d: %.1000s", access, status, text);
+	line_structured(LOG_INFO, stream, message, "extra", extra);
+}
+
+void log_probe(const char *stream, const char *access, int status, const char *text)
+{
+	int saved = errno;
+
+	if (logger.structured && LOG_INFO >= logger.least)
+		probe_structured(stream, access, status, "%s", text);
+	errno = saved;
+}
+
 /* ---- Metrics ---- */
 
 enum { METRIC_SIZE = 512 };
@@ -390,7 +432,7 @@ static void log_metric(enum log_level plain, const char *stream, const char *typ
 		 "METRIC: {\"type\": \"%s\", \"metric\": \"%s\", \"value\": %s, \"tags\": {%s%s}}", type, name, value,
 		 own, tags);
 	if (logger.structured)
-		line_structured(LOG_INFO, stream, "METRIC", strchr(metric, '{'));
+		line_structured(LOG_INFO, stream, "METRIC", "metric_info", strchr(metric, '{'));
 	else
 		line_plain(plain, metric);
 	errno = saved;
@@ -400,51 +442,55 @@ struct number {
 	char text[32];
 };
 
-static const char *count_text(uint64_t count, struct number *number)
+static struct number number_of(uint64_t count)
 {
-	snprintf(number->text, sizeof number->text, "%" PRIu64, count);
-	return number->text;
+	struct number number;
+
+	snprintf(number.text, sizeof number.text, "%" PRIu64, count);
+	return number;
 }
 
-static const char *seconds_text(int64_t ms, struct number *number)
+static struct number seconds_of(int64_t ms)
 {
+	struct number number;
+
 	if (ms < 0)
 		ms = 0;
-	snprintf(number->text, sizeof number->text, "%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
-	return number->text;
+	snprintf(number.text, sizeof number.text, "%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
+	return number;
 }
 
 void log_records(const char *stream, uint64_t more)
 {
-	struct number number;
+	struct number number = number_of(more);
 
-	log_metric(LOG_INFO, stream, "counter", "record_count", count_text(more, &number), "");
+	log_metric(LOG_INFO, stream, "counter", "record_count", number.text, "");
 }
 
 void log_request(const char *stream, int64_t ms, int status)
 {
 	char tags[80], code[48] = "";
-	struct number number;
+	struct number number = seconds_of(ms);
 
 	if (status)
 		snprintf(code, sizeof code, ", \"http_status_code\": %d", status);
 	snprintf(tags, sizeof tags, "%s, \"status\": \"%s\"", code,
 		 status >= 200 && status < 300 ? "succeeded" : "failed");
-	log_metric(LOG_DEBUG, stream, "timer", "http_request_duration", seconds_text(ms, &number), tags);
+	log_metric(LOG_DEBUG, stream, "timer", "http_request_duration", number.text, tags);
 }
 
 void log_requests(const char *stream, uint64_t n)
 {
-	struct number number;
+	struct number number = number_of(n);
 
-	log_metric(LOG_DEBUG, stream, "counter", "http_request_count", count_text(n, &number), "");
+	log_metric(LOG_DEBUG, stream, "counter", "http_request_count", number.text, "");
 }
 
 void log_duration(const char *stream, int64_t ms, bool whole)
 {
-	struct number number;
+	struct number number = seconds_of(ms);
 
-	log_metric(LOG_DEBUG, stream, "timer", "sync_duration", seconds_text(ms, &number),
+	log_metric(LOG_DEBUG, stream, "timer", "sync_duration", number.text,
 		   whole ? ", \"status\": \"succeeded\"" : ", \"status\": \"failed\"");
 }
 
@@ -459,10 +505,10 @@ int64_t log_clock_ms(void)
 /* No counters: whoever adds up those of a run means its records. */
 void log_bytes(uint64_t received, uint64_t decoded)
 {
-	struct number number;
+	struct number in = number_of(received), out = number_of(decoded);
 
-	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_received", count_text(received, &number), "");
-	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_decoded", count_text(decoded, &number), "");
+	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_received", in.text, "");
+	log_metric(LOG_INFO, NULL, "gauge", "http_bytes_decoded", out.text, "");
 }
 
 /* ==== Part 2: selection =========================================================================================== */
@@ -1904,6 +1950,8 @@ static void write_out(struct singer *s)
 {
 	size_t done = 0;
 
+	if (s->waits)
+		return;
 	writes_count();
 	while (!s->write_errno && done < s->out.length) {
 		ssize_t n = write(s->fd, s->out.bytes + done, s->out.length - done);

@@ -22,6 +22,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_CRITICAL };
 /* Lines below the level are dropped.  structured: one JSON object a line, as Meltano's structured logging reads them.
  * Before the first call: LOG_INFO, plain. */
 void log_setup(enum log_level least, bool structured);
+bool log_is_structured(void);
 
 /* What no line may show, as it is, percent-encoded or escaped for JSON; kept by pointer.  Each call
  * adds one, "" none; NULL forgets all.  One of less than six characters is struck out as a word of its own only, or it
@@ -39,6 +40,9 @@ void log_release(bool keep);
  * or its end.  Nowhere else, and not at a level above LOG_INFO. */
 void log_progress(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_progress_end(void);
+size_t log_width(void); /* columns of that terminal; 0: standard error is none, or lines are structured */
+/* A stream's row of --test, structured: the columns are members of "extra". */
+void log_probe(const char *stream, const char *access, int status, const char *text);
 
 /* Metrics in the form of singer-python's metrics.py, structured ones with the tags of the Meltano SDK; stream is one of
  * the tap's own names.  Plain lines of requests and times are LOG_DEBUG, all others LOG_INFO. */
@@ -113,7 +117,8 @@ void selection_report(const struct selection *);
  * A failed write (ENOMEM: no memory for a line) is sticky: later calls do nothing, singer_flush says so.
  * Starts as {.fd = 1}; json_out_free(&out) at the end. */
 struct singer {
-	int fd; /* the caller's, of a file too; never made non-blocking, and waited for if it is */
+	bool waits; /* while it is set all is kept, and nothing written */
+	int fd;     /* the caller's, of a file too; never made non-blocking, and waited for if it is */
 	struct json_out out;
 	int write_errno;
 	uint64_t records;     /* RECORDs made */

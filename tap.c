@@ -555,6 +555,60 @@ static bool config_take(struct config *config, struct json document, const char 
 	return true;
 }
 
+/* What the Meltano SDK's taps do to rows on the way.  Whoever asks for it may count on it, to mask data say, so it is not
+ * passed over. */
+static const struct {
+	const char *begin, *instead; /* the key, or its beginning if it ends in '_' */
+} foreign_keys[] = {
+	{"stream_maps",
+	 "--select or a catalog leaves streams and fields out; Meltano's mappers, or the target, change rows"},
+	{"stream_map_config", "Meltano's mappers, or the target, change rows"},
+	{"faker_config", "--select or a catalog leaves fields out; Meltano's mappers make others up"},
+	{"flattening_", "targets flatten objects, those of the Meltano SDK by the same settings"},
+};
+
+/* false: the name is one of those, and the error says what does it in the tap's place. */
+static bool key_is_ours(struct str name, const char *source, struct error *error)
+{
+	size_t i;
+
+	for (i = 0; i < countof(foreign_keys); i++) {
+		struct str begin = str_of(foreign_keys[i].begin), head = {name.s, begin.n};
+		bool open = begin.s[begin.n - 1] == '_';
+		if (open ? name.n > begin.n && str_equal(head, begin) : str_equal(name, begin))
+			return fail(error,
+				    "%s: %.*s: this tap does not do that, and so would write rows as they are; %s",
+				    source, str_width(name, 64), name.s, foreign_keys[i].instead);
+	}
+	return true;
+}
+
+/* A null, an empty object and the like is how a form leaves something out. */
+static bool is_left_out(struct json value)
+{
+	struct str text = json_token(value);
+	struct json_each it = json_each(value);
+	bool off;
+
+	switch (json_type(value)) {
+	case JSON_STRING: return !text.n;
+	case JSON_BOOL: return json_bool(value, &off) && !off;
+	case JSON_OBJECT:
+	case JSON_ARRAY: return !json_next(&it);
+	default: return json_type(value) == JSON_NULL;
+	}
+}
+
+static bool keys_are_ours(struct json document, const char *source, struct error *error)
+{
+	struct json_each it;
+
+	for (it = json_each(document); json_next(&it);)
+		if (!is_left_out(it.value) && !key_is_ours(json_token(it.key), source, error))
+			return false;
+	return true;
+}
+
 /* Secrets first: an error shows other values. */
 static bool config_from_json(struct config *config, struct json document, const char *source, struct arena *arena,
 			     struct error *error)
@@ -564,7 +618,7 @@ static bool config_from_json(struct config *config, struct json document, const 
 			    "%s: expected a JSON object such as {\"api_token\": \"...\", \"start_date\": \"...\"}",
 			    source);
 	return config_take(config, document, source, true, arena, error) &&
-	       config_take(config, document, source, false, arena, error);
+	       config_take(config, document, source, false, arena, error) && keys_are_ours(document, source, error);
 }
 
 /* Every variable that is read, but those of the configuration: TAP_SEGMENT_ and a key's name in upper case. */
@@ -709,6 +763,29 @@ static bool variable_known(struct str name)
 }
 
 extern char **environ; /* POSIX has it, and no header that declares it */
+
+/* As with the keys of a file; a variable has its name in upper case. */
+static bool variables_are_ours(struct error *error)
+{
+	struct variable_name own;
+	char **entry;
+	size_t i;
+
+	for (i = 0; i < countof(foreign_keys); i++) {
+		struct str wanted = str_of(variable_name(foreign_keys[i].begin, &own));
+		for (entry = environ; *entry; entry++) {
+			struct str rest = str_of(*entry), name = str_cut(&rest, '=');
+			struct str head = {name.s, wanted.n};
+			bool open = wanted.s[wanted.n - 1] == '_';
+			if (rest.n && (open ? name.n > wanted.n && str_equal(head, wanted) : str_equal(name, wanted)) &&
+			    !str_is_word(rest, "false") && !str_is(rest, "{}"))
+				return fail(error,
+					    "%.*s: this tap does not do that, and so would write rows as they are; %s",
+					    str_width(name, 128), name.s, foreign_keys[i].instead);
+		}
+	}
+	return true;
+}
 
 static void warn_of_variables(void)
 {
@@ -1469,9 +1546,10 @@ static bool read_sources(struct tap *tap, const char **source)
 		    !config_from_json(&tap->config, tap->documents[i], *source, &tap->arena, &tap->error))
 			return false;
 	}
-	if (environment_too)
-		*source = "ENV";
-	return !environment_too || config_from_environment(&tap->config, &tap->arena, &tap->error);
+	if (!environment_too)
+		return true;
+	*source = "ENV";
+	return config_from_environment(&tap->config, &tap->arena, &tap->error) && variables_are_ours(&tap->error);
 }
 
 static void warn_of_names(const struct tap *tap)
@@ -1504,17 +1582,19 @@ static bool read_config(struct tap *tap)
 /* A file with a token in it: who but its owner can read or write it? */
 static void warn_of_mode(const char *name)
 {
+	const char *help = strstr(name, ".meltano/")
+				   ? "umask 077 before meltano helps, which makes the file anew for each run"
+				   : "chmod 600 helps";
 	struct stat status;
 
 	if (stat(name, &status) != 0 || !S_ISREG(status.st_mode))
 		return;
 	if (status.st_mode & (S_IROTH | S_IRGRP))
-		log_line(LOG_WARNING, "%s: %s can read the token in it; chmod 600 helps", name,
-			 status.st_mode & S_IROTH ? "every user of this host" : "every user of its group");
+		log_line(LOG_WARNING, "%s: %s can read the token in it; %s", name,
+			 status.st_mode & S_IROTH ? "every user of this host" : "every user of its group", help);
 	if (status.st_mode & (S_IWOTH | S_IWGRP))
-		log_line(LOG_WARNING,
-			 "%s: %s can change it, and so have the token sent to another host; chmod 600 helps", name,
-			 status.st_mode & S_IWOTH ? "every user of this host" : "every user of its group");
+		log_line(LOG_WARNING, "%s: %s can change it, and so have the token sent to another host; %s", name,
+			 status.st_mode & S_IWOTH ? "every user of this host" : "every user of its group", help);
 }
 
 static void warn_of_config(const struct tap *tap)
@@ -1827,17 +1907,95 @@ static bool prepare(struct tap *tap, struct http **http)
 	return true;
 }
 
+/* The last bytes leave, and files get their names.  false: *fault says what went wrong. */
+static bool end_output(struct tap *tap, struct error *fault)
+{
+	bool ok = singer_flush(&tap->singer);
+
+	fault->text[0] = '\0';
+	storing = 1;
+	if (ok)
+		ok = store_files(tap, fault);
+	else
+		fail(fault, "%s: %s", tap->output.name ? tap->output.part : "standard output",
+		     output_fault(&tap->singer));
+	drop_files(tap); /* those that have no name by now */
+	storing = 0;
+	return ok;
+}
+
+/* ---- Modes: test ---- */
+
+static const char *const access_words[] = {
+	[ACCESS_UNTRIED] = "not tried", [ACCESS_YES] = "yes", [ACCESS_NO] = "no", [ACCESS_ERROR] = "error"};
+
+enum {
+	ACCESS_WIDTH = 18, /* the columns between name and text, with their blanks */
+	TEXT_LEAST = 20,   /* what a text's column has at least */
+	LOG_ROW = 1024
+};
+
+/* A row of the table.  On a terminal the text is broken at blanks, so that its column stays one. */
+static void log_row(int name_width, const char *name, const char *access, const char *status, const char *text)
+{
+	size_t width = log_width(), left = strlen("INFO ") + (size_t)name_width + ACCESS_WIDTH, room = LOG_ROW;
+
+	if (width && width > left + TEXT_LEAST)
+		room = width - left;
+	do {
+		size_t n = strlen(text), skip = 0;
+		if (n > room) {
+			for (n = room; n > 0 && text[n] != ' '; n--)
+				;
+			skip = n > 0;
+			n = n > 0 ? n : room;
+		}
+		log_line(LOG_INFO, "%-*s %-9s %-6s %.*s", name_width, name, access, status, (int)n, text);
+		text += n + skip;
+		name = access = status = "";
+	} while (*text);
+}
+
 static void log_access(const struct tap *tap, const struct probe probes[STREAMS])
 {
-	static const char *const words[] = {
-		[ACCESS_UNTRIED] = "not tried", [ACCESS_YES] = "yes", [ACCESS_NO] = "no", [ACCESS_ERROR] = "error"};
+	size_t i, width = strlen("stream");
+	char status[16];
+
+	for (i = 0; i < STREAMS; i++)
+		if (tap->selection[i].selected && strlen(streams[i].singer.name) > width)
+			width = strlen(streams[i].singer.name);
+	if (!log_is_structured())
+		log_row((int)width, "stream", "access", "status", "first row's key, or why not");
+	for (i = 0; i < STREAMS; i++) {
+		const char *name = streams[i].singer.name, *access = access_words[probes[i].access];
+		if (!tap->selection[i].selected)
+			continue;
+		snprintf(status, sizeof status, "%d", probes[i].status);
+		if (log_is_structured())
+			log_probe(name, access, probes[i].status, probes[i].text);
+		else
+			log_row((int)width, name, access, probes[i].status ? status : "-", probes[i].text);
+	}
+}
+
+/* The last line of a test: what can be read, and why not more. */
+static void log_test(const struct tap *tap, const struct probe probes[STREAMS], enum sync_result result,
+		     const struct sync_totals *totals, const char *fault)
+{
+	static const char *const texts[] = {
+		[SYNC_DONE] = "Test done",           [SYNC_PARTLY] = "Test done",
+		[SYNC_ENDED] = "Test ended early",   [SYNC_LATER] = "Test ended early",
+		[SYNC_REFUSED] = "Test ended early", [SYNC_STOPPED] = "Test stopped by a signal"};
+	const char *reason = *fault ? fault : result == SYNC_STOPPED ? "" : totals->reason.text;
+	unsigned counts[countof(access_words)] = {0};
 	size_t i;
 
-	log_line(LOG_INFO, "%-38s %-9s %-6s %s", "stream", "access", "status", "first row's key, or why not");
 	for (i = 0; i < STREAMS; i++)
 		if (tap->selection[i].selected)
-			log_line(LOG_INFO, "%-38s %-9s %-6d %s", streams[i].singer.name, words[probes[i].access],
-				 probes[i].status, probes[i].text);
+			counts[probes[i].access]++;
+	log_line(results[result].level, "%s: %u of %u streams can be read; %u forbidden, %u failed, %u not tried%s%s",
+		 texts[result], counts[ACCESS_YES], totals->selected, counts[ACCESS_NO], counts[ACCESS_ERROR],
+		 counts[ACCESS_UNTRIED], *reason ? "; " : "", reason);
 }
 
 /* --test=schema: what a sync would send as SCHEMA, without a request. */
@@ -1858,6 +2016,7 @@ static int mode_test(struct tap *tap)
 	static struct probe probes[STREAMS];
 	struct sync_totals totals = {0};
 	struct sync_options options;
+	struct error fault;
 	struct http *http;
 	enum sync_result result;
 	int status;
@@ -1869,10 +2028,13 @@ static int mode_test(struct tap *tap)
 	options = sync_options(&tap->config, tap->now_us);
 	options.sample = probes;
 	options.totals = &totals;
+	tap->singer.waits = true; /* the table comes first, whoever reads the rows */
 	result = streams_sync(http, &tap->singer, &tap->state, tap->selection, &options);
-	status = output_status(&tap->singer) == EXIT_SUCCESS ? exit_status(result) : EXIT_FAILURE;
 	if (result == SYNC_DONE || result == SYNC_PARTLY || totals.skipped + totals.failed == totals.selected)
 		log_access(tap, probes);
+	tap->singer.waits = false;
+	status = end_output(tap, &fault) ? exit_status(result) : EXIT_FAILURE;
+	log_test(tap, probes, *fault.text ? SYNC_ENDED : result, &totals, fault.text);
 	http_close(http);
 	return status;
 }
@@ -1903,23 +2065,6 @@ static void warn_of_shared_keys(const struct tap *tap)
 		 n, n == 1 ? "" : "s",
 		 activate ? "with activate_version set unique_keys to true"
 			  : "set unique_keys, true to change that, false to keep it");
-}
-
-/* The last bytes leave, and files get their names.  false: *fault says what went wrong. */
-static bool end_output(struct tap *tap, struct error *fault)
-{
-	bool ok = singer_flush(&tap->singer);
-
-	fault->text[0] = '\0';
-	storing = 1;
-	if (ok)
-		ok = store_files(tap, fault);
-	else
-		fail(fault, "%s: %s", tap->output.name ? tap->output.part : "standard output",
-		     output_fault(&tap->singer));
-	drop_files(tap); /* those that have no name by now */
-	storing = 0;
-	return ok;
 }
 
 static int mode_sync(struct tap *tap)

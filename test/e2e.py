@@ -426,6 +426,10 @@ CONFIGS = [
     ("missing ca_file", {"ca_file": "/nonexistent.pem"}, r"/nonexistent\.pem"),
     ("ca_file without a certificate", {"ca_file": "/dev/null"}, r"/dev/null"),
     ("user_agent with a control character", {"user_agent": "a\nb"}, r"user_agent"),
+    ("stream_maps", {"stream_maps": {"iam_users": {"email": "None"}}}, r"config\.json: stream_maps: .*--select"),
+    ("stream_map_config", {"stream_map_config": {"a": 1}}, r"stream_map_config: .*mappers"),
+    ("faker_config", {"faker_config": {"seed": 1}}, r"faker_config: .*--select"),
+    ("flattening", {"flattening_enabled": True, "flattening_max_depth": 2}, r"flattening_enabled: .*target"),
 ]
 
 
@@ -734,6 +738,20 @@ def empty(t):
         t.equal(run.log("ERROR", "CRITICAL"), [], "no error")
 
 
+def on_terminal(words, width):
+    """The exit status of a run and what it shows on a terminal of so many columns."""
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    process = subprocess.Popen(singer.COMMAND + words, stdout=subprocess.DEVNULL, stderr=side)
+    os.close(side)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux's way to say that the other side was closed
+        while piece := os.read(main, 4096):
+            shown += piece
+    os.close(main)
+    return process.wait(), shown.decode()
+
+
 @case("access table")
 def access_table(t):
     """--test: one request a stream and a table of what the token may read."""
@@ -745,6 +763,25 @@ def access_table(t):
         t.ok(" no " in rows["iam_users"] and " yes " in rows["sources"], "yes or no", run.stderr)
         t.ok(" error " in rows["iam_groups"], "or an error", run.stderr)
         t.ok(len(server.requests()) <= len(NAMES) + 4, "one request a stream", len(server.requests()))
+        summary = "Test done: 16 of 18 streams can be read; 1 forbidden, 1 failed, 0 not tried"
+        t.equal(run.stderr.splitlines()[-1], f"ERROR {summary}", "the last line sums it up")
+        t.equal(len({line.index(" 200 ") for line in rows.values() if " 200 " in line}), 1, "aligned", run.stderr)
+        run = tap.sync("--test", "--log-format=json")
+        lines = [json.loads(line) for line in run.stderr.splitlines()]
+        table = {line["stream_name"]: line["extra"] for line in lines if "extra" in line}
+        t.equal((run.exit, list(table)), (1, NAMES), "as JSON", run.stderr)
+        t.equal((table["iam_users"]["access"], table["iam_users"]["status"]), ("no", 403), "as JSON: a row")
+        t.equal((table["sources"]["access"], table["sources"]["status"]), ("yes", 200), "as JSON: another")
+        with tap.start(*tap.arguments("--test")) as process:
+            process.stdout.close()
+            process.stdout = None
+            run = tap.finish(process)
+        t.equal(len([line for line in run.log("INFO") if " 200 " in line]), 17, "the table stands before the rows")
+        for width, rows in ((72, 3), (200, 1)):
+            lines = on_terminal(tap.arguments("--test", "--select", "iam_users"), width)[1].splitlines()
+            at = next(i for i, line in enumerate(lines) if "iam_users" in line)
+            t.equal(len(lines) - 1 - at, rows, f"{width} columns: the reason takes so many lines", lines)
+            t.none((line for line in lines if "INFO" in line and len(line) > width), f"{width} columns: none is wider")
     run = t.tap(HAMLET.open(), api_token="wrong-" + TOKEN).sync("--test")
     t.equal(run.exit, 4, "a wrong token: exit status", run.stderr)
     run = t.tap(base_url="https://localhost:1").sync("--test=schema")
@@ -819,19 +856,11 @@ def progress(t):
     """On a terminal, and only there, a line shows how far the run is; the next line of the log takes its place."""
     tap = t.tap(HAMLET.open(), start_date=START)
     t.ok("\r" not in tap.sync().stderr, "none in a file")
-    main, side = pty.openpty()
-    words = tap.arguments("--select", "sources,audit_events")
-    process = subprocess.Popen(singer.COMMAND + words, stdout=subprocess.DEVNULL, stderr=side)
-    os.close(side)
-    shown = b""
-    with contextlib.suppress(OSError):  # Linux's way to say that the other side was closed
-        while piece := os.read(main, 4096):
-            shown += piece
-    os.close(main)
-    t.equal(process.wait(), 0, "exit status", shown[-500:])
-    line = rb"2/2 audit_events: \d+ rows, \d+ requests, \d+ rows/s, 0 s waited, 0 s"
-    t.ok(re.search(rb"\n%s\r\x1b\[KINFO " % line, shown), "one on a terminal, below the log", shown)
-    t.ok(b"INFO Sync done" in shown.splitlines()[-1], "the summary is the last line", shown[-500:])
+    status, shown = on_terminal(tap.arguments("--select", "sources,audit_events"), 100)
+    t.equal(status, 0, "exit status", shown[-500:])
+    line = r"2/2 audit_events: \d+ rows, \d+ requests, \d+ rows/s, 0 s waited, 0 s"
+    t.ok(re.search(rf"\n{line}\r\x1b\[KINFO ", shown), "one on a terminal, below the log", shown)
+    t.ok("INFO Sync done" in shown.splitlines()[-1], "the summary is the last line", shown[-500:])
 
 
 @case("progress while nothing comes")
@@ -839,18 +868,9 @@ def progress_waits(t):
     """Before the first answer and during waits the line goes on, no wider than the terminal."""
     with Server(*DEMO, "--fault", "/users*:429-after=2:1", "--latency", "700") as server:
         tap = t.tap(server, start_date=START)
-        main, side = pty.openpty()
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 72, 0, 0))
-        words = tap.arguments("--select", "iam_users", "--log-level", "info")
-        process = subprocess.Popen(singer.COMMAND + words, stdout=subprocess.DEVNULL, stderr=side)
-        os.close(side)
-        shown = b""
-        with contextlib.suppress(OSError):
-            while piece := os.read(main, 4096):
-                shown += piece
-        os.close(main)
-    t.equal(process.wait(), 0, "exit status", shown)
-    lines = [line for line in re.split(r"[\r\n]+(?:\x1b\[K)?", shown.decode()) if line.startswith("1/1 iam_users")]
+        status, shown = on_terminal(tap.arguments("--select", "iam_users"), 72)
+    t.equal(status, 0, "exit status", shown)
+    lines = [line for line in re.split(r"[\r\n]+(?:\x1b\[K)?", shown) if line.startswith("1/1 iam_users")]
     t.ok(len(lines) > 5, "it goes on", shown)
     t.ok(any(" 0 rows, 0 requests" in line or " 0 rows, 1 requests" in line for line in lines), "from the begin", lines)
     t.ok(any(re.search(r", [1-9] s waited", line) for line in lines), "waits count", lines)
@@ -1069,6 +1089,11 @@ def config_from_environment(t):
     t.equal((run.exit, run.timeless), (0, usual.timeless), "ENV beats files wherever it stands", run.stderr)
     run = tap.run("-c", wrong, "--conf", tap.arguments()[1], "--cat", catalog)
     t.equal((run.exit, run.timeless), (0, usual.timeless), "of two files the later wins", run.stderr)
+    for name in ("STREAM_MAPS", "FLATTENING_ENABLED"):
+        run = tap.run("--config", "ENV", env=env | {f"TAP_SEGMENT_{name}": "{}"})
+        t.equal(run.exit, 0, f"{name} that is empty", run.stderr)
+        run = tap.run("--config", "ENV", env=env | {f"TAP_SEGMENT_{name}": "true"})
+        check_refusal(t, run, f"{name} that is not", rf"TAP_SEGMENT_{name}: this tap does not do that")
 
 
 @case("config file that others can read")
@@ -1081,6 +1106,10 @@ def readable_config(t):
         run = tap.run("--config", path, "--catalog", catalog)
         warnings = [line for line in run.log("WARNING") if "open.json" in line]
         t.equal((run.exit, len(warnings)), (0, warned), f"mode {mode:o}", run.stderr)
+    (tap.folder / ".meltano").mkdir()
+    path = tap.file(".meltano/open.json", tap.config, 0o644)
+    (told,) = [line for line in tap.run("--config", path, "--catalog", catalog).log("WARNING") if "open.json" in line]
+    t.ok("umask 077" in told and "chmod" not in told, "below .meltano: what helps there", told)
     run = tap.sync("--catalog", catalog, config={"colour": "blue"})
     warnings = [line for line in run.log("WARNING") if "colour" in line]
     t.equal((run.exit, len(warnings)), (0, 1), "an unknown key is a warning", run.stderr)

@@ -320,6 +320,12 @@ static const struct {
 	{"no and off", "{\"unique_keys\":\"no\",\"fail_on_forbidden\":\"Off\"}", "unique_keys=0 fail_on_forbidden=0"},
 	{"1 and 0 in strings", "{\"unique_keys\":\"1\",\"fail_on_forbidden\":\"0\"}",
 	 "unique_keys=1 fail_on_forbidden=0"},
+	{"what other taps do, left out",
+	 "{\"stream_maps\":{},\"stream_map_config\":null,\"faker_config\":\"\",\"flattening_enabled\":false}", ""},
+	{"rows changed on the way", "{\"stream_maps\":{\"a\":{}}}",
+	 "!c.json: stream_maps: this tap does not do that, and so would write rows as they are; --select"},
+	{"flat rows", "{\"flattening_max_depth\":1}", "!c.json: flattening_max_depth: this tap does not do that"},
+	{"a name that only begins so", "{\"stream_mapping\":1,\"flattening\":1}", ""},
 	{"any other word", "{\"unique_keys\":\"maybe\"}", "!c.json: unique_keys: expected true or false"},
 	{"number for a boolean", "{\"unique_keys\":1}", "!c.json: unique_keys: expected true or false"},
 
