@@ -921,24 +921,26 @@ static bool name_expand(const char *option, int64_t now_us, char name[FILE_NAME]
 	size_t n = 0, i;
 
 	time_format(now_us, time);
-	for (; *given && n < FILE_NAME - sizeof time; given++) {
-		if (*given != '%' || *++given == '%') {
-			name[n++] = *given;
-			continue;
+	for (; *given; given++) {
+		struct str piece = {given, 1};
+		if (*given == '%' && *++given != '%') {
+			for (i = 0; i < countof(conversions) && conversions[i].letter != *given; i++)
+				;
+			if (i == countof(conversions))
+				return fail(error,
+					    "--output: %.200s: %%%.1s is no conversion; there are %%Y %%y %%m %%d %%H "
+					    "%%M %%S "
+					    "%%F %%T %%R, and %%%% for a percent sign",
+					    option, given);
+			piece = (struct str){time + conversions[i].at, conversions[i].length};
 		}
-		for (i = 0; i < countof(conversions) && conversions[i].letter != *given; i++)
-			;
-		if (i == countof(conversions))
-			return fail(error,
-				    "--output: %.200s: %%%.1s is no conversion; there are %%Y %%y %%m %%d %%H %%M %%S "
-				    "%%F %%T "
-				    "%%R, and %%%% for a percent sign",
-				    option, given);
-		memcpy(name + n, time + conversions[i].at, conversions[i].length);
-		n += conversions[i].length;
+		if (piece.n >= FILE_NAME - n)
+			return fail(error, "--output: %.200s: too long", option);
+		memcpy(name + n, piece.s, piece.n);
+		n += piece.n;
 	}
 	name[n] = '\0';
-	return (n && !*given) || fail(error, "--output: %.200s: empty or too long", option);
+	return n || fail(error, "--output: the name is empty");
 }
 
 /* What a symbolic link stands for takes the link's place, so that the link stays. */

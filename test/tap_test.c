@@ -821,7 +821,7 @@ static const struct {
 	{"%F_%R", "2026-02-03_04:05"},
 	{"%y %T", "26 04:05:06"},
 	{"100%%", "100%"},
-	{"", "!--output: : empty or too long"},
+	{"", "!--output: the name is empty"},
 	{"%", "!--output: %: % is no conversion"},
 	{"a%Ya%", "!--output: a%Ya%: % is no conversion"},
 	{"%q", "!--output: %q: %q is no conversion"},
