@@ -153,7 +153,9 @@ class Copy:
     def run(self, *command):
         """A command there: its exit status and all that it said."""
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-            status = subprocess.run(command, cwd=self.path, env=CLEAN, stdout=output, stderr=output).returncode
+            status = subprocess.run(
+                command, cwd=self.path, env={**CLEAN, "FEW": "1"}, stdout=output, stderr=output
+            ).returncode
             output.seek(0)
             return status, output.read()
 

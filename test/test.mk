@@ -5,7 +5,7 @@ VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-k
 
 test-san:
 	mkdir -p build/san/test
-	$(MAKE) B=build/san/ CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" OWN_TESTS=test/bed_test.py test
+	FEW=1 $(MAKE) B=build/san/ CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" OWN_TESTS=test/bed_test.py test
 
 test-valgrind:
 	@command -v valgrind >/dev/null || { echo "valgrind is not installed: run contrib/deps test" >&2; exit 1; }
