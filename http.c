@@ -1735,7 +1735,7 @@ static bool answer_keeps(const struct answer *a)
 struct trust {
 	br_x509_trust_anchor *anchors;
 	size_t count, left_out;
-	char *file; /* the anchors point into it, or into roots[] */
+	char *file; /* its bytes, decoded: the anchors point into it */
 };
 
 struct der {
@@ -2077,11 +2077,13 @@ static bool trust_pem(struct trust *t, size_t length)
 /* The roots that were built in: for each a subject and a key. */
 static bool trust_built_in(struct trust *t)
 {
-	struct der in = {roots, ROOTS_LENGTH}, subject, key, skipped;
+	struct der in = {NULL, 0}, subject, key, skipped;
 
 	t->anchors = calloc(ROOTS_COUNT + 1, sizeof *t->anchors);
-	if (!t->anchors)
+	t->file = http_gunzip(roots_gzip, sizeof roots_gzip, ROOTS_LENGTH, &in.n);
+	if (!t->anchors || !t->file)
 		return false;
+	in.s = (const unsigned char *)t->file;
 	while (t->count != ROOTS_COUNT && der_next(&in, DER_SEQUENCE, &subject, &skipped) &&
 	       der_next(&in, DER_SEQUENCE, &key, &skipped)) {
 		if (anchor_set(&t->anchors[t->count], subject, key, true))

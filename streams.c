@@ -2948,18 +2948,6 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 
 /* ---- The rate limit's own words ---- */
 
-/* Milliseconds, rounded up: an integer in the examples seen, but any number may stand there.  -1: none. */
-static int64_t milliseconds(struct json number, struct arena *arena)
-{
-	const int64_t most = INT64_C(1) << 53;
-	char *text = json_type(number) == JSON_NUMBER ? arena_string(arena, json_token(number)) : NULL;
-	double ms = text ? strtod(text, NULL) : -1;
-
-	if (ms < 0)
-		return -1;
-	return ms < (double)most ? (int64_t)ms + ((double)(int64_t)ms < ms) : most;
-}
-
 const char *segment_region_url(const char *region)
 {
 	static const struct {
@@ -2975,11 +2963,55 @@ const char *segment_region_url(const char *region)
 	return NULL;
 }
 
+/* Ten to the power that stands behind a number's e, cut to what makes no difference. */
+static int exponent_of(struct str text)
+{
+	bool negative = text.n && *text.s == '-';
+	int value = 0;
+
+	for (; text.n; str_skip(&text, 1))
+		if (is_digit(*text.s) && value < 1000)
+			value = value * 10 + (*text.s - '0');
+	return negative ? -value : value;
+}
+
+/* Milliseconds, rounded up: an integer in the examples seen, but any number may stand there.  -1: none. */
+static int64_t milliseconds(struct json number)
+{
+	const int64_t most = INT64_C(1) << 53;
+	struct str token = json_token(number), digits = token;
+	int64_t ms = 0;
+	int left = 0; /* digits before the point */
+	bool rest = false, point = false;
+	size_t i;
+
+	if (json_type(number) != JSON_NUMBER || *token.s == '-')
+		return -1;
+	for (i = 0; i < token.n && token.s[i] != 'e' && token.s[i] != 'E'; i++) {
+		point = point || token.s[i] == '.';
+		left += !point && left < 1000;
+	}
+	digits.n = i;
+	str_skip(&token, i < token.n ? i + 1 : i);
+	left += exponent_of(token);
+	for (i = 0; i < digits.n; i++) {
+		if (digits.s[i] == '.')
+			continue;
+		if (left-- > 0)
+			ms = ms < most ? ms * 10 + (digits.s[i] - '0') : most;
+		else
+			rest = rest || digits.s[i] != '0';
+	}
+	for (; left > 0 && ms > 0 && ms < most; left--)
+		ms *= 10;
+	return ms + rest < most ? ms + rest : most;
+}
+
 int64_t segment_pause_ms(const char *body, size_t length)
 {
 	struct arena arena = {.limit = API_ERROR_LIMIT};
 	struct json data = json_get(api_error(&arena, body, length), "data");
-	int64_t ms = milliseconds(json_get(data, "msBeforeNext"), &arena);
+	int64_t ms = milliseconds(json_get(data, "msBeforeNext"));
 
 	arena_free(&arena);
 	return ms;

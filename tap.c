@@ -908,24 +908,39 @@ struct new_file {
 	int fd;
 };
 
-/* FILE with the conversions of strftime, those that say something of a time in UTC and could be part of a name. */
-static bool name_expand(const char *given, int64_t now_us, char name[FILE_NAME], struct error *error)
+/* FILE with conversions of strftime filled in: those that are digits of a time in UTC. */
+static bool name_expand(const char *option, int64_t now_us, char name[FILE_NAME], struct error *error)
 {
-	static const char known[] = "%aAbBCdeFgGhHIjmMpSTRuUVwWyY";
-	time_t now = (time_t)(now_us / SECOND_US);
-	const struct tm *utc = gmtime(&now);
-	const char *p;
+	static const struct {
+		char letter;
+		unsigned char at, length; /* in the time as it is written */
+	} conversions[] = {{'Y', 0, 4},  {'y', 2, 2},  {'m', 5, 2},  {'d', 8, 2},  {'H', 11, 2},
+			   {'M', 14, 2}, {'S', 17, 2}, {'F', 0, 10}, {'T', 11, 8}, {'R', 11, 5}};
+	const char *given = option;
+	char time[TIME_SIZE];
+	size_t n = 0, i;
 
-	for (p = given; *p; p++)
-		if (*p == '%' && (!*++p || !strchr(known, *p)))
-			return fail(error,
-				    "--output: %.200s: %%%.1s is no conversion of a date or time, such as %%Y, %%m and "
-				    "%%d; "
-				    "%%%% is a percent sign",
-				    given, p);
-	if (!utc || !strftime(name, FILE_NAME, given, utc))
-		return fail(error, "--output: %.200s: empty or too long", given);
-	return true;
+	time_format(now_us, time);
+	for (; *given; given++) {
+		struct str piece = {given, 1};
+		if (*given == '%' && *++given != '%') {
+			for (i = 0; i < countof(conversions) && conversions[i].letter != *given; i++)
+				;
+			if (i == countof(conversions))
+				return fail(error,
+					    "--output: %.200s: %%%.1s is no conversion; there are %%Y %%y %%m %%d %%H "
+					    "%%M %%S "
+					    "%%F %%T %%R, and %%%% for a percent sign",
+					    option, given);
+			piece = (struct str){time + conversions[i].at, conversions[i].length};
+		}
+		if (piece.n >= FILE_NAME - n)
+			return fail(error, "--output: %.200s: too long", option);
+		memcpy(name + n, piece.s, piece.n);
+		n += piece.n;
+	}
+	name[n] = '\0';
+	return n || fail(error, "--output: the name is empty");
 }
 
 /* What a symbolic link stands for takes the link's place, so that the link stays. */

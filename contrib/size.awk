@@ -3,7 +3,7 @@
 
 function kind_of(section, file)
 {
-	if (section ~ /\.roots$/) return "trust roots"
+	if (section ~ /\.roots/) return "trust roots"
 	if (section ~ /\.schema_/) return "schemas"
 	if (file ~ /libbearssl\.a/) return "BearSSL"
 	if (file ~ /libc\.a|crt[1in]\.o/) return "musl"

@@ -123,7 +123,7 @@ static void put_sentence(struct maker *m)
 		uint32_t kind = random_below(m, 100);
 		put_text(m, kind == 0   ? "caf\xc3\xa9"
 			    : kind == 1 ? "\\\"quoted\\\""
-					: words[random_below(m, sizeof words / sizeof *words)]);
+					: words[random_below(m, countof(words))]);
 		put_text(m, n ? " " : ".");
 	}
 }
@@ -177,7 +177,7 @@ static void put_option(struct maker *m)
 
 static void put_field(struct maker *m)
 {
-	put_pattern(m, catalog_fields[random_below(m, sizeof catalog_fields / sizeof *catalog_fields)]);
+	put_pattern(m, catalog_fields[random_below(m, countof(catalog_fields))]);
 }
 
 static void put_action(struct maker *m)
@@ -384,7 +384,7 @@ static int bench_pages(const char *directory)
 	bool ok = true;
 	size_t i;
 
-	for (i = 0; i < sizeof pages / sizeof *pages && ok; i++) {
+	for (i = 0; i < countof(pages) && ok; i++) {
 		struct maker m = {0};
 		struct error error = {""};
 		ok = page_make(&pages[i], &m) && page_write(&pages[i], &m.out, directory) &&

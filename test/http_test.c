@@ -543,7 +543,7 @@ static void test_dates(void)
 	const int64_t now = 1795557600; /* 2026-11-24 */
 	size_t i, n;
 
-	for (i = 0; i < sizeof dates / sizeof *dates; i++) {
+	for (i = 0; i < countof(dates); i++) {
 		int64_t seconds = -1;
 		size_t length = strlen(dates[i].text);
 		struct str s = {before_fence(dates[i].text, length), length};
@@ -614,12 +614,12 @@ static void test_urls(void)
 	char host[400];
 	size_t i;
 
-	for (i = 0; i < sizeof good / sizeof *good; i++)
+	for (i = 0; i < countof(good); i++)
 		check(!url_parse(good[i].text, &u) && strcmp(u.host, good[i].host) == 0 &&
 			      strcmp(u.name, good[i].name) == 0 && strcmp(u.prefix, good[i].prefix) == 0 &&
 			      u.port == good[i].port && u.tls == good[i].tls,
 		      "URL: %s", good[i].text);
-	for (i = 0; i < sizeof bad / sizeof *bad; i++)
+	for (i = 0; i < countof(bad); i++)
 		check(url_parse(bad[i], &u) != NULL, "no URL: \"%s\"", bad[i]);
 	snprintf(host, sizeof host, "https://%0253d", 1);
 	check(!url_parse(host, &u), "a host of 253 bytes passes");
@@ -688,7 +688,7 @@ static void test_no_proxy(void)
 	struct url u;
 	size_t i;
 
-	for (i = 0; i < sizeof cases / sizeof *cases; i++)
+	for (i = 0; i < countof(cases); i++)
 		check(!url_parse(cases[i].url, &u) && proxy_exempt(&u, cases[i].list) == cases[i].exempt,
 		      "no_proxy: \"%s\" %s %s", cases[i].list, cases[i].exempt ? "holds" : "does not hold",
 		      cases[i].url);
@@ -899,7 +899,7 @@ static void test_der(void)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct der in = {(const unsigned char *)before_fence(cases[i].bytes, cases[i].length), cases[i].length},
 			   content;
 		bool good = der_take(&in, DER_SEQUENCE, &content);

@@ -100,7 +100,7 @@ static void test_log_secrets(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof secrets / sizeof *secrets; i++) {
+	for (i = 0; i < countof(secrets); i++) {
 		log_secret(NULL);
 		log_secret(secrets[i].secret);
 		log_line(LOG_INFO, "%s", secrets[i].text);
@@ -316,7 +316,7 @@ static void test_log_structured(void)
 	log_secret("sgp_token");
 	log_line(LOG_WARNING, "%s", "a \"b\" \\ c sgp_token\n");
 	line = take(log_file);
-	for (i = 0; i < sizeof members / sizeof *members; i++)
+	for (i = 0; i < countof(members); i++)
 		check_text(structured_member(line, members[i][0]), members[i][1], members[i][0]);
 	check(atol(structured_member(line, "pid")) == (long)getpid(), "pid");
 	ts = structured_member(line, "ts");
@@ -416,7 +416,7 @@ static void test_globs(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof globs / sizeof *globs; i++)
+	for (i = 0; i < countof(globs); i++)
 		check(glob_matches(str_of(globs[i].glob), str_of(globs[i].name)) == globs[i].matches,
 		      "\"%s\" %s \"%s\"", globs[i].glob, globs[i].matches ? "matches" : "does not match",
 		      globs[i].name);
@@ -850,7 +850,7 @@ static void test_selections(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof selections / sizeof *selections; i++) {
+	for (i = 0; i < countof(selections); i++) {
 		char *catalog = selections[i].catalog ? json_text(selections[i].catalog) : NULL;
 		struct selection sel[TEST_STREAMS];
 		struct json_out got = {0};
@@ -1032,7 +1032,7 @@ static void test_schemas(void)
 {
 	size_t i, k;
 
-	for (i = 0; i < sizeof schemas / sizeof *schemas; i++) {
+	for (i = 0; i < countof(schemas); i++) {
 		char *catalog = json_text(schemas[i].catalog), *expected = json_text(schemas[i].expected);
 		struct singer s = singer_to_file();
 		struct selection sel[TEST_STREAMS];
@@ -1270,7 +1270,7 @@ static void test_rows(void)
 	static char wrapped[8192], text[8192];
 	size_t i, round;
 
-	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+	for (i = 0; i < countof(rows); i++) {
 		char *expected = json_text(rows[i].expected), *row = json_text(rows[i].row), *schema;
 		struct singer s = singer_to_file();
 		struct singer_stream stream = {0};
@@ -1419,7 +1419,7 @@ static void test_mended(void)
 	size_t i;
 
 	select_row_stream(&sel, &stream, schema, &arena, &error);
-	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (i = 0; i < countof(cases); i++) {
 		char *row = json_text(cases[i].row);
 
 		singer_record(&s, &sel, parsed(&arena, row), NULL, 0, 0, &error);
@@ -1491,7 +1491,7 @@ static void test_extras(void)
 	static char wrapped[1024], text[1024];
 	size_t i;
 
-	for (i = 0; i < sizeof extras / sizeof *extras; i++) {
+	for (i = 0; i < countof(extras); i++) {
 		char *expected = json_text(extras[i].expected), *row = json_text(extras[i].row), *schema;
 		struct singer_extra extra = {"e", str_of(extras[i].value)};
 		struct singer s = singer_to_file();
@@ -1859,7 +1859,7 @@ static void test_states(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof states / sizeof *states; i++) {
+	for (i = 0; i < countof(states); i++) {
 		char *text = states[i].text ? json_text(states[i].text) : NULL;
 		char *expected = json_text(states[i].expected), bookmark[TIME_SIZE] = "";
 		struct json doc = {NULL, NULL};

@@ -1847,7 +1847,7 @@ static bool always(const struct scenario *s, const struct outcome *expected)
 	static struct outcome o;
 	size_t i;
 
-	for (i = 0; i < sizeof connections / sizeof *connections; i++)
+	for (i = 0; i < countof(connections); i++)
 		for (fake.seed = 0; fake.seed < (s->make ? 3 : 12); fake.seed++) {
 			fake.connections = connections[i];
 			run(s, s->state, &o);
@@ -1890,7 +1890,7 @@ static void test_scenario(const struct scenario *s)
 
 static const char *const days[] = {"2020-12-30", "2021-01-05", "2021-01-31", "2021-02-10",
 				   "2021-02-28", "2021-03-01", "2021-03-09"};
-enum { DAYS = sizeof days / sizeof *days };
+enum { DAYS = countof(days) };
 
 /* The value of a parameter, up to the next one; NULL: it is not there. */
 static const char *parameter(const char *path, const char *name)
@@ -2740,7 +2740,7 @@ static void test_parallel(void)
 	size_t i;
 
 	fake.seed = 0;
-	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (i = 0; i < countof(cases); i++) {
 		prepare(&cases[i]);
 		for (fake.connections = 1; fake.connections <= 8; fake.connections *= 2) {
 			size_t least;
@@ -2803,7 +2803,7 @@ static void test_notice(void)
 	size_t i;
 
 	log_catch();
-	for (i = 0; i < sizeof notices / sizeof *notices; i++)
+	for (i = 0; i < countof(notices); i++)
 		streams_notice(NULL, &notices[i]);
 	log_caught(&o);
 	check_text(o.log,
@@ -3097,7 +3097,7 @@ static void test_time(void)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (i = 0; i < countof(cases); i++) {
 		int64_t us = instant(cases[i].time, NULL), month = month_start(us);
 		check(day_start(us) == instant(cases[i].day, NULL) && month == instant(cases[i].month, NULL) &&
 			      month_next(month) == instant(cases[i].next, NULL) &&
@@ -3125,7 +3125,7 @@ static void test_encoding(void)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (i = 0; i < countof(cases); i++) {
 		struct json_out out = {0};
 		put_encoded(&out, (struct str){cases[i].text, cases[i].length});
 		json_put(&out, (struct str){"", 1});
@@ -3157,7 +3157,7 @@ static void test_pause(void)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof cases / sizeof *cases; i++)
+	for (i = 0; i < countof(cases); i++)
 		check(segment_pause_ms(cases[i].body, strlen(cases[i].body)) == cases[i].ms, "msBeforeNext of %s",
 		      cases[i].body);
 }
@@ -3179,7 +3179,7 @@ static void test_path_streams(void)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof cases / sizeof *cases; i++)
+	for (i = 0; i < countof(cases); i++)
 		check_text(path_stream(cases[i].path), cases[i].stream, cases[i].path);
 }
 
@@ -3324,7 +3324,7 @@ int main(void)
 
 	out_file = scratch_file();
 	log_file = scratch_file();
-	for (i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
+	for (i = 0; i < countof(scenarios); i++)
 		test_scenario(&scenarios[i]);
 	test_workspace();
 	test_stop();
@@ -3337,14 +3337,14 @@ int main(void)
 	test_log();
 	test_notice();
 	test_output();
-	for (i = 0; i < sizeof plan_cases / sizeof *plan_cases; i++)
+	for (i = 0; i < countof(plan_cases); i++)
 		test_plan(&plan_cases[i]);
 	test_table();
 	test_time();
 	test_encoding();
 	test_pause();
 	test_path_streams();
-	for (i = 0; i < sizeof probe_cases / sizeof *probe_cases; i++)
+	for (i = 0; i < countof(probe_cases); i++)
 		test_probe(&probe_cases[i]);
 	fake_reset(&fake);
 	arena_free(&arena);

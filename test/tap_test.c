@@ -194,7 +194,7 @@ static void test_command_lines(void)
 	size_t i;
 	bool ok;
 
-	for (i = 0; i < sizeof command_lines / sizeof *command_lines; i++)
+	for (i = 0; i < countof(command_lines); i++)
 		test_command_line(command_lines[i].words, command_lines[i].expected, command_lines[i].name);
 	for (i = 0; i < CONFIG_FILES + 2; i++)
 		argv[i] = copy("-cx");
@@ -370,7 +370,7 @@ static void test_documents(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof documents / sizeof *documents; i++) {
+	for (i = 0; i < countof(documents); i++) {
 		struct arena arena = {0};
 		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
@@ -422,7 +422,7 @@ static void test_pairs(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+	for (i = 0; i < countof(pairs); i++) {
 		struct arena arena = {0};
 		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
@@ -470,7 +470,7 @@ static void test_environments(void)
 {
 	size_t i, v;
 
-	for (i = 0; i < sizeof environments / sizeof *environments; i++) {
+	for (i = 0; i < countof(environments); i++) {
 		struct arena arena = {0};
 		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
@@ -512,7 +512,7 @@ static void test_completions(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof completions / sizeof *completions; i++) {
+	for (i = 0; i < countof(completions); i++) {
 		struct arena arena = {0};
 		struct config config = {{{NULL, NULL, 0}}};
 		struct error error = {""};
@@ -705,7 +705,7 @@ static void test_state_files(void)
 	struct error error;
 	size_t i;
 
-	for (i = 0; i < sizeof state_files / sizeof *state_files; i++)
+	for (i = 0; i < countof(state_files); i++)
 		test_state_file(state_files[i].text, strlen(state_files[i].text), state_files[i].expected,
 				state_files[i].name);
 	test_state_file(nul, sizeof nul - 1, "!:2:8: ", "NUL after the last line");
@@ -744,7 +744,7 @@ static void test_files(void)
 	struct str text = {NULL, 0};
 	size_t i;
 
-	for (i = 0; i < sizeof unreadable / sizeof *unreadable; i++) {
+	for (i = 0; i < countof(unreadable); i++) {
 		struct arena arena = {0};
 		struct error error = {""};
 		bool ok = file_text(&arena, unreadable[i].file, &text, &error);
@@ -819,11 +819,11 @@ static const struct {
 	{"a/out-%Y%m%d.jsonl", "a/out-20260203.jsonl"},
 	{"%Y-%m-%dT%H-%M-%S", "2026-02-03T04-05-06"},
 	{"%F_%R", "2026-02-03_04:05"},
-	{"%j-%u-%b-%a", "034-2-Feb-Tue"},
+	{"%y %T", "26 04:05:06"},
 	{"100%%", "100%"},
-	{"", "!--output: : empty or too long"},
-	{"%", "!--output: %: %"},
-	{"a%Ya%", "!--output: a%Ya%: %"},
+	{"", "!--output: the name is empty"},
+	{"%", "!--output: %: % is no conversion"},
+	{"a%Ya%", "!--output: a%Ya%: % is no conversion"},
 	{"%q", "!--output: %q: %q is no conversion"},
 	{"%D", "!--output: %D: %D is no conversion"}, /* holds slashes */
 	{"%Ey", "!--output: %Ey: %E is no conversion"},
@@ -919,7 +919,7 @@ static void test_signals(void)
 	on_stop(SIGINT);
 	check(stop_signal == SIGTERM, "the first signal counts");
 	check(alarm(0) == 0, "a second signal does not put the alarm off");
-	for (i = 0; i < sizeof statuses / sizeof *statuses; i++)
+	for (i = 0; i < countof(statuses); i++)
 		check(exit_status(statuses[i].result) == statuses[i].status, "exit status %d", statuses[i].status);
 	stop_signal = 0;
 }
