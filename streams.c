@@ -1104,7 +1104,7 @@ void streams_notice(void *ctx, const struct http_notice *n)
 {
 	(void)ctx;
 	if (n->event == HTTP_RATE_LIMIT)
-		log_stream(LOG_WARNING, path_stream(n->path), "%s: %s: rate limit (%s): waiting %lld ms",
+		log_stream(LOG_INFO, path_stream(n->path), "%s: %s: rate limit (%s): waiting %lld ms",
 			   path_stream(n->path), n->path, n->reason, (long long)n->wait_ms);
 	else if (n->event == HTTP_RETRY)
 		log_stream(LOG_WARNING, path_stream(n->path), "%s: %s: %s: attempt %u failed, next one in %lld ms",

@@ -1289,7 +1289,7 @@ static struct {
 	int poll_error;
 	size_t poll_fails; /* so many polls fail with it */
 	char notices[20000];
-	unsigned retries, limits, lane, tellings;
+	unsigned retries, limits, lane, tellings, ticks;
 	char told[100];
 	int64_t wait;
 	struct limit limit;
@@ -1784,6 +1784,12 @@ static void test_notice(void *ctx, const struct http_notice *n)
 		 n->event == HTTP_RETRY ? "retry" : "limit", n->path, n->reason, n->attempt);
 }
 
+static void test_tick(void *ctx)
+{
+	(void)ctx;
+	net.ticks++;
+}
+
 static struct http_options test_options(void)
 {
 	struct http_options o;
@@ -1800,6 +1806,7 @@ static struct http_options test_options(void)
 	o.stop = (volatile sig_atomic_t *)&net.stop;
 	o.pause_ms = test_pause;
 	o.notice = test_notice;
+	o.tick = test_tick;
 	return o;
 }
 
@@ -2239,6 +2246,7 @@ static void test_waiting(void)
 		http_next(h);
 		check(net.tellings >= 7 && net.tellings <= 8, "told every second from 3 s on: %u", net.tellings);
 		check_text(net.told, cases[i].told, "and what is waited for");
+		check(net.ticks >= 20, "a tick each half second at least: %u", net.ticks);
 		http_close(h);
 	}
 }
@@ -3053,6 +3061,7 @@ static void test_lanes(void)
 	check(net.lane == 7, "which it names");
 	http_stats(h, &stats);
 	check(stats.rate_limit_ms == 30000, "how long a lane was held back");
+	check(net.ticks >= 60, "ticks while it was: %u", net.ticks);
 	http_close(h);
 }
 

@@ -2808,7 +2808,7 @@ static void test_notice(void)
 	log_caught(&o);
 	check_text(o.log,
 		   "WARNING iam_users: /users?" COUNT ": status 503: attempt 2 failed, next one in 4000 ms\n"
-		   "WARNING source_connected_warehouses: /sources/a/connected-warehouses?" COUNT
+		   "INFO source_connected_warehouses: /sources/a/connected-warehouses?" COUNT
 		   ": rate limit (Retry-After): waiting 60000 ms\n"
 		   "WARNING workspace: /: timeout: attempt 1 failed, next one in 1000 ms\n",
 		   "notices of the client name the stream");
