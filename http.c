@@ -3474,7 +3474,7 @@ static int64_t dial_deadline(const struct http *h, const struct conn *c)
 
 static int64_t opening_ms(const struct http *h)
 {
-	return h->options.timeout_ms < OPENING_MS ? h->options.timeout_ms : OPENING_MS;
+	return h->options.request_timeout_ms < OPENING_MS ? h->options.request_timeout_ms : OPENING_MS;
 }
 
 /* Opens a connection for a request.  The TLS part stays from one use to the next. */
@@ -3512,7 +3512,7 @@ static enum step conn_request(struct http *h, struct conn *c)
 	c->out_length = r->length;
 	c->out_sent = 0;
 	c->surplus = false;
-	c->deadline = deadline_clock(h) + h->options.timeout_ms;
+	c->deadline = deadline_clock(h) + h->options.request_timeout_ms;
 	answer_free(&r->answer);
 	memset(&r->answer, 0, sizeof r->answer);
 	r->answer.now = wall_us() / 1000000;
@@ -3732,7 +3732,7 @@ static enum step conn_timeout(struct http *h, struct conn *c)
 	case CONN_IDLE: break;
 	}
 	return conn_failed(c, FAILED_AGAIN, "no whole answer within request_timeout (%ld s)",
-			   (long)((h->options.timeout_ms + 999) / 1000));
+			   (long)((h->options.request_timeout_ms + 999) / 1000));
 }
 
 /* ================================================================================
@@ -4294,7 +4294,7 @@ static bool options_check(const struct http_options *o, struct error *error)
 	       option_text("user_agent", o->user_agent, error) && option_text("proxy", o->proxy, error) &&
 	       option_range("connections", o->connections, 1, HTTP_CONNECTIONS, error) &&
 	       option_range("attempts", o->attempts, 1, INT_MAX, error) &&
-	       option_range("timeout_ms", o->timeout_ms, 1, century_ms, error) &&
+	       option_range("request_timeout_ms", o->request_timeout_ms, 1, century_ms, error) &&
 	       option_range("backoff_ms", o->backoff_ms, 1, century_ms / BACKOFF_MOST, error) &&
 	       option_range("patience_ms", o->patience_ms, 0, century_ms, error);
 }

@@ -26,8 +26,8 @@
  *   that request ask for none.  Another status in another coding counts, without its body.
  * Memory.  A body is there as it came, and while it is decoded also what it says; each has at most HTTP_BODY_LIMIT bytes.
  *   Room for what it says is made at once by what the gzip announces; of several members it may have to move.
- * Deadlines.  10 s to connect to one address; min(30 s, timeout_ms) for all that comes before the request; timeout_ms
- *   for the request.
+ * Deadlines.  10 s to connect to one address; min(30 s, request_timeout_ms) for all that comes before the request;
+ *   request_timeout_ms for the request.
  * TLS.  1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305; the host name is checked; SHA-1 and RSA below 2048 bits are
  *   refused.  The first connection shakes hands in full, the others resume its session.
  * Environment.  None is read: what it says of proxies and trust comes in the options. */
@@ -73,9 +73,9 @@ struct http_options {
 	const char *no_proxy; /* hosts and domains that no proxy is for, separated by commas or blanks; NULL: none */
 	unsigned connections; /* 1 to HTTP_CONNECTIONS */
 	unsigned attempts;    /* tries of one request, rate-limit waits not counted */
-	int64_t timeout_ms;   /* of a request, from its first byte sent to the last byte of the answer */
-	int64_t backoff_ms;   /* first pause before a retry; 1000, unit tests take 1 */
-	int64_t patience_ms;  /* longest time that one request waits because the server says so; 900000 */
+	int64_t request_timeout_ms;  /* of a request, from its first byte sent to the last byte of the answer */
+	int64_t backoff_ms;          /* first pause before a retry; 1000, unit tests take 1 */
+	int64_t patience_ms;         /* longest time that one request waits because the server says so; 900000 */
 	volatile sig_atomic_t *stop; /* set by a signal handler; looked at at least every 500 ms; may be NULL */
 	int64_t (*pause_ms)(const char *body, size_t length);  /* pause a 429 body asks for, -1 for none; may be NULL */
 	void (*notice)(void *ctx, const struct http_notice *); /* called inside http_next; may be NULL */

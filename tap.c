@@ -1728,7 +1728,7 @@ static struct http *open_client(struct tap *tap)
 		.proxy = c->value[KEY_PROXY].text,
 		.connections = (unsigned)c->value[KEY_MAX_CONNECTIONS].number,
 		.attempts = (unsigned)c->value[KEY_MAX_ATTEMPTS].number,
-		.timeout_ms = c->value[KEY_REQUEST_TIMEOUT].number,
+		.request_timeout_ms = c->value[KEY_REQUEST_TIMEOUT].number,
 		.backoff_ms = 1000,
 		.patience_ms = 900000,
 		.stop = &stop_signal,

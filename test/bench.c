@@ -435,7 +435,7 @@ static bool open_client(void *context)
 				       .proxy = "",
 				       .connections = 1,
 				       .attempts = 1,
-				       .timeout_ms = 1000,
+				       .request_timeout_ms = 1000,
 				       .backoff_ms = 1000,
 				       .patience_ms = 1000};
 	struct error error = {""};

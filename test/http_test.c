@@ -1800,7 +1800,7 @@ static struct http_options test_options(void)
 	o.user_agent = "test/1";
 	o.connections = 4;
 	o.attempts = 8;
-	o.timeout_ms = 300000;
+	o.request_timeout_ms = 300000;
 	o.backoff_ms = 1000;
 	o.patience_ms = 900000;
 	o.stop = (volatile sig_atomic_t *)&net.stop;
@@ -2258,7 +2258,7 @@ static void test_outside(void)
 	struct http_request *r;
 	struct http *h;
 
-	o.timeout_ms = 2000;
+	o.request_timeout_ms = 2000;
 	o.connections = 2;
 	net_reset(late, countof(late));
 	h = test_open(&o);
@@ -2376,7 +2376,7 @@ static void test_addresses(void)
 		int64_t took;
 		net_reset(replies, countof(replies));
 		net.resolves = cases[i].resolves;
-		o.timeout_ms = cases[i].timeout;
+		o.request_timeout_ms = cases[i].timeout;
 		h = test_open(&o);
 		http_start(h, "/p", V1, 1, 0);
 		a = http_response(http_next(h));
@@ -2479,7 +2479,7 @@ static void test_resolver_slow(void)
 
 	net_reset(replies, countof(replies));
 	o.base_url = "http://localtest";
-	o.timeout_ms = 1000;
+	o.request_timeout_ms = 1000;
 	o.attempts = 1;
 	net.resolver_ms = 100000;
 	h = test_open(&o);
@@ -3874,7 +3874,7 @@ static void test_ranges(void)
 	o.attempts = 0;
 	check(!http_open(&o, &error), "no attempt is refused");
 	o.attempts = 1;
-	o.timeout_ms = 0;
+	o.request_timeout_ms = 0;
 	check(!http_open(&o, &error), "no time is refused");
 }
 
