@@ -600,7 +600,9 @@ static bool parent_wanted(const struct stream *child, const struct parents *p, s
 	if (!child->only.name)
 		return true;
 	value = parent_value(p, parent, str_of(child->only.name));
-	return value.n >= n && value.n > 0 && memcmp(value.s, child->only.value, n) == 0;
+	if (!value.n)
+		return n > 0; /* it can't be told, so the parent is not passed over in silence */
+	return value.n >= n && memcmp(value.s, child->only.value, n) == 0;
 }
 
 static bool parent_is_whole(const struct parents *p, size_t parent, const struct names *used)
@@ -1191,7 +1193,7 @@ struct page {
 	struct json_out path;
 	struct arena tape;
 	struct json rows, pagination, cursor; /* of a 200 */
-	uint64_t count;                       /* of its rows */
+	uint64_t count, rows_so_far;          /* its rows; those of its chain, up to its last */
 	bool first;                           /* of its chain */
 	bool no_memory;
 	struct error wrong; /* with the shape of a 200; empty: nothing */
@@ -1238,7 +1240,7 @@ static const char *row_misshape(const struct stream *s, const struct names *hand
 			return "holds an id of more than 64 KiB";
 	if (s->shape != ROWS_SERIES)
 		return NULL;
-	if (!is_if_any(json_get(row, s->series), JSON_ARRAY))
+	if (json_type(json_get(row, s->series)) != JSON_ARRAY)
 		return "holds a row whose series is no list";
 	for (it = json_each(json_get(row, s->series)); json_next(&it);)
 		if (json_type(it.value) != JSON_OBJECT && json_type(it.value) != JSON_STRING)
@@ -1588,7 +1590,8 @@ static enum step job_forbidden(struct run *r, const struct job *j, const struct 
 	if (windowed && state && *state == TARGET_ANSWERED)
 		return answer_fails(r, j, p);
 	t->forbidden++;
-	if (!t->answered && (t->forbidden == LEFT_OUT_JOBS || t->forbidden == plan_units(&r->plan, j->stream))) {
+	if (!t->answered && !t->failed &&
+	    (t->forbidden == LEFT_OUT_JOBS || t->forbidden == plan_units(&r->plan, j->stream))) {
 		t->forbidden = t->gone = 0; /* all are named by what follows */
 		return stream_forbidden(r, j, p);
 	}
@@ -1692,12 +1695,12 @@ static enum step answer_ends_run(struct run *r, const struct job *j, const struc
 }
 
 /* A chain that brings as many rows as the API gives at most is taken to be cut off. */
-static bool page_is_cut(const struct job *j, const struct page *p)
+static bool page_is_cut(const struct page *p, const struct job *j)
 {
 	unsigned most = streams[j->stream].rows_most;
 	int64_t total = 0;
 
-	return most && (j->rows >= most ||
+	return most && (p->rows_so_far >= most ||
 			(json_int64(json_get(p->pagination, "totalEntries"), &total) && total >= (int64_t)most));
 }
 
@@ -1721,7 +1724,7 @@ static enum step answer_judge(struct run *r, const struct job *j, const struct p
 		return answer_refused(r, j, p);
 	r->answered = t->answered = true;
 	t->failed_in_a_row = 0;
-	if (!page_is_cut(j, p))
+	if (!page_is_cut(p, j))
 		return STEP_ON;
 	error_add(&what, "GET %.400s: %u groups and more, beyond which the API gives none", p->path.bytes,
 		  streams[j->stream].rows_most);
@@ -2005,6 +2008,16 @@ static void sample_untried(struct run *r, const struct job *j)
 	sample_note(r, j, ACCESS_UNTRIED, 0, text.text);
 }
 
+static enum step sample_lost(struct run *r, const struct job *j, enum loss loss)
+{
+	struct error text = {""};
+
+	error_add(&text, "needs the list of %s, which can't be read", streams[j->stream].singer.parent);
+	sample_note(r, j, loss == LOSS_FORBIDDEN ? ACCESS_NO : ACCESS_ERROR, 0, text.text);
+	r->partly = r->partly || !j->quiet;
+	return stream_ends(r, j, loss);
+}
+
 /* ---- Rows: written ---- */
 
 /* Months aren't compared: rows of a billing period may lie outside of the month that was asked for. */
@@ -2205,15 +2218,29 @@ static enum step quiet_begin(struct run *r, const struct job *j)
 	return STEP_ON;
 }
 
+/* Parents without a field that the stream needs count with those that are gone.  One without its own key is a fault of
+ * its list: no bookmark may pass what it keeps from us. */
+static void count_missing(struct run *r, size_t stream)
+{
+	const struct targets *targets = &r->plan.targets[stream];
+	struct tally *t = &r->tally[stream];
+
+	t->gone = targets->missing;
+	memcpy(t->first_left_out, targets->first_missing, LEFT_OUT_SIZE);
+	if (targets->nameless && streams[stream].window)
+		t->hole = r->partly = true;
+}
+
 static enum step stream_begin(struct run *r, const struct job *j)
 {
 	size_t parent = parent_of(j->stream);
 	struct tally *t = &r->tally[j->stream];
 
+	if (parent < STREAMS && r->plan.parents[parent].lost)
+		return r->opt->sample ? sample_lost(r, j, r->plan.parents[parent].lost) : child_lost(r, j, parent);
 	if (r->opt->sample && j->empty)
 		sample_untried(r, j);
-	if (parent < STREAMS && r->plan.parents[parent].lost)
-		return r->opt->sample ? stream_ends(r, j, r->plan.parents[parent].lost) : child_lost(r, j, parent);
+	count_missing(r, j->stream);
 	if (j->quiet)
 		return quiet_begin(r, j);
 	t->begun = true;
@@ -2226,11 +2253,6 @@ static enum step stream_begin(struct run *r, const struct job *j)
 	if (!put_state(r))
 		return STEP_END;
 	warn_of_time(r, j);
-	if (parent < STREAMS && r->plan.targets[j->stream].missing) {
-		t->gone = r->plan.targets[j->stream].missing;
-		t->hole = r->plan.targets[j->stream].nameless;
-		memcpy(t->first_left_out, r->plan.targets[j->stream].first_missing, LEFT_OUT_SIZE);
-	}
 	return STEP_ON;
 }
 
@@ -2340,6 +2362,8 @@ static enum step stream_end(struct run *r, const struct job *j)
 		return run_no_memory(r);
 	if (!whole)
 		r->partly = true;
+	if (j->quiet && !r->opt->sample)
+		warn_of_left_out(t, j->stream);
 	if (j->quiet)
 		return STEP_ON;
 	singer_schema(r->singer, &r->sel[j->stream]);
@@ -2418,6 +2442,7 @@ static bool chain_follow(struct run *r, struct job *j, struct page *p)
 	j->repeats = 0;
 	j->pages++;
 	j->rows += p->count;
+	p->rows_so_far = j->rows;
 	if (json_type(p->cursor) == JSON_STRING && !json_string(p->cursor, &p->tape, &cursor))
 		return false;
 	if (!cursor.n || r->opt->sample)
@@ -2763,6 +2788,8 @@ static void stream_drop(struct run *r)
 	while (r->queue[r->at].front)
 		queue_remove_front(r, r->at);
 	r->plan.order[r->at].dropped = true;
+	if (r->plan.order[r->at].quiet && !r->opt->sample)
+		warn_of_left_out(&r->tally[stream], stream);
 	stream_report(r, stream, false);
 	if (r->opt->sample && !r->plan.order[r->at].quiet)
 		singer_schema(r->singer, &r->sel[stream]);

@@ -548,6 +548,10 @@ static bool config_take(struct config *config, struct json document, const char 
 
 		if (key == KEYS || (config_table[key].type == TYPE_SECRET) != secrets)
 			continue;
+		/* A settings form writes null for what is not filled in: under another name it says nothing. */
+		if (json_token(it.value).n == 0 || json_type(it.value) == JSON_NULL)
+			if (!json_equals(it.key, str_of(config_table[key].name)))
+				continue;
 		snprintf(where, sizeof where, "%s: %s", source, config_table[key].name);
 		if (!config_set_json(config, key, it.value, where, arena, error))
 			return false;
@@ -1845,6 +1849,15 @@ static bool prepare_sync(struct tap *tap)
 }
 
 /* Before the state is read, so that no other run replaces it meanwhile. */
+/* Is one file the other, or what the other is written as before it has its name? */
+static bool names_clash(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b);
+
+	return strcmp(a, b) == 0 || (strncmp(a, b, n) == 0 && strcmp(b + n, ".part") == 0) ||
+	       (strncmp(a, b, m) == 0 && strcmp(a + m, ".part") == 0);
+}
+
 static bool open_files(struct tap *tap)
 {
 	const struct options *o = &tap->options;
@@ -1852,8 +1865,14 @@ static bool open_files(struct tap *tap)
 
 	if (!o->output)
 		return true;
+	if (!name_expand(o->output, tap->now_us, name, &tap->error))
+		return false;
+	if (o->state_file && names_clash(name, o->state_file))
+		return fail(&tap->error,
+			    "--state-file: %.200s: --output writes to the same file, or FILE.part of one is the "
+			    "other",
+			    o->state_file);
 	if ((o->state_file && !file_open(&tap->state_file, o->state_file, &tap->arena, &tap->busy, &tap->error)) ||
-	    !name_expand(o->output, tap->now_us, name, &tap->error) ||
 	    !file_open(&tap->output, name, &tap->arena, &tap->busy, &tap->error))
 		return false;
 	tap->singer.fd = tap->output.fd;

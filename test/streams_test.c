@@ -1395,6 +1395,7 @@ static const struct scenario scenarios[] = {
 		.answers = {{"/destinations?pagination.count=100", 200,
 			     ROWS("destinations", "{'sourceId':'s'},{'id':'d','sourceId':'s'}")},
 			    {DELIVERY("d", "s", "2021-03-09", END), 200, DELIVERED("s")}},
+		.result = SYNC_PARTLY,
 		.messages =
 			"STATE null\n"
 			"STATE " METRICS "\n"
@@ -1569,6 +1570,62 @@ static const struct scenario scenarios[] = {
 			"STATE null, " METRICS " 2021-03-08T00:00:00.000000Z\n",
 		.log =
 			"ERROR " METRICS ": GET /destinations/d/delivery-metrics?sourceId=s&startTime=2021-03-09T00:00:00.000Z&endTime=2021-03-09T23:59:59.999Z&granularity=DAY: status 403 (No such thing; not-found; field id); run again later; the others go on\n",
+	},
+	{
+		.name = "what a list that is read quietly leaves out is told as well",
+		.select = "activations",
+		.answers = {{"/spaces?" COUNT, 200, ROWS("spaces", "{'id':'p'},{'id':'q'}")},
+			    {"/spaces/p/audiences?include=schedules&" COUNT, 404, REFUSED},
+			    {"/spaces/q/audiences?include=schedules&" COUNT, 200, ROWS("audiences", "{'id':'a','spaceId':'q'}")},
+			    {"/spaces/q/audiences/a/activations?" COUNT, 200, ROWS("activations", "{'id':'x'}")}},
+		.messages =
+			"STATE null\n"
+			"STATE activations\n"
+			"SCHEMA activations\n"
+			"activations {'id':'x'}\n"
+			"STATE null\n",
+		.log =
+			"WARNING audiences: left out for single spaces: 0 forbidden (403), 1 not found (404) or without id, first p\n",
+	},
+	{
+		.name = "a failure before refusals: the stream is not skipped, and the run says so",
+		.select = "iam_users,source_connected_warehouses",
+		.answers = {{"/users?" COUNT, 200, ROWS("users", "")},
+			    {"/sources?" COUNT, 200, ROWS("sources", "{'id':'a'},{'id':'b'},{'id':'c'},{'id':'d'}")},
+			    {"/sources/a/connected-warehouses?" COUNT, 500, ""},
+			    {"/sources/b/connected-warehouses?" COUNT, 403, REFUSED},
+			    {"/sources/c/connected-warehouses?" COUNT, 403, REFUSED},
+			    {"/sources/d/connected-warehouses?" COUNT, 403, REFUSED}},
+		.result = SYNC_PARTLY,
+		.messages =
+			"STATE null\n"
+			"STATE source_connected_warehouses\n"
+			"SCHEMA source_connected_warehouses\n"
+			"STATE iam_users\n"
+			"SCHEMA iam_users\n"
+			"STATE null\n",
+		.log =
+			"ERROR source_connected_warehouses: GET /sources/a/connected-warehouses?pagination.count=200: status 500; run again later; the others go on\n"
+			"WARNING source_connected_warehouses: left out for single sources: 3 forbidden (403), 0 not found (404) or without id, first b\n",
+	},
+	{
+		.name = "a function of which it is not said what it is counts as one that is not found",
+		.select = "insert_function_instances",
+		.answers = {{"/functions?resourceType=DESTINATION&" COUNT, 200, ROWS("functions", "{'id':'d','resourceType':'DESTINATION'}")},
+			    {"/functions?resourceType=INSERT_DESTINATION&" COUNT, 200,
+			     ROWS("functions", "{'id':'f'},{'id':'g','resourceType':'INSERT_DESTINATION'}")},
+			    {"/functions?resourceType=INSERT_SOURCE&" COUNT, 200, ROWS("functions", "")},
+			    {"/functions?resourceType=INSERT_TRANSFORMATION&" COUNT, 200, ROWS("functions", "")},
+			    {"/functions?resourceType=SOURCE&" COUNT, 200, ROWS("functions", "")},
+			    {"/insert-function-instances?functionId=g&" COUNT, 200, ROWS("instances", "{'id':'i'}")}},
+		.messages =
+			"STATE null\n"
+			"STATE insert_function_instances\n"
+			"SCHEMA insert_function_instances\n"
+			"insert_function_instances {'id':'i'}\n"
+			"STATE null\n",
+		.log =
+			"WARNING insert_function_instances: left out for single functions: 0 forbidden (403), 1 not found (404) or without id or resourceType, first f\n",
 	},
 	{
 		.name = "subscriptions of a destination that stands in the list twice are asked for once",
@@ -2605,6 +2662,49 @@ static void test_circles(void)
 	check(most <= 40, "... within %zu.%zu times the pages", most / 10, most % 10);
 }
 
+/* ---- A chain as long as the API's chains get ---- */
+
+/* Event volume of two sources: of the first, pages of 1000 groups up to the API's limit; of the second, one group. */
+static bool volume(const char *path, struct fake_answer *a)
+{
+	static char body[1 << 17];
+	const char *cursor = parameter(path, "cursor=");
+	long page = cursor ? strtol(cursor, NULL, 10) : 1;
+	int i, groups = strstr(path, "sourceId.0=s") ? 1000 : 1;
+
+	body[0] = '\0';
+	a->body = body;
+	if (starts_with(path, "/sources?")) {
+		add(body, sizeof body, ROWS("sources", "{'id':'s'},{'id':'t'}"));
+		return true;
+	}
+	add(body, sizeof body, "{'data':{'result':[");
+	for (i = 0; i < groups; i++)
+		snprintf(body + strlen(body), 128,
+			 "%s{'eventName':'%ld-%d','series':[{'time':'2021-03-09','count':1}]}", i ? "," : "", page, i);
+	if (groups > 1 && page < 5)
+		add(body, sizeof body, "],'pagination':{'next':'%ld'}}}", page + 1);
+	else
+		add(body, sizeof body, "]}}");
+	return true;
+}
+
+static void test_cut_chain(void)
+{
+	static const struct scenario s = {.select = "events_volume_daily", .start = "2021-03-09", .make = volume};
+	static struct outcome first;
+
+	prepare(&s);
+	fake.connections = 1;
+	fake.seed = 0;
+	run(&s, NULL, &first);
+	check(first.result == SYNC_PARTLY && count_of(first.messages, "\nevents_volume_daily {") == 4001 &&
+		      strstr(first.warnings, "5000 groups and more, beyond which the API gives none; the others go on"),
+	      "a chain as long as the API's limit fails aloud, the other source goes on");
+	check(!strstr(first.state, "events_volume_daily"), "... and the bookmark stays before it");
+	check(always(&s, &first), "... the same for all connections and orders");
+}
+
 /* ---- Memory ---- */
 
 enum { BIG_PAGE = 20000, BIG_PARENTS = 150 };
@@ -3229,8 +3329,8 @@ static const struct probe_case probe_cases[] = {
 	 .answers = {{"/sources?pagination.count=1", 200, "{'data':{'sources':{'id':'a'}}}"},
 		     {"/destinations?pagination.count=1", 403, REFUSED}},
 	 .result = SYNC_PARTLY,
-	 .table = "untried 0 source_connected_warehouses: not tried: no row of sources to ask for\n"
-		  "untried 0 destination_subscriptions: not tried: no row of destinations to ask for\n",
+	 .table = "error 0 source_connected_warehouses: needs the list of sources, which can't be read\n"
+		  "no 0 destination_subscriptions: needs the list of destinations, which can't be read\n",
 	 .messages = "SCHEMA source_connected_warehouses\n"
 		     "SCHEMA destination_subscriptions\n",
 	 .log = ""},
@@ -3331,6 +3431,7 @@ int main(void)
 	test_no_memory();
 	test_all_holes();
 	test_circles();
+	test_cut_chain();
 	test_memory();
 	test_connections();
 	test_parallel();

@@ -262,6 +262,8 @@ static const struct {
 	{"Bearer is cut off", "{\"api_token\":\"Bearer abc\"}", "api_token=abc"},
 	{"bearer in any case, more blanks", "{\"api_token\":\"bEARER  abc\"}", "api_token=abc"},
 	{"a token that begins like Bearer", "{\"api_token\":\"Bearerabc\"}", "api_token=Bearerabc"},
+	{"an alias of null says nothing", "{\"api_token\":\"abc\",\"access_token\":null}", "api_token=abc"},
+	{"an empty alias says nothing", "{\"api_token\":\"abc\",\"access_token\":\"\"}", "api_token=abc"},
 	{"Bearer and nothing else is not set", "{\"api_token\":\"Bearer \"}", ""},
 	{"Bearer without a blank is not set", "{\"api_token\":\"Bearer\"}", ""},
 	{"blanks and line ends around a token", "{\"api_token\":\" \\tabc\\r\\n\"}", "api_token=abc"},
@@ -830,6 +832,20 @@ static const struct {
 	{"%n", "!--output: %n: %n is no conversion"},
 };
 
+static void test_names_clash(void)
+{
+	static const struct {
+		const char *a, *b;
+		bool clash;
+	} clashes[] = {{"a", "a", true},        {"a", "a.part", true},       {"a.part", "a", true},  {"a", "b", false},
+		       {"a", "a.parts", false}, {"a.part", "b.part", false}, {"ab", "a.part", false}};
+	size_t i;
+
+	for (i = 0; i < countof(clashes); i++)
+		check(names_clash(clashes[i].a, clashes[i].b) == clashes[i].clash, "output %s and state %s",
+		      clashes[i].a, clashes[i].b);
+}
+
 static void test_file_names(void)
 {
 	static char long_name[FILE_NAME + 1];
@@ -965,6 +981,7 @@ int main(void)
 	test_file_without_memory();
 	test_file_holds();
 	test_file_names();
+	test_names_clash();
 	test_links();
 	test_new_file();
 	test_signals();
