@@ -858,7 +858,7 @@ def progress(t):
     t.ok("\r" not in tap.sync().stderr, "none in a file")
     status, shown = on_terminal(tap.arguments("--select", "sources,audit_events"), 100)
     t.equal(status, 0, "exit status", shown[-500:])
-    line = r"2/2 audit_events: \d+ rows, \d+ requests, \d+ rows/s, 0 s waited, 0 s"
+    line = r"2/2 audit_events: \d+ rows, \d+ requests, \d+ rows/s, \d+ s waited, \d+ s"
     t.ok(re.search(rf"\n{line}\r\x1b\[KINFO ", shown), "one on a terminal, below the log", shown)
     t.ok("INFO Sync done" in shown.splitlines()[-1], "the summary is the last line", shown[-500:])
 
@@ -2325,7 +2325,7 @@ ALONE = [
 def each_alone(t):
     """Its parents are read quietly, whatever they are children of."""
     server = HAMLET.open()
-    for number, stream in enumerate(MORE):
+    for number, stream in enumerate(MORE[:: 4 if singer.WRAPPED else 1]):
         for page_size, connections in few((ALONE[number % 5], ALONE[(number + 2) % 5]), 1):
             tap = t.tap(server, start_date=START, page_size=page_size, max_connections=connections)
             run = tap.sync(catalog=plain_catalog(stream.name))
@@ -2347,7 +2347,7 @@ ALL_SYNCS = [
 def all_streams(t):
     """The whole API: the output equals the source, whatever the page size and the number of connections."""
     catalog = plain_catalog(*ALL_NAMES)
-    for world, page_size, numbers in few(ALL_SYNCS, 2):
+    for world, page_size, numbers in few(ALL_SYNCS, 1):
         tap = t.tap(world.open(), start_date=START, page_size=page_size)
         first, *others = [tap.sync(catalog=catalog, config={"max_connections": number}) for number in numbers]
         label = f"{world.options[-1]}, page_size {page_size}, {numbers[0]} connections: "

@@ -198,7 +198,7 @@ else
 	in_root built_in
 	status=$?
 	ok 'built-in roots: the usual ones do not know the test root' sh -c "
-		cat '$dir/built_in.err'; [ $status = 1 ] && [ -s '$dir/built_in.err' ] && ! grep -q RECORD '$dir/built_in.out'"
+		cat '$dir/built_in.err'; [ $status = 4 ] && [ -s '$dir/built_in.err' ] && ! grep -q RECORD '$dir/built_in.out'"
 	ok 'built-in roots: built with the test root alone' build_with_test_root
 	cp "$dir/tree/$tap" "$dir/built_in"
 	in_root built_in
