@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """End-to-end tests: the real program against a fake Segment over real TLS, judged by code that isn't the tap's.
 
-    test/e2e.py [WORD]...      all cases, or those whose title contains one of the words
+    test/e2e.py [WORD]...      all cases, or those whose title contains one of the words (CASES=WORD,WORD does the same)
 
 TAP=COMMAND runs another program (TAP='valgrind -q ./tap-segment'), SEGMENTD=FILE another server, JOBS=N so many
 cases at a time.  Output is TAP (Test Anything Protocol); each case adds one check of its own: that in none of its
@@ -143,6 +143,7 @@ def wait_for_midnight(seconds):
 
 def main(words):
     """Runs the cases side by side, prints them in order."""
+    words = words or [word for word in os.environ.get("CASES", "").split(",") if word]
     chosen = [c for c in CASES if not words or any(word in c[0] for word in words)]
     number = failed = 0
     sys.stdout.reconfigure(errors="backslashreplace")
