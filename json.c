@@ -1434,9 +1434,11 @@ static void put_compact(struct json_out *out, struct json v, put_function *put)
 
 static void put_line_break(struct json_out *out, size_t blanks)
 {
-	put_char(out, '\n');
-	while (blanks--)
-		put_char(out, ' ');
+	if (!out_reserve(out, blanks + 1))
+		return;
+	out->bytes[out->length] = '\n';
+	memset(out->bytes + out->length + 1, ' ', blanks);
+	out->length += blanks + 1;
 }
 
 /* One byte of structure, and the layout around it.  empty: the container that it closes has nothing inside. */
