@@ -18,7 +18,7 @@ import tempfile
 import zlib
 from pathlib import Path
 
-WRAPPED = bool(os.environ.get("WRAP"))  # many times slower: a tenth of the changes shows what such a program is for
+WRAPPED = bool(os.environ.get("WRAP") or os.environ.get("FEW"))  # many times slower: a tenth of the changes will do
 HTTPCHECK = [*shlex.split(os.environ.get("WRAP", "")), f"./{os.environ.get('BUILD', '')}test/httpcheck", "-z"]
 GZIP = 31  # zlib's way to say so
 CHANGES = 1_500_000 if WRAPPED else 15_000_000  # most bytes that one body's changes may come to when decoded

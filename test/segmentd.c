@@ -3829,7 +3829,8 @@ static bool send_answer(struct conn *c)
 		return false;
 	if (c->sent == c->out.length && c->again) {
 		c->out.length = c->sent = 0;
-		put_text(&c->out, c->again);
+		while (c->out.length < PIECE)
+			put_text(&c->out, c->again);
 	}
 	if (c->sent < c->out.length) {
 		if (line_ms() > 0)
