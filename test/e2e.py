@@ -1232,6 +1232,84 @@ def python_catalog(t):
     t.equal(run.states[-1]["bookmarks"]["audit_events"], "2999-01-01", "whose bookmark stays")
 
 
+# Keys that the Python tap has otherwise than the API's documentation.  The first two are those of unique_keys here.
+PYTHON_KEYS = {
+    "destinations": ["id", "sourceId"],
+    "source_connected_destinations": ["id", "sourceId"],
+    "destination_subscriptions": ["id"],
+    "destination_delivery_metrics_summary": ["sourceId", "destinationId"],
+}
+
+
+def null_last(schema):
+    """A schema with its types in another order."""
+    made = {key: value for key, value in schema.items()}
+    if isinstance(schema.get("type"), list):
+        made["type"] = sorted(schema["type"], key="null".__eq__)
+    if "properties" in schema:
+        made["properties"] = {name: null_last(child) for name, child in schema["properties"].items()}
+    if "items" in schema:
+        made["items"] = null_last(schema["items"])
+    return made
+
+
+def python_entry(stream):
+    """An entry of a catalog as the Python tap's discovery makes it, selected: methods forced, no replication-key."""
+    name = {"iam_users": "users", "iam_groups": "groups"}.get(stream.name, stream.name)
+    schema = null_last(stream.schema)
+    if name == "destination_delivery_metrics_summary":
+        del schema["properties"]["timestamp"]
+    incremental = stream.incremental and "timestamp" in schema["properties"]
+    keys = PYTHON_KEYS.get(name, list(stream.keys(False)))
+    about = {
+        "inclusion": "available",
+        "table-key-properties": keys,
+        "forced-replication-method": "INCREMENTAL" if incremental else "FULL_TABLE",
+        "valid-replication-keys": ["timestamp"] if incremental else [],
+        "selected": True,
+    }
+    fields = [{"breadcrumb": ["properties", f], "metadata": {"inclusion": "available"}} for f in schema["properties"]]
+    metadata = [{"breadcrumb": [], "metadata": about}, *fields]
+    return {"tap_stream_id": name, "stream": name, "key_properties": keys, "schema": schema, "metadata": metadata}
+
+
+@case("from the Python tap")
+def from_python(t):
+    """Its config, its catalog and its state, as they lie there: the same rows under its names, by its keys."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    usual = tap.sync()
+    config = {"api_token": None, "access_token": TOKEN, "user_agent": "tap-segment <me@example.com>"}
+    catalog = {"streams": sorted((python_entry(stream) for stream in STREAMS), key=lambda entry: entry["stream"])}
+    run = tap.sync(catalog=catalog, config={**config, "request_timeout": 300.0})
+    names = [{"iam_users": "users", "iam_groups": "groups"}.get(stream.name, stream.name) for stream in STREAMS]
+    t.equal((run.exit, run.order), (0, names), "all its streams, in its names", run.stderr[-1500:])
+    for stream, name in zip(STREAMS, names):
+        absent = {"timestamp"} if name == "destination_delivery_metrics_summary" else set()
+        rows = [[pair for pair in row if pair[0] not in absent] for row in usual.records(stream.name)]
+        t.equal(run.records(name), rows, f"{name}: the rows of a run without its catalog")
+    keys = {m.get("stream"): m.get("key_properties") for m in run.of_type("SCHEMA")}
+    ours = {name: list(STREAM[name].keys(False)) for name in list(PYTHON_KEYS)[:2]}
+    t.equal({name: keys[name] for name in PYTHON_KEYS}, {**PYTHON_KEYS, **ours}, "keys that are none of ours are kept")
+    unique = tap.sync("--test=schema", catalog=catalog, config={**config, "unique_keys": True})
+    keys = {m.get("stream"): m.get("key_properties") for m in unique.of_type("SCHEMA")}
+    t.equal({name: set(keys[name]) for name in PYTHON_KEYS}, {n: set(k) for n, k in PYTHON_KEYS.items()}, "unique_keys")
+    groups = next(entry for entry in catalog["streams"] if entry["stream"] == "groups")
+    groups["schema"]["properties"]["memberCount"]["type"] = ["integer", "null"]
+    run = tap.sync(catalog={"streams": [groups]}, config=config)
+    told = any("memberCount is a number, but the schema takes null or integer" in line for line in run.log("ERROR"))
+    t.equal((run.exit, told), (1, True), "1.5 in a column of integers is not cut, but named", run.stderr)
+    del groups["schema"]["properties"]["memberCount"]
+
+    since = stamp(midnight(segment.now()) - 20 * DAY).replace(".000000Z", "Z")
+    for label, bookmark in (("as it writes them", {"timestamp": since}), ("as its README has them", since)):
+        state = {"bookmarks": {"audit_events": bookmark, "gone": {}}, "currently_syncing": "users"}
+        run = tap.sync(catalog=catalog, state=state, config=config)
+        times = [row.get("timestamp") for row in run.records("audit_events")]
+        t.equal((run.exit, run.order[0]), (0, "users"), f"bookmarks {label}: goes on with its stream", run.stderr)
+        t.ok(times and min(map(instant, times)) >= instant(since), f"bookmarks {label}: and from its times", times[:3])
+        t.equal(run.states[-1]["bookmarks"]["gone"], {}, f"bookmarks {label}: what is not this tap's stays")
+
+
 @case("keys of a catalog")
 def catalog_keys(t):
     """Keys that discovery wrote are nobody's wish, whatever the config said then or says now."""
