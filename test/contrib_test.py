@@ -557,6 +557,13 @@ def test_meltano():
     REPORT.equal(plugin["settings_group_validation"], [ABOUT["settings"]["required"]], "Meltano: required settings")
     REPORT.equal(judge(plugin["config"]), None, "Meltano: the program takes the config")
     REPORT.none(select_faults(plugin["select"]), "Meltano: each selection names a stream's fields")
+    REPORT.ok("version" not in project, "Meltano: no version, of which Meltano 4 warns")
+    alone = yaml.safe_load((CONTRIB / "meltano/tap-segment.yml").read_text("utf-8"))
+    chosen = {"config", "select"}
+    REPORT.equal(alone, {k: v for k, v in plugin.items() if k not in chosen}, "Meltano: the plugin alone is the same")
+    guide = (CONTRIB / "meltano/README.md").read_text("utf-8")
+    REPORT.ok("add tap-segment --from-ref tap-segment.yml" in guide, "Meltano: the guide adds the plugin alone")
+    REPORT.ok("umask 077" in guide, "Meltano: the guide names umask 077")
 
 
 # --- cron, systemd, Kubernetes
@@ -577,8 +584,8 @@ def test_commands():
     """Every command line of the tap, in whatever file it stands, has options that there are."""
     names = {s for o in OPTIONS for s in o.spellings}
     for path in [ROOT / "README.md", *CONTRIB.rglob("*.md"), *EXAMPLES.iterdir(), CONTRIB / "tap-segment.1"]:
-        # As an argument of these two the tap is only named.
-        text = re.sub(r"(meltano (select|config)|kubectl) .*", "", path.read_text("utf-8"))
+        # As an argument of these the tap is only named.
+        text = re.sub(r"(meltano (add|select|config)|kubectl) .*", "", path.read_text("utf-8"))
         commands = re.findall(r"(?:tap-segment|segment-sync) (--?\w[^|>`\"\n,}]*)", text)
         used = {word for command in commands for word in re.findall(r"(?:^|\s)(--?[a-z][a-z-]*)", command)}
         REPORT.none(used - names, f"{path.relative_to(ROOT)}: the options of its command lines")
@@ -625,37 +632,72 @@ def example_environment(env):
     return unknown + ([done.stderr] if done.returncode else [])
 
 
+def cron_job(example, action):
+    """A claim and a CronJob in YAML: what kubectl would say about names that don't meet, without a cluster.
+
+    Returns the job, its pod and its one container.
+    """
+    claim, cron = yaml.safe_load_all(text_of(example))
+    kinds = [(d["apiVersion"], d["kind"]) for d in (claim, cron)]
+    REPORT.equal(kinds, [("v1", "PersistentVolumeClaim"), ("batch/v1", "CronJob")], f"{example}: kinds")
+    REPORT.equal(len(cron["spec"]["schedule"].split()), 5, f"{example}: a schedule of five fields")
+    REPORT.equal(cron["spec"]["concurrencyPolicy"], "Forbid", f"{example}: one run at a time")
+    job = cron["spec"]["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    rules = [rule for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+    codes = {"containerName": container["name"], "operator": "In", "values": HOPELESS}
+    wanted = [{"action": action, "onExitCodes": codes}]
+    REPORT.equal(rules, wanted, f"{example}: no second try where somebody must act")
+    REPORT.equal(pod["restartPolicy"], "Never", f"{example}: ... which needs pods that are not restarted")
+    mounts, volumes = ({item["name"] for item in items} for items in (container["volumeMounts"], pod["volumes"]))
+    REPORT.equal(mounts, volumes, f"{example}: every volume is mounted")
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
+    REPORT.equal(claims, [claim["metadata"]["name"]], f"{example}: the claim is used")
+    return job, pod, container
+
+
 def test_kubernetes():
-    """What kubectl would say about names that don't meet, without a cluster."""
+    """One workspace, its settings in the environment, into a target."""
     if not yaml:
         REPORT.skip("Kubernetes: the CronJob", "python3-yaml")
         return
-    claim, cron = yaml.safe_load_all((EXAMPLES / "cronjob.yaml").read_text("utf-8"))
-    kinds = [(d["apiVersion"], d["kind"]) for d in (claim, cron)]
-    REPORT.equal(kinds, [("v1", "PersistentVolumeClaim"), ("batch/v1", "CronJob")], "Kubernetes: kinds")
-    pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+    example = "cronjob.yaml"
+    _, _, container = cron_job(example, "FailJob")
     env = {e["name"]: e.get("value", "secret") for e in container["env"]}
-    volumes = {v["name"]: v for v in pod["volumes"]}
     mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
-    REPORT.equal(len(cron["spec"]["schedule"].split()), 5, "Kubernetes: a schedule of five fields")
-    REPORT.equal(cron["spec"]["concurrencyPolicy"], "Forbid", "Kubernetes: one run at a time")
-    job = cron["spec"]["jobTemplate"]["spec"]
-    codes = [rule["onExitCodes"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
-    wanted = [{"containerName": container["name"], "operator": "In", "values": HOPELESS}]
-    REPORT.equal(codes, wanted, "Kubernetes: no second try where somebody must act")
-    REPORT.equal(pod["restartPolicy"], "Never", "Kubernetes: ... which needs pods that are not restarted")
-    REPORT.equal(set(mounts), set(volumes), "Kubernetes: every volume is mounted")
-    claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v]
-    REPORT.equal(claims, [claim["metadata"]["name"]], "Kubernetes: the claim is used")
-    REPORT.ok(env["STATE"].startswith(mounts["data"] + "/"), "Kubernetes: the state is on the claim's volume")
-    REPORT.none(example_environment(env), "Kubernetes: the program takes the settings")
-    REPORT.none(command_faults(env["TAP"]), "Kubernetes: the tap's options")
+    REPORT.ok(env["STATE"].startswith(mounts["data"] + "/"), f"{example}: the state is on the claim's volume")
+    REPORT.none(example_environment(env), f"{example}: the program takes the settings")
+    REPORT.none(command_faults(env["TAP"]), f"{example}: the tap's options")
+
+
+def test_workspaces():
+    """Many of them, an index each: a folder of the index's own, in which is all that the tap is told to use."""
+    if not yaml:
+        REPORT.skip("Kubernetes: the Indexed Job", "python3-yaml")
+        return
+    example = "workspaces.yaml"
+    job, pod, container = cron_job(example, "FailIndex")
+    REPORT.equal(job["completionMode"], "Indexed", f"{example}: an Indexed Job")
+    REPORT.ok(job["backoffLimitPerIndex"] > 0 and "backoffLimit" not in job, f"{example}: each index has its own tries")
+    annotation = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+    index = [{"name": "INDEX", "valueFrom": {"fieldRef": {"fieldPath": annotation}}}]
+    REPORT.equal(container["env"], index, f"{example}: the index is in the environment")
+    folders = {m["mountPath"] for m in container["volumeMounts"] if m["subPathExpr"] == "$(INDEX)"}
+    files = [arg.split("=", 1)[1] for arg in container["args"]]
+    REPORT.equal({str(Path(file).parent) for file in files}, folders, f"{example}: an index has its own folders alone")
+    REPORT.none(command_faults(shlex.join(["tap-segment", *container["args"]])), f"{example}: the tap's options")
+    (projected,) = [v["projected"]["sources"] for v in pod["volumes"] if "projected" in v]
+    secrets = [source["secret"] for source in projected]
+    paths = [item["path"] for secret in secrets for item in secret["items"]]
+    wanted = [f"{i}/{Path(files[0]).name}" for i in range(job["completions"])]
+    REPORT.equal(paths, wanted, f"{example}: a secret for each index")
+    REPORT.equal(len({secret["name"] for secret in secrets}), len(secrets), f"{example}: of its own")
 
 
 def test_yaml_style():
     """yamllint's opinion."""
-    for path in (CONTRIB / "meltano/meltano.yml", EXAMPLES / "cronjob.yaml"):
+    for path in (*CONTRIB.glob("meltano/*.yml"), *EXAMPLES.glob("*.yaml")):
         REPORT.checker(f"{path.name}: yamllint", "yamllint", "-s", "-d", YAML_RULES, str(path))
 
 
