@@ -70,7 +70,8 @@ test-emulated: all $(UNIT_TESTS) $(B)test/jsoncheck $(B)test/httpcheck $(B)test/
 test-reproducible: $(BEARSSL_SRC)/inc/bearssl.h
 	BEARSSL_SRC="$(BEARSSL_SRC)" test/run test/reproducible_test.sh
 
-# ---- Release: tarballs of the sources and of each static binary, a Debian package, their sums, all in build/dist ----
+# ---- Release, all in build/dist: tarballs of the sources and of each static binary, wheels of those, a Debian package,
+# ---- the bill of materials, and the sums of all
 
 dist: static cross
 	rm -rf build/dist
@@ -80,6 +81,8 @@ dist: static cross
 		contrib/dist $(VERSION) binary $$arch build/cross/$$arch/tap-segment || exit 1; \
 	done
 	contrib/dist $(VERSION) deb
+	contrib/dist $(VERSION) bom $(BEARSSL_VERSION) $$(set -- $(BEARSSL_SHA256) && echo $$1) "$(CA_BUNDLE)" \
+		"$$(uname -m)" $(CROSS)
 	contrib/dist $(VERSION) sums
 
 test-dist: dist
