@@ -97,9 +97,10 @@ $(B)test/streams_test: test/streams_test.c test/fake_http.c test/fake_http.h tes
 $(B)test/segmentd: test/segmentd.c
 	$(LINK) -o $@ test/segmentd.c $(LDLIBS)
 
-# The fake API on loopback and the tap against it.
-demo: all $(B)test/segmentd
-	TAP="$(TAP)" SEGMENTD="$(SEGMENTD)" test/demo
+# The fake API on loopback and the tap against it.  Standard output has nothing but messages.
+demo:
+	@$(MAKE) all $(B)test/segmentd >&2
+	@TAP="$(TAP)" SEGMENTD="$(SEGMENTD)" test/demo
 
 # What README.md says of settings and streams.
 readme: all
