@@ -31,6 +31,9 @@ static int net_setsockopt(int, int, int, const void *, socklen_t);
 static int net_fcntl(int, int, ...);
 static int net_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 static void net_freeaddrinfo(struct addrinfo *);
+static int net_getentropy(void *, size_t);
+static int net_open(const char *, int, ...);
+static ssize_t net_read(int, void *, size_t);
 
 #define malloc        test_malloc
 #define calloc        test_calloc
@@ -47,11 +50,16 @@ static void net_freeaddrinfo(struct addrinfo *);
 #define fcntl         net_fcntl
 #define getaddrinfo   net_getaddrinfo
 #define freeaddrinfo  net_freeaddrinfo
+#define getentropy    net_getentropy
+#define open          net_open
+#define read          net_read
 #include "../http.c"
 #undef malloc
 #undef calloc
 #undef realloc
 #undef close
+#undef open
+#undef read
 
 /* ---- Memory that can be made to fail ---- */
 
@@ -1293,7 +1301,21 @@ static struct {
 	char told[100];
 	int64_t wait;
 	struct limit limit;
+	const char *failing; /* this call fails with failure, at so many places from fails_from on */
+	int failure;
+	size_t calls, fails_from, fails;
+	const char *hidden; /* files whose names begin so are not there */
 } net;
+
+/* Is this the call that is to fail, and its time? */
+static bool net_fails(const char *call)
+{
+	if (!net.failing || strcmp(call, net.failing) != 0 || net.calls++ < net.fails_from ||
+	    net.calls - net.fails_from > net.fails)
+		return false;
+	errno = net.failure;
+	return true;
+}
 
 static void net_reset(const struct reply *replies, size_t count)
 {
@@ -1324,6 +1346,8 @@ static int net_clock_gettime(clockid_t clock, struct timespec *t)
 {
 	int64_t ms = clock == CLOCK_REALTIME ? net.now + INT64_C(1795557600000) - 1000000 : net.now;
 
+	if (net_fails("clock_gettime"))
+		return -1;
 	t->tv_sec = (time_t)(ms / 1000);
 	t->tv_nsec = (long)(ms % 1000) * 1000000;
 	return 0;
@@ -1336,6 +1360,8 @@ static int net_socket(int family, int type, int protocol)
 	(void)family;
 	(void)type;
 	(void)protocol;
+	if (net_fails("socket"))
+		return -1;
 	if (net.opened == PEERS) {
 		errno = EAFNOSUPPORT;
 		return -1;
@@ -1397,6 +1423,8 @@ static int net_connect(int fd, const struct sockaddr *name, socklen_t length)
 	peer_of(fd)->silent = last == SILENT;
 	if (net.tls)
 		tls_peer_open(peer_of(fd));
+	if (net_fails("connect"))
+		return errno ? -1 : 0;
 	errno = EINPROGRESS;
 	return -1;
 }
@@ -1407,6 +1435,8 @@ static int net_getsockopt(int fd, int level, int option, void *value, socklen_t 
 
 	(void)level;
 	(void)option;
+	if (net_fails("getsockopt"))
+		return -1;
 	memcpy(value, &error, *length);
 	return 0;
 }
@@ -1440,7 +1470,7 @@ static int net_setsockopt(int fd, int level, int option, const void *value, sock
 static int net_fcntl(int fd, int command, ...)
 {
 	(void)fd, (void)command;
-	return 0;
+	return net_fails("fcntl") ? -1 : 0;
 }
 
 static int net_close(int fd)
@@ -1470,6 +1500,8 @@ static int net_getaddrinfo(const char *host, const char *port, const struct addr
 		 host);
 	net.resolved++;
 	net.now += net.resolver_ms;
+	if (net_fails("getaddrinfo"))
+		return net.failure;
 	if (hints->ai_family == AF_UNSPEC && net.both_fail)
 		return net.both_fail;
 	for (i = 0; net.resolves[i]; i++) {
@@ -1502,6 +1534,35 @@ static int net_getaddrinfo(const char *host, const char *port, const struct addr
 static void net_freeaddrinfo(struct addrinfo *list)
 {
 	(void)list;
+}
+
+/* Other bytes each time, and the same in each run of the test. */
+static int net_getentropy(void *bytes, size_t length)
+{
+	static uint64_t state;
+	unsigned char *to = bytes;
+
+	if (net_fails("getentropy"))
+		return -1;
+	while (length--)
+		*to++ = (unsigned char)(random_next(&state) >> 56);
+	return 0;
+}
+
+static int net_open(const char *name, int flags, ...)
+{
+	if (net_fails("open"))
+		return -1;
+	if (net.hidden && strncmp(name, net.hidden, strlen(net.hidden)) == 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	return open(name, flags);
+}
+
+static ssize_t net_read(int fd, void *bytes, size_t length)
+{
+	return net_fails("read") ? -1 : read(fd, bytes, length);
 }
 
 static size_t reply_length(const struct reply *r)
@@ -1662,6 +1723,8 @@ static ssize_t net_send(int fd, const void *bytes, size_t length, int flags)
 	struct peer *p = peer_of(fd);
 
 	(void)flags;
+	if (net_fails("send"))
+		return -1;
 	if (p->reset || (p->tls && p->tls->closing)) {
 		errno = EPIPE;
 		return -1;
@@ -1688,6 +1751,8 @@ static ssize_t net_recv(int fd, void *bytes, size_t length, int flags)
 	size_t n = peer_ready(p) - p->taken, i, text;
 
 	(void)flags;
+	if (net_fails("recv"))
+		return -1;
 	if (!n && p->tls && peer_over(p))
 		return 0;
 	if (!n && peer_over(p)) {
@@ -3819,6 +3884,154 @@ static void test_no_memory(void)
 	check(good && whole && n > 5, "each of the first %ld allocations may fail", n);
 }
 
+/* ---- Calls of the system that fail ---- */
+
+enum { ONCE = 1, ALWAYS = 1 << 30 };
+
+/* A call that fails so many times, and whether a run gets over that. */
+struct failing {
+	const char *call;
+	int error;
+	size_t times;
+	bool heals;
+};
+
+/* What went wrong with a run in which the n-th such call fails; NULL: nothing. */
+static const char *failing_run(const struct failing *f, size_t n, bool tls)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct error error = {""};
+	const struct http_response *a;
+	const char *wrong = NULL;
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	net.failing = f->call;
+	net.failure = f->error;
+	net.fails_from = n;
+	net.fails = f->times;
+	net.tls = tls;
+	o.base_url = tls ? "https://localhost" : "http://localtest:8080";
+	o.ca_file = bundle;
+	h = http_open(&o, &error);
+	if (!h)
+		return f->heals ? "not opened" : *error.text ? NULL : "no error";
+	trust_free(&h->trust);
+	trust_from(&h->trust, pem_ca);
+	http_start(h, "/", V1, 1, 0);
+	a = http_response(http_next(h));
+	if (a->outcome == HTTP_DONE ? a->status != 200 : f->heals)
+		wrong = "no answer";
+	else if (a->outcome != HTTP_DONE && a->outcome != HTTP_NO_MEMORY && !*a->error)
+		wrong = "no error";
+	http_close(h);
+	return net.open ? "a socket is left open" : wrong;
+}
+
+/* At each place where it is made, over a plain connection and over TLS. */
+static void test_calls_fail(void)
+{
+	static const struct failing cases[] = {
+		{"socket", EMFILE, ONCE, true},
+		{"socket", EMFILE, ALWAYS, false},
+		{"fcntl", EBADF, ONCE, true},
+		{"connect", 0, ALWAYS, true},
+		{"connect", EINTR, ONCE, true},
+		{"connect", ENETUNREACH, ONCE, true},
+		{"connect", ENETUNREACH, ALWAYS, false},
+		{"getsockopt", ENOBUFS, ONCE, true},
+		{"getsockopt", ENOBUFS, ALWAYS, false},
+		{"send", EINTR, ONCE, true},
+		{"send", EWOULDBLOCK, ONCE, true},
+		{"send", EPIPE, ONCE, true},
+		{"send", EPIPE, ALWAYS, false},
+		{"recv", EINTR, ONCE, true},
+		{"recv", EIO, ONCE, true},
+		{"recv", EIO, ALWAYS, false},
+		{"getaddrinfo", EAI_AGAIN, ONCE, true},
+		{"getaddrinfo", EAI_SYSTEM, ALWAYS, false},
+		{"getaddrinfo", EAI_MEMORY, ONCE, false},
+		{"getaddrinfo", EAI_MEMORY, ALWAYS, false},
+		{"getentropy", ENOSYS, ALWAYS, true},
+		{"open", EINTR, ONCE, true},
+		{"open", EACCES, ONCE, false},
+		{"read", EINTR, ONCE, true},
+		{"read", EIO, ONCE, false},
+		{"clock_gettime", EINVAL, ONCE, false},
+	};
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		const char *wrong = NULL;
+		size_t met = 0, n, way;
+		for (way = 0; way < 2 && !wrong; way++)
+			for (n = 0; !wrong; n += 1 + n / 8, met++) {
+				wrong = failing_run(&cases[i], n, way == 1);
+				if (net.calls <= n)
+					break;
+			}
+		check(!wrong && met, "%s fails %s (error %d): at %lu places%s%s", cases[i].call,
+		      cases[i].times == ONCE ? "once" : "from then on", cases[i].error, (unsigned long)met,
+		      wrong ? ": " : "", wrong ? wrong : "");
+	}
+}
+
+/* Neither of the two sources of random bytes: nothing is encrypted with what could be guessed. */
+static void test_no_random(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	unsigned char bytes[8];
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	net.failing = "read";
+	net.failure = EIO;
+	net.fails = ALWAYS;
+	check(!random_device(bytes, sizeof bytes), "a /dev/urandom that cannot be read");
+	net.failing = "getentropy";
+	net.hidden = "/dev/";
+	check(!random_device(bytes, sizeof bytes), "no /dev/urandom");
+	o.base_url = "https://localhost";
+	h = tls_open(&o, pem_ca);
+	http_start(h, "/", V1, 1, 0);
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_UNTRUSTED && a->attempts == 1 && !net.peers[0].in.n, "nothing is sent");
+	check_text(a->error, "localhost: this system has no source of random bytes; TLS needs /dev/urandom",
+		   "and the error says why");
+	http_close(h);
+}
+
+/* The usual files of trust roots are read where no file is named, else what was built in. */
+static void test_default_roots(void)
+{
+	struct http_options o = test_options();
+	struct error error = {""};
+	struct trust usual = {0};
+	struct http *h;
+
+	net_reset(NULL, 0);
+	o.base_url = "https://localhost";
+	if (trust_file(&usual, bundle) == 0) {
+		h = http_open(&o, &error);
+		check(h && h->trust.count == usual.count, "the system's roots are trusted if no file is named");
+		http_close(h);
+	}
+	trust_free(&usual);
+	net.hidden = "/";
+	h = http_open(&o, &error);
+	check(ROOTS_COUNT ? h && h->trust.count == ROOTS_COUNT : !h && strstr(error.text, "none are built in"),
+	      "without any of the usual files, the built-in ones");
+	http_close(h);
+	o.base_url = "http://localhost";
+	h = http_open(&o, &error);
+	check(h && !h->trust.count, "without TLS none");
+	http_close(h);
+	net_reset(NULL, 0);
+}
+
 /* ---- Options ---- */
 
 static void test_refused(void)
@@ -4134,6 +4347,9 @@ int main(void)
 	test_stop();
 	test_poll_fails();
 	test_no_memory();
+	test_calls_fail();
+	test_no_random();
+	test_default_roots();
 	test_refused();
 	test_ranges();
 	test_proxy_options();
