@@ -32,6 +32,11 @@ test-holes: $(B)test/streams_test
 test-sweeps: $(B)test/tap-fault $(SEGMENTD) $(B)test/streams_test
 	HOLES=1 $(SWEEP) WRAP="$(WRAP)" test/run $(B)test/streams_test test/sweep.py
 
+# ---- Mutants: is one operator, constant or statement more or less noticed? test/mutate.py says what it takes ----
+
+mutate: $(GENERATED)
+	test/mutate.py
+
 # ---- Other compilers and makes ----
 
 test-portable:
