@@ -8,11 +8,15 @@
  * FAULT_HIT=FILE   is created once a call was made to fail, or the process dies
  * FAULT_NOW=N      the real-time clock stands still, N seconds after 1970
  * FAULT_RESOLVER=hang  a name is never resolved
- * FAULT_SPEED=N    the monotonic clock runs N times as fast, and poll waits so much shorter: pauses pass quickly */
+ * FAULT_SPEED=N    the monotonic clock runs N times as fast, and poll waits so much shorter: pauses pass quickly
+ * FAULT_LEAP=N     a poll that nothing ends waits N times shorter than by the monotonic clock: pauses pass quickly, and
+ *                  however slow the machine is, no deadline passes but by waiting
+ * FAULT_SPACE=N    the disk has room for N bytes: the write that goes beyond is cut short, the next one fails */
 #define FAULT_C
 #include "fault.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -65,6 +69,20 @@ static void fault_crash(void)
 	raise(SIGKILL);
 }
 
+/* How much of a write finds room on the disk.  0: nothing does. */
+static size_t fault_room(size_t size)
+{
+	static long long written;
+	long long left = env_number("FAULT_SPACE", LLONG_MAX) - written;
+
+	if (left <= 0)
+		return 0;
+	if ((long long)size > left)
+		size = (size_t)left;
+	written += (long long)size;
+	return size;
+}
+
 void *fault_malloc(size_t size)
 {
 	return fault_due("malloc", ENOMEM) ? NULL : malloc(size);
@@ -91,7 +109,14 @@ ssize_t fault_write(int fd, const void *buffer, size_t size)
 	if (fd == STDERR_FILENO)
 		return write(fd, buffer, size);
 	fault_crash();
-	return fault_due("write", EIO) ? -1 : write(fd, buffer, size);
+	if (fault_due("write", EIO))
+		return -1;
+	if (size && !(size = fault_room(size))) {
+		fault_tell();
+		errno = ENOSPC;
+		return -1;
+	}
+	return write(fd, buffer, size);
 }
 
 int fault_open(const char *name, int flags, ...)
@@ -150,13 +175,28 @@ ssize_t fault_recv(int fd, void *buffer, size_t size, int flags)
 	return fault_due("recv", EIO) ? -1 : recv(fd, buffer, size, flags);
 }
 
+static long long leapt_ms; /* by which the monotonic clock is ahead */
+
+static int poll_leaping(struct pollfd *fds, nfds_t n, int timeout, long long leap)
+{
+	int wait = (int)((timeout + leap - 1) / leap), result = poll(fds, n, wait);
+
+	if (result == 0)
+		leapt_ms += timeout - wait;
+	return result;
+}
+
 int fault_poll(struct pollfd *fds, nfds_t n, int timeout)
 {
-	long long speed = env_number("FAULT_SPEED", 1);
+	long long speed = env_number("FAULT_SPEED", 1), leap = env_number("FAULT_LEAP", 1);
 
+	if (fault_due("poll", EIO))
+		return -1;
+	if (timeout > 0 && leap > 1)
+		return poll_leaping(fds, n, timeout, leap);
 	if (timeout > 0 && speed > 1)
 		timeout = (int)((timeout + speed - 1) / speed);
-	return fault_due("poll", EIO) ? -1 : poll(fds, n, timeout);
+	return poll(fds, n, timeout);
 }
 
 int fault_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result)
@@ -168,7 +208,7 @@ int fault_getaddrinfo(const char *node, const char *service, const struct addrin
 	return getaddrinfo(node, service, hints, result);
 }
 
-/* Monotonic time passes FAULT_SPEED times as fast as it does. */
+/* Monotonic time passes FAULT_SPEED times as fast as it does, and is ahead by what poll leapt over. */
 int fault_clock_gettime(clockid_t clock, struct timespec *t)
 {
 	static time_t start;
@@ -186,6 +226,11 @@ int fault_clock_gettime(clockid_t clock, struct timespec *t)
 			start = t->tv_sec;
 		ns = ((long long)(t->tv_sec - start) * 1000000000 + t->tv_nsec) * speed;
 		t->tv_sec = start + (time_t)(ns / 1000000000);
+		t->tv_nsec = (long)(ns % 1000000000);
+	}
+	if (clock == CLOCK_MONOTONIC) {
+		ns = t->tv_nsec + leapt_ms % 1000 * 1000000;
+		t->tv_sec += (time_t)(leapt_ms / 1000 + ns / 1000000000);
 		t->tv_nsec = (long)(ns % 1000000000);
 	}
 	return 0;

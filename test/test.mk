@@ -37,6 +37,15 @@ test-sweeps: $(B)test/tap-fault $(SEGMENTD) $(B)test/streams_test
 mutate: $(GENERATED)
 	test/mutate.py
 
+# ---- A season of runs: a workspace that changes, hour by hour, and whatever goes wrong meanwhile ----
+# DAYS of each of WORLDS workspaces, the first of seed SEED.
+DAYS = 90
+WORLDS = 10
+SEED = 1
+
+soak: $(B)test/tap-fault
+	TAP="$(WRAP) ./$(B)test/tap-fault" DAYS="$(DAYS)" WORLDS="$(WORLDS)" SEED="$(SEED)" test/run test/soak.py
+
 # ---- Other compilers and makes ----
 
 test-portable:
