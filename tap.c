@@ -1585,17 +1585,20 @@ static bool read_config(struct tap *tap)
 	return false;
 }
 
-/* A file with a token in it: who but its owner can read or write it? */
+/* A file with a token in it: who but its owner can read or write it?  Where the owner is another, as of a secret that a
+ * service is handed, it is as one of the group that the tap can read it. */
 static void warn_of_mode(const char *name)
 {
 	const char *help = strstr(name, ".meltano/")
 				   ? "umask 077 before meltano helps, which makes the file anew for each run"
 				   : "chmod 600 helps";
 	struct stat status;
+	mode_t readers;
 
 	if (stat(name, &status) != 0 || !S_ISREG(status.st_mode))
 		return;
-	if (status.st_mode & (S_IROTH | S_IRGRP))
+	readers = status.st_uid == geteuid() ? S_IROTH | S_IRGRP : S_IROTH;
+	if (status.st_mode & readers)
 		log_line(LOG_WARNING, "%s: %s can read the token in it; %s", name,
 			 status.st_mode & S_IROTH ? "every user of this host" : "every user of its group", help);
 	if (status.st_mode & (S_IWOTH | S_IWGRP))

@@ -1107,6 +1107,14 @@ def readable_config(t):
         run = tap.run("--config", path, "--catalog", catalog)
         warnings = [line for line in run.log("WARNING") if "open.json" in line]
         t.equal((run.exit, len(warnings)), (0, warned), f"mode {mode:o}", run.stderr)
+    if os.geteuid() == 0:
+        path = tap.file("open.json", tap.config)
+        os.chown(path, 65534, 65534)
+        for mode, warned in ((0o640, 0), (0o644, 1), (0o660, 1)):
+            os.chmod(path, mode)
+            run = tap.run("--config", path, "--catalog", catalog)
+            warnings = [line for line in run.log("WARNING") if "open.json" in line]
+            t.equal((run.exit, len(warnings)), (0, warned), f"another's file, mode {mode:o}", run.stderr)
     (tap.folder / ".meltano").mkdir()
     path = tap.file(".meltano/open.json", tap.config, 0o644)
     (told,) = [line for line in tap.run("--config", path, "--catalog", catalog).log("WARNING") if "open.json" in line]
