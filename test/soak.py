@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """A season of runs: a workspace that changes, a tap that runs every hour, and all that can go wrong meanwhile.
 
-    test/soak.py               DAYS=90 days of WORLDS=2 workspaces, of which the first has the seed SEED=1
+    test/soak.py               DAYS=90 days of WORLDS=10 workspaces, JOBS at a time; the first one's seed is SEED=1
 
-TAP must be the fault build (test/tap-fault), for the time is a virtual one; see test/fault.c.  Each workspace follows from
-its seed, and so do the hours of the runs, their settings, and the faults: those of a request are drawn by its address
-and the number of its tries, so they are the same in whatever order requests come.
+TAP must be the fault build (test/tap-fault), for the time is a virtual one; see test/fault.c.  Each workspace follows
+from its seed, and so do the hours of the runs, their settings, and the faults: those of a request are drawn by its
+address and the number of its tries, so they are the same in whatever order requests come.
 
 Rows come, change and go, counters grow and events turn up late, up to the last moment of the settle times; parents
-appear and vanish, lists and single parents are forbidden for some hours and allowed again; fields are new, or of another
-type.  Answers are cut, broken, refused, limited, slow; runs are killed, stopped, out of disk, or find no server.
+appear and vanish, lists and single parents are forbidden for some hours and allowed again; fields are new, or of
+another type.  Answers are cut, broken, refused, limited, slow; runs are killed, stopped, out of disk, without a
+server, or not made at all, for weeks too.
 
 What two consumers hold is compared with what the workspace really had: one that upserts by key and drops rows of old
 versions, and one that appends.  Output is TAP (Test Anything Protocol).
@@ -26,6 +27,7 @@ import email.utils
 import functools
 import gzip
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -49,10 +51,11 @@ from segment import fill, in_range, instant, midnight, month, project, read_json
 
 # One stream of each shape and depth, and one of each kind that keeps a bookmark.
 NAMES = """sources destinations warehouses source_connected_destinations destination_subscriptions
-    usage_api_calls_per_source_daily usage_api_calls_workspace_daily usage_mtu_per_source_daily usage_mtu_workspace_daily
-    audit_events iam_users destination_delivery_metrics_summary workspace invites source_schema_settings functions
-    insert_function_instances reverse_etl_syncs spaces suppressions delivery_overview_successfully_received
-    delivery_overview_failed_delivery events_volume_daily audiences activations space_traits""".split()
+    usage_api_calls_per_source_daily usage_api_calls_workspace_daily usage_mtu_per_source_daily
+    usage_mtu_workspace_daily audit_events iam_users destination_delivery_metrics_summary workspace invites
+    source_schema_settings functions insert_function_instances reverse_etl_syncs spaces suppressions
+    delivery_overview_successfully_received delivery_overview_failed_delivery events_volume_daily audiences
+    activations space_traits""".split()
 TIMED = [name for name in NAMES if STREAM[name].incremental]
 NEVER = 1 << 62
 
@@ -115,9 +118,10 @@ def made(node, chance, before):
     if kind == "object":
         if "properties" not in node:
             return {"some": chance.choice(WORDS), "more": [1, {"x": None}]}
-        return {name: made(child, chance, before) for name, child in node["properties"].items() if chance.random() < 0.8}
+        fields = node["properties"].items()
+        return {name: made(child, chance, before) for name, child in fields if chance.random() < 0.8}
     if kind == "array":
-        return [made(node["items"], chance, before) if "items" in node else 1.50 for _ in range(chance.randrange(3))]
+        return [made(node["items"], chance, before) if "items" in node else 1.5 for _ in range(chance.randrange(3))]
     if node.get("format") == "date-time":
         return stamp(before - chance.randrange(DAY))
     if kind == "string":
@@ -226,12 +230,13 @@ class World:
         block = now // (8 * HOUR)
         if draw(self.seed, "banned", stream.name, block) < BANNED_LIST:
             return True
-        return bool(stream.parent) and draw(self.seed, "banned", stream.name, self.owner(stream, values), block) < BANNED_PARENT
+        words = self.seed, "banned", stream.name, self.owner(stream, values), block
+        return bool(stream.parent) and draw(*words) < BANNED_PARENT
 
     def is_gone(self, stream, values, now):
         """Is a parent not found, though it is in the list?"""
-        block = now // (3 * HOUR)
-        return bool(stream.parent) and draw(self.seed, "gone", stream.name, self.owner(stream, values), block) < GONE
+        words = self.seed, "gone", stream.name, self.owner(stream, values), now // (3 * HOUR)
+        return bool(stream.parent) and draw(*words) < GONE
 
     def is_hostile(self, stream, who, now):
         """Does a row not fit, until somebody repairs it?"""
@@ -336,13 +341,13 @@ class World:
         there = bisect.bisect_right(self.versions(stream, who, day), now) - 1
         return max(there, 0) if stream.walk == "days" else there
 
-    def counted(self, stream, values, day):
-        """Whose rows a day has, with what is fixed of them."""
+    def counted(self, stream, day):
+        """Of what a day has a row, or a point."""
         if stream.walk == "days":
-            return [((), {})]
+            return [()]
         if stream.walk == "windows":
             reasons = REASONS if "discardReason" in stream.add else (None,)
-            return [((name, kind, why), {}) for name in EVENT_NAMES for kind in EVENT_TYPES for why in reasons]
+            return list(itertools.product(EVENT_NAMES, EVENT_TYPES, reasons))
         sources = [None]
         if "sourceId" in stream.unique:
             things = self.things(STREAM["sources"], {})
@@ -351,7 +356,7 @@ class World:
         if "periodStart" in stream.unique:  # the day on which one begins is in two
             begun = self.period_of(day)
             periods = [begun] + ([self.period_of(day - DAY)] if day == begun else [])
-        return [((source, period), {"sourceId": source, "periodStart": period}) for source in sources for period in periods]
+        return list(itertools.product(sources, periods))
 
     def period_of(self, day):
         """When the billing period of a day began."""
@@ -397,7 +402,7 @@ class World:
             return None
         pieces, day = [], max(first, self.created)
         while day < min(month(first, 2), now):
-            for who, _ in self.counted(stream, values, day):
+            for who in self.counted(stream, day):
                 version = self.version(stream, who, day, now)
                 if version >= 0 and month(who[1] or day) == first:
                     pieces.append(self.day_piece(stream, values, who, day, version))
@@ -415,7 +420,7 @@ class World:
         first, end = instant(values["from"]), instant(values["to"])
         edge = DAY if draw(self.seed, "edge", stream.name, values, now // HOUR) < 0.2 else 0
         pieces = []
-        for who, _ in self.counted(stream, values, first):
+        for who in self.counted(stream, first):
             days = range(first - edge, min(end + edge, midnight(now)), DAY)
             found = [(day, self.version(stream, (self.owner(stream, values), who), day, now)) for day in days]
             points = [self.day_row(stream, values, who, day, version) for day, version in found if version >= 0]
@@ -492,7 +497,7 @@ class World:
                     yield from self._final_day(stream, values, day)
 
     def _final_day(self, stream, values, day):
-        for who, _ in self.counted(stream, values, day):
+        for who in self.counted(stream, day):
             whose = self.owner(stream, values) if stream.walk == "days" else who
             whose = (self.owner(stream, values), who) if stream.walk == "windows" else whose
             version = self.version(stream, whose, day, NEVER)
@@ -508,11 +513,12 @@ class World:
 # --- an hour: what the run is like, and what happens to it
 
 
-KINDS = ["calm"] * 9 + ["broken"] * 3 + ["crash"] * 2 + ["killed"] * 2 + ["full"] * 2 + ["stopped", "deaf", "down", "refused"]
+SHARES = {"calm": 9, "broken": 3, "crash": 2, "killed": 2, "full": 2, "stopped": 1, "deaf": 1, "down": 1, "refused": 1}
+KINDS = [kind for kind, share in SHARES.items() for _ in range(share)]
 BRIEF = """reset reset-head reset-body cut 500 502 503 408 429 429-ms bad-json wrong-shape bad-gzip bad-chunk slow
     forbidden hang""".split()
 LASTING = ["500", "reset-body", "cut", "bad-json", "wrong-shape"]
-TROUBLES = sorted({*KINDS, "a brief fault", "a lasting fault", "banned", "gone", "spoilt", "clean", "activated"})
+MET = [*SHARES, "a brief fault", "a lasting fault", "banned", "gone", "spoilt", "clean", "activated", "settled"]
 PATIENT, IMPATIENT = 86400, 400  # request_timeout: only in an impatient run may an answer never come
 
 
@@ -523,7 +529,7 @@ class Hour:
         chance = dice(world.seed, "hour", number)
         self.world, self.number = world, number
         self.now = world.begin + number * HOUR + chance.choice((0, 0, 30, 3540, chance.randrange(3590))) * SECOND
-        self.kind = chance.choice(KINDS) if number else "calm"
+        self.kind = chance.choice(KINDS)
         self.flaky = chance.choice((0, 0, 0, 0.03, 0.3))
         self.zipped = chance.choice((0, 0.5, 1))
         self.moving = chance.random() < 0.3  # does time go on while the run does?
@@ -541,7 +547,7 @@ class Hour:
         self.lame, self.scope = chance.choice(self.selected), chance.choice(("all", "parents", "pages", "later"))
         self.lasting = chance.choice(LASTING)
         self.at_request = chance.randrange(1, 60)
-        self.at_line = chance.randrange(1, 400)
+        self.at_line = chance.randrange(1, 200)
         self.at_call = chance.randrange(1, 40)
         self.space = chance.randrange(200, 100_000)
         self.since = {}  # where the streams begin, by name
@@ -581,7 +587,8 @@ class Hour:
             return None
         fault = pick(BRIEF, self.world.seed, self.number, target, attempt)
         asked_again = stream.parent and stream.incremental and "cursor" not in target
-        if (fault == "forbidden" and not asked_again) or (fault == "hang" and self.config["request_timeout"] == PATIENT):
+        patient = self.config["request_timeout"] == PATIENT
+        if (fault == "forbidden" and not asked_again) or (fault == "hang" and patient):
             fault = "500"
         self.notes["brief"].add(stream.name)
         return fault
@@ -892,7 +899,9 @@ class Eye(segment.Client):
 # --- consumers
 
 
-RECORD = re.compile(r'\{"type":"RECORD","stream":"(\w+)","record":(\{.*\})(?:,"version":(\d+))?,"time_extracted":"[^"]*"\}')
+RECORD = re.compile(
+    r'\{"type":"RECORD","stream":"(\w+)","record":(\{.*\})(?:,"version":(\d+))?,"time_extracted":"[^"]*"\}'
+)
 
 
 class Consumers:
@@ -910,7 +919,7 @@ class Consumers:
         return tuple(json.dumps(row[field]) for field in self.keys[name])
 
     def load(self, lines):
-        """Takes what a run wrote: the texts of its records by stream, the streams whose old rows went, the last state."""
+        """Takes what a run wrote: its records' texts by stream, the streams whose old rows went, the last state."""
         records, activated, state = collections.defaultdict(list), set(), None
         for line in lines:
             match = RECORD.fullmatch(line)
@@ -968,10 +977,17 @@ class Season:
         self.tap = singer.Tap(start_date=stamp(self.world.start), unique_keys=True, activate_version=True)
         self.consumers = Consumers()
         self.state = None
+        self.breaks = set(self._breaks())  # days without runs
         self.settled = collections.defaultdict(set)  # texts that must be held, by stream
         self.faults = collections.defaultdict(list)  # complaints of the day, by check
         self.met = collections.Counter()
         self.lines = []
+
+    def _breaks(self):
+        """Now and then nobody runs the tap, for days or for longer than the API keeps them."""
+        for day in range(3, self.days):
+            if draw(self.seed, "break", day) < 0.012:
+                yield from range(day, day + pick((2, 3, 15, 32), self.seed, "length", day))
 
     def play(self):
         """All days: the checks that were made, as (passed, name, why)."""
@@ -979,15 +995,15 @@ class Season:
         try:
             for day in range(self.days):
                 for hour in range(24):
-                    if draw(self.seed, "no run", day, hour) > 0.03 or not (day or hour):
+                    if day not in self.breaks and draw(self.seed, "no run", day, hour) > 0.03:
                         self.run(Hour(self.world, day * 24 + hour))
                 self.end_day(day)
         except Exception:  # whatever it is, the other worlds must still be played
             self.lines.append((False, f"seed {self.seed}: plays to its end", [traceback.format_exc()]))
         if self.days >= 10:
-            missing = [trouble for trouble in TROUBLES if not self.met[trouble]]
+            missing = [trouble for trouble in MET if not self.met[trouble]]
             self.lines.append((not missing, f"seed {self.seed}: every kind of trouble was met", missing))
-        counts = ", ".join(f"{self.met[name]} {name}" for name in ["runs", "requests", "records", *TROUBLES])
+        counts = ", ".join(f"{self.met[name]} {name}" for name in ["runs", "requests", "records", *MET])
         self.lines.append((None, f"seed {self.seed}: {time.monotonic() - begun:.0f} s: {counts}", []))
         self.api.close()
         self.tap.close()
@@ -1019,18 +1035,18 @@ class Season:
         self.judge_exit(hour, result)
         self.judge_records(hour, records)
         clean = whole and result.exit == 0 and not any(hour.notes[n] for n in ("hurt", "banned", "gone", "spoilt"))
-        self.judge_state(hour, old, clean)
+        passed = self.judge_state(hour, old, clean)
         self.judge_tables(hour, activated, clean)
         if clean and not hour.moving:
             self.judge_clean(hour, old, records)
-        self.tally(hour, result, records, activated, clean)
+        self.tally(hour, result, records, activated, clean, passed)
 
     def complain(self, check, hour, text):
         """A fault of a run."""
         what = f"hour {hour.number}, {stamp(hour.now)}, {hour.kind}{' into files' if hour.to_files else ''}"
         self.faults[check].append(f"{what}: {text}")
 
-    def tally(self, hour, result, records, activated, clean):
+    def tally(self, hour, result, records, activated, clean, passed):
         """What was met."""
         self.met["requests"] += hour.requests
         self.met["records"] += sum(map(len, records.values()))
@@ -1048,6 +1064,7 @@ class Season:
             "a lasting fault": hour.notes["hurt"],
             "clean": clean,
             "activated": activated,
+            "settled": passed,
             **{name: hour.notes[name] for name in ("banned", "gone", "spoilt")},
         }
         self.met.update(name for name, did in happened.items() if did)
@@ -1108,7 +1125,8 @@ class Season:
         exits = self.exits(hour)
         if result.exit not in exits:
             notes = {name: sorted(names) for name, names in hour.notes.items()}
-            self.complain("exit", hour, f"exit {result.exit}, expected {sorted(exits)}: {notes}: {result.stderr[-900:]}")
+            said = f"{notes}: {result.stderr[-900:]}"
+            self.complain("exit", hour, f"exit {result.exit}, expected {sorted(exits)}: {said}")
         for fault in result.complaints():
             if not fault.startswith("died of signal"):
                 self.complain("exit", hour, fault)
@@ -1149,8 +1167,8 @@ class Season:
                 self.complain("real", hour, f"{name}: {min(strange)[:600]}")
 
     def judge_state(self, hour, old, clean):
-        """What lies behind a bookmark is held; after a clean run, so is all that is settled."""
-        new = bookmarks_of(self.state)
+        """What lies behind a bookmark is held; after a clean run, so is all that is settled.  How many rows passed."""
+        new, passed = bookmarks_of(self.state), 0
         for name in TIMED:
             stream, before = STREAM[name], hour.since[name]
             after = new.get(name, before)
@@ -1160,10 +1178,12 @@ class Season:
                 limit = hour.now - stream.settle
                 after = max(after, limit if stream.walk == "spans" else midnight(limit))
             for record in self.passed(hour, stream, before, after):
+                passed += 1
                 self.settled[name].add(record.text)
                 for who in self.consumers.lack(name, record.text):
                     why = f"the bookmark passed to {stamp(after)}, but {who} lacks"
                     self.complain("state", hour, f"{name}: {why} {record.text[:300]}")
+        return passed
 
     def passed(self, hour, stream, before, after):
         """The final records of the time that a bookmark passed, of parents that could be read."""
@@ -1193,7 +1213,8 @@ class Season:
                 wanted = self.truth(model, stream, hour.now)
                 got = {text for _, text in self.consumers.tables[name].values()}
                 if got != wanted:
-                    self.complain("tables", hour, f"{name}: {len(got)} rows, {len(wanted)} expected: {min(got ^ wanted)[:300]}")
+                    other = f"{min(map(str, got ^ wanted)):.300}"
+                    self.complain("tables", hour, f"{name}: {len(got)} rows, {len(wanted)} expected: {other}")
             elif clean and name in hour.selected and not stream.incremental:
                 self.complain("tables", hour, f"{name}: was not declared whole")
 
@@ -1218,6 +1239,11 @@ class Season:
                 self.complain("clean", hour, f"{name}: bookmark from {at[0]} to {at[1]}, expected {at[2]}")
 
 
+def setting(name, usual):
+    """A number from the environment."""
+    return int(os.environ.get(name) or usual)
+
+
 def season(arguments):
     """In a process of its own."""
     return Season(*arguments).play()
@@ -1225,12 +1251,11 @@ def season(arguments):
 
 def main():
     """Plays the worlds side by side, prints their checks in order."""
-    days, seed, worlds = (int(os.environ.get(name) or usual) for name, usual in (("DAYS", 90), ("SEED", 1), ("WORLDS", 2)))
+    days, worlds, seed = setting("DAYS", 90), setting("WORLDS", 10), setting("SEED", 1)
     number = failed = 0
     segment.certificates()
-    jobs = [(seed + i, days) for i in range(worlds)]
-    with multiprocessing.get_context("fork").Pool(int(os.environ.get("JOBS") or os.cpu_count())) as pool:
-        for lines in pool.imap(season, jobs):
+    with multiprocessing.get_context("fork").Pool(setting("JOBS", os.cpu_count())) as pool:
+        for lines in pool.imap(season, [(seed + i, days) for i in range(worlds)]):
             for passed, name, why in lines:
                 number += passed is not None
                 failed += passed is False
