@@ -1,11 +1,11 @@
 /* fault.c - the libc calls that the fault build of the tap makes in place of the real ones.
  *
  * The five product files are compiled with fault.h in front, so each such call comes here.
- * FAULT=CALL:N[+]  the N-th CALL (malloc, calloc, realloc, read, write, open, close, ftruncate, fsync, rename, unlink,
- *                  send, recv, poll) fails; with +, all from then on too; writes to the log don't count
+ * FAULT=CALL:N[+][=ERRNO],...  the N-th CALL fails, with + all from then on too; writes to the log don't count.  CALL is
+ *                  the name that fault_due is given below; ERRNO is the number of another error than the usual one
  * FAULT_CRASH=N    the process dies of SIGKILL before the N-th of the calls that change files: open that creates, write,
  *                  ftruncate, fsync, rename, unlink
- * FAULT_HIT=FILE   is created once a call was made to fail, or the process dies
+ * FAULT_HIT=FILE   is created once a call was made to fail or hangs, or the process dies
  * FAULT_NOW=N      the real-time clock stands still, N seconds after 1970
  * FAULT_RESOLVER=hang  a name is never resolved
  * FAULT_SPEED=N    the monotonic clock runs N times as fast, and poll waits so much shorter: pauses pass quickly
@@ -21,6 +21,10 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+
+#ifdef COVERAGE
+void __gcov_dump(void); /* of GCC's libgcov */
+#endif
 
 static long long env_number(const char *name, long long absent)
 {
@@ -38,24 +42,42 @@ static void fault_tell(void)
 		close(fd);
 }
 
-/* Is this one of the calls to fail?  Counts only the calls of the kind that FAULT names. */
-static bool fault_due(const char *call, int errnum)
+/* If this part of FAULT is about the call: is it one of those to fail?  Then with which error. */
+static bool fault_meets(const char *part, const char *call, unsigned long *calls, int *errnum)
 {
-	static unsigned long calls;
-	const char *fault = getenv("FAULT");
 	size_t n = strlen(call);
 	unsigned long wanted;
+	bool all;
 	char *end;
 
-	if (!fault || strncmp(fault, call, n) != 0 || fault[n] != ':')
+	if (strncmp(part, call, n) != 0 || part[n] != ':')
 		return false;
-	wanted = strtoul(fault + n + 1, &end, 10);
-	calls++;
-	if (wanted == 0 || calls < wanted || (calls > wanted && *end != '+'))
-		return false;
-	fault_tell();
-	errno = errnum;
-	return true;
+	wanted = strtoul(part + n + 1, &end, 10);
+	all = *end == '+';
+	if (end[all] == '=')
+		*errnum = atoi(end + all + 1);
+	++*calls;
+	return *calls == wanted || (all && *calls > wanted);
+}
+
+/* Is this one of the calls to fail?  Counts only the calls of the kinds that FAULT names. */
+static bool fault_due(const char *call, int errnum)
+{
+	enum { PARTS = 2 };
+	static unsigned long calls[PARTS];
+	const char *part = getenv("FAULT");
+	size_t i;
+
+	for (i = 0; i < PARTS && part; i++) {
+		if (fault_meets(part, call, &calls[i], &errnum)) {
+			fault_tell();
+			errno = errnum;
+			return true;
+		}
+		part = strchr(part, ',');
+		part += part != NULL;
+	}
+	return false;
 }
 
 /* Calls that change files, one of which may be the last. */
@@ -165,6 +187,64 @@ int fault_unlink(const char *name)
 	return fault_due("unlink", EIO) ? -1 : unlink(name);
 }
 
+int fault_fchmod(int fd, mode_t mode)
+{
+	return fault_due("fchmod", EPERM) ? -1 : fchmod(fd, mode);
+}
+
+int fault_stat(const char *name, struct stat *status)
+{
+	return fault_due("stat", EIO) ? -1 : stat(name, status);
+}
+
+int fault_fstat(int fd, struct stat *status)
+{
+	return fault_due("fstat", EIO) ? -1 : fstat(fd, status);
+}
+
+int fault_access(const char *name, int mode)
+{
+	return fault_due("access", EIO) ? -1 : access(name, mode);
+}
+
+ssize_t fault_readlink(const char *name, char *buffer, size_t size)
+{
+	return fault_due("readlink", EIO) ? -1 : readlink(name, buffer, size);
+}
+
+int fault_fcntl(int fd, int command, ...)
+{
+	va_list args;
+	int result;
+
+	if (command == F_SETLK ? fault_due("lock", ENOLCK) : command != F_GETFD && fault_due("fcntl", EIO))
+		return -1;
+	va_start(args, command);
+	result = command == F_SETLK                         ? fcntl(fd, command, va_arg(args, struct flock *))
+		 : command == F_SETFL || command == F_SETFD ? fcntl(fd, command, va_arg(args, int))
+							    : fcntl(fd, command);
+	va_end(args);
+	return result;
+}
+
+int fault_socket(int family, int type, int protocol)
+{
+	return fault_due("socket", EMFILE) ? -1 : socket(family, type, protocol);
+}
+
+/* It goes on if only the waiting for it fails. */
+int fault_connect(int fd, const struct sockaddr *name, socklen_t length)
+{
+	int result = connect(fd, name, length);
+
+	return fault_due("connect", ENETUNREACH) ? -1 : result;
+}
+
+int fault_getsockopt(int fd, int level, int option, void *value, socklen_t *length)
+{
+	return fault_due("getsockopt", ENOBUFS) ? -1 : getsockopt(fd, level, option, value, length);
+}
+
 ssize_t fault_send(int fd, const void *buffer, size_t size, int flags)
 {
 	return fault_due("send", EIO) ? -1 : send(fd, buffer, size, flags);
@@ -203,8 +283,10 @@ int fault_getaddrinfo(const char *node, const char *service, const struct addrin
 {
 	const char *fault = getenv("FAULT_RESOLVER");
 
-	while (fault && strcmp(fault, "hang") == 0)
+	while (fault && strcmp(fault, "hang") == 0) {
+		fault_tell();
 		pause();
+	}
 	return getaddrinfo(node, service, hints, result);
 }
 
@@ -234,4 +316,13 @@ int fault_clock_gettime(clockid_t clock, struct timespec *t)
 		t->tv_nsec = (long)(ns % 1000000000);
 	}
 	return 0;
+}
+
+/* An end without exit takes the counters of a coverage build along. */
+void fault_exit(int status)
+{
+#ifdef COVERAGE
+	__gcov_dump();
+#endif
+	_exit(status);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,11 +25,21 @@ int fault_ftruncate(int fd, off_t size);
 int fault_fsync(int fd);
 int fault_rename(const char *from, const char *to);
 int fault_unlink(const char *name);
+int fault_fchmod(int fd, mode_t mode);
+int fault_stat(const char *name, struct stat *status);
+int fault_fstat(int fd, struct stat *status);
+int fault_access(const char *name, int mode);
+ssize_t fault_readlink(const char *name, char *buffer, size_t size);
+int fault_fcntl(int fd, int command, ...);
+int fault_socket(int family, int type, int protocol);
+int fault_connect(int fd, const struct sockaddr *name, socklen_t length);
+int fault_getsockopt(int fd, int level, int option, void *value, socklen_t *length);
 ssize_t fault_send(int fd, const void *buffer, size_t size, int flags);
 ssize_t fault_recv(int fd, void *buffer, size_t size, int flags);
 int fault_poll(struct pollfd *fds, nfds_t n, int timeout);
 int fault_clock_gettime(clockid_t clock, struct timespec *t);
 int fault_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result);
+void fault_exit(int status);
 
 #ifndef FAULT_C /* where the real ones are called */
 #define malloc        fault_malloc
@@ -42,11 +53,22 @@ int fault_getaddrinfo(const char *node, const char *service, const struct addrin
 #define fsync         fault_fsync
 #define rename        fault_rename
 #define unlink        fault_unlink
+#define fchmod        fault_fchmod
+#define access        fault_access
+#define readlink      fault_readlink
+#define fcntl         fault_fcntl
+#define socket        fault_socket
+#define connect       fault_connect
+#define getsockopt    fault_getsockopt
 #define send          fault_send
 #define recv          fault_recv
 #define poll          fault_poll
 #define clock_gettime fault_clock_gettime
 #define getaddrinfo   fault_getaddrinfo
+#define _exit         fault_exit
+
+#define stat(name, status) fault_stat(name, status) /* not the struct */
+#define fstat(fd, status)  fault_fstat(fd, status)
 #endif
 
 #endif

@@ -410,6 +410,14 @@ static void test_gzip(void)
 }
 
 /* Written out, the vectors would be 64 MiB long. */
+/* What was built in is unpacked whole or not at all. */
+static void test_gunzip_refused(void)
+{
+	size_t length;
+
+	check(!http_gunzip((const unsigned char *)"\x1f\x8b\x08", 3, 1000, &length), "no text of half a gzip stream");
+}
+
 static void test_body_limit(void)
 {
 	static char piece[1 << 20];
@@ -509,6 +517,14 @@ static void test_dates(void)
 		{"Monday, 01-Mar-76 00:00:00 GMT", 3350246400}, /* 2076: not more than 50 years ahead */
 		{"Tuesday, 01-Mar-77 00:00:00 GMT", 226022400}, /* 1977 */
 		{"sun, 06 NOV 1994 08:49:37 gmt", 784111777},
+		{"Sun, 06 Nov 1994 08:49:37 UTC", 784111777},
+		{"Sun, 06 Nov 1994 08:49:37 UT", 784111777},
+		{"Sun, 06 Nov 1994 08:49:37 Z", 784111777},
+		{"06 Sun Nov 1994 08:49:37 GMT", -1},
+		{"Sun, 06 Nov 1994 x8:49:37 GMT", -1},
+		{"Sun, 06 Nov 1994 08:4x:37 GMT", -1},
+		{"Sun, 06 Nov 1994 08-49:37 GMT", -1},
+		{"Sun, 06 Nov 1994 08:49:37 +0x00", -1},
 		{"", -1},
 		{"0", -1},
 		{"1614556800", -1},
@@ -686,6 +702,9 @@ static void test_no_proxy(void)
 		{"https://127.0.0.1", "127.0.0.0/8x", false},
 		{"https://127.0.0.1", "127/8", false},
 		{"https://127.0.0.1", "::/0", false},
+		{"https://127.0.0.1", "127.0.0.0/x", false},
+		{"https://127.0.0.1", "127.0.0.0000000000000000000000000000000000000000000000001/8", false},
+		{"https://127.0.0.1", "127.0.0.2", false},
 		{"https://10.1.2.3", "10.1.3.0/23", true},
 		{"https://10.1.2.3", "10.1.4.0/22", false},
 		{"https://[2001:db8::1]", "2001:db8::/32", true},
@@ -724,6 +743,8 @@ static void test_tunnel(void)
 	check(strstr(text, "Basic dXNlcjpwYTpzcw==\r\n") != NULL && !user_has_colon(proxy.user),
 	      "a password may have a colon");
 	free(text);
+	url_parse("http://a%3@proxy", &proxy);
+	check(!user_has_colon(proxy.user), "an encoded colon that is cut off is none");
 	url_parse("http://us%253aer@proxy", &proxy);
 	check(!user_has_colon(proxy.user), "a user's name may have a percent sign");
 	url_parse("http://50%25%:%zz%4@proxy", &proxy);
@@ -1082,6 +1103,47 @@ static void test_pem_trusted(void)
 	}
 }
 
+/* A certificate with another byte: it does no harm, and its name and key are what BearSSL's decoder finds, if it finds any.
+ * Whether it may sign without the extension that says so is judged otherwise. */
+static void test_certificate_bytes(void)
+{
+	static const unsigned char others[] = {0, 1, 5, 6, 0x17, 0x30, 0x80, 0x84, 0xff};
+	static const char *const pems[] = {pem_ca, pem_v1};
+	br_x509_trust_anchor anchor;
+	struct text der = {0};
+	size_t p, i, k, agreed = 0;
+	int64_t from, until;
+	bool good = true;
+
+	for (p = 0; p < countof(pems); p++) {
+		unsigned char bytes[1000];
+		size_t length = pem_to_der(pems[p], bytes);
+		for (i = 0; i < length; i++)
+			for (k = 0; k < countof(others); k++) {
+				br_x509_decoder_context judge;
+				struct der certificate = {bytes, length};
+				unsigned char byte = bytes[i];
+				bool taken;
+				bytes[i] = others[k];
+				taken = certificate_parse(certificate, &anchor);
+				certificate_dates(certificate, &from, &until);
+				br_x509_decoder_init(&judge, NULL, NULL);
+				br_x509_decoder_push(&judge, bytes, length);
+				der.n = 0;
+				text_add(&der, (char *)bytes, length);
+				if (taken && !br_x509_decoder_last_error(&judge)) {
+					anchor.flags = br_x509_decoder_isCA(&judge) ? BR_X509_TA_CA : 0;
+					good = good && anchor_agrees(&anchor, &der);
+					agreed++;
+				}
+				bytes[i] = byte;
+			}
+	}
+	check(good && agreed > 1000, "certificates with another byte: %lu anchors as BearSSL's decoder has them",
+	      (unsigned long)agreed);
+	free(der.s);
+}
+
 /* Validity dates: the tag, the text, and seconds since 1970 or -1. */
 static void test_der_time(void)
 {
@@ -1278,15 +1340,15 @@ static struct {
 	const struct reply *replies;
 	size_t reply_count, requests, opened, open, most_open, resolved, polls;
 	/* The addresses: the last byte of IPv4 ones as a digit, ::1 as a letter that says what it does, from A for 1; ""
-	 * fails.  '9' is not this machine. */
+	 * fails.  '9' is not this machine, 'u' no address of a network. */
 	const char *resolves;
 	int both_fail;                               /* the resolver's answer if it is asked for both families */
 	int64_t resolver_ms;                         /* that it takes */
 	char asked[200], connects[50], options[200]; /* of the resolver; in connect(); by setsockopt() */
 	int no_name;                                 /* with this, if it is not 0 */
-	size_t send_most, sends;
-	bool send_stops;     /* every other send would block */
-	bool tls, unwilling; /* it says close_notify to everybody */
+	size_t send_most, sends, longest;            /* longest: a request's bytes */
+	bool send_stops;                             /* every other send would block */
+	bool tls, unwilling;                         /* it says close_notify to everybody */
 	bool asks_certificate;
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
 	struct peer peers[PEERS];
@@ -1505,7 +1567,7 @@ static int net_getaddrinfo(const char *host, const char *port, const struct addr
 	if (hints->ai_family == AF_UNSPEC && net.both_fail)
 		return net.both_fail;
 	for (i = 0; net.resolves[i]; i++) {
-		bool six = net.resolves[i] >= 'A';
+		bool six = net.resolves[i] >= 'A' && net.resolves[i] != 'u';
 		if (hints->ai_family != AF_UNSPEC && six != (hints->ai_family == AF_INET6))
 			continue;
 		memset(&all[n], 0, sizeof all[n]);
@@ -1519,7 +1581,7 @@ static int net_getaddrinfo(const char *host, const char *port, const struct addr
 			names[n].v6.sin6_addr = in6addr_loopback;
 			names[n].v6.sin6_flowinfo = (unsigned)(net.resolves[i] - 'A' + 1);
 		}
-		all[n].ai_family = six ? AF_INET6 : AF_INET;
+		all[n].ai_family = net.resolves[i] == 'u' ? AF_UNIX : six ? AF_INET6 : AF_INET;
 		all[n].ai_addr = &names[n].any;
 		all[n].ai_addrlen = six ? sizeof names[n].v6 : sizeof names[n].v4;
 		all[n].ai_next = NULL;
@@ -1647,6 +1709,8 @@ static void peer_request(struct peer *p)
 	text_add(&p->in, "", 1);
 	p->in.n--;
 	sscanf(p->in.s, "%*s %199s", path);
+	if (p->in.n > net.longest)
+		net.longest = p->in.n;
 	snprintf(net.latest, sizeof net.latest, "%.*s", (int)p->in.n, p->in.s);
 	if (!n)
 		snprintf(net.first, sizeof net.first, "%.*s", (int)p->in.n, p->in.s);
@@ -1946,6 +2010,16 @@ static void test_statuses(void)
 		{"HTTP/1.1 301 Moved\r\nLocation: a\x1b[0m\r\nContent-Length: 0\r\n\r\n", NULL, 301},
 		{"HTTP/1.1 307 Moved\r\nContent-Length: 0\r\n\r\n",
 		 "/p: status 307 leads to an unnamed place, which is not followed; check base_url", 307},
+		{"HTTP/1.1 308 Moved\r\nLocation: /a b\r\nContent-Length: 0\r\n\r\n",
+		 "/p: status 308 leads to /a, which is not followed; check base_url", 308},
+		{"HTTP/1.1 308 Moved\r\nLocation: /\xc3\xa9\r\nContent-Length: 0\r\n\r\n",
+		 "/p: status 308 leads to /, which is not followed; check base_url", 308},
+		{"HTTP/1.1 301 Moved\r\nLocation: https://example.com/234567890123456789012345678901234567890123456789"
+		 "0123456789012345678901234567890\r\nContent-Length: 0\r\n\r\n",
+		 "/p: status 301 leads to "
+		 "https://example.com/23456789012345678901234567890123456789012345678901234567890,"
+		 " which is not followed; check base_url",
+		 301},
 	};
 	struct http_options o = test_options();
 	size_t i;
@@ -2250,6 +2324,48 @@ static void test_over(void)
 	http_close(h);
 }
 
+/* Who gives neither hooks nor texts gets an answer all the same. */
+static void test_bare(void)
+{
+	static const struct reply replies[] = {{"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0},
+					       {"HTTP/1.1 429 No\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0},
+					       {ok, STAYS, 9000, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.token = o.user_agent = NULL;
+	o.stop = NULL;
+	o.pause_ms = NULL;
+	o.notice = NULL;
+	o.tick = NULL;
+	o.base_url = "http://127.0.0.1";
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->status == 200 && net.requests == 3 && !net.ticks && !net.retries,
+	      "without hooks");
+	check_text(net.first, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: " V1 "\r\nAccept-Encoding: gzip\r\n\r\n",
+		   "and without token and user agent");
+	http_close(h);
+}
+
+/* Pauses double up to a minute. */
+static void test_longest_pause(void)
+{
+	static const int64_t pauses[] = {1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000};
+	static const struct reply replies[] = {{"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.attempts = countof(pauses) + 1;
+	h = test_open(&o);
+	http_start(h, "/", V1, 1, 0);
+	check(http_response(http_next(h))->attempts == countof(pauses) + 1 && log_pauses(pauses, countof(pauses)),
+	      "pauses double up to a minute");
+	http_close(h);
+}
+
 /* ---- Deadlines ---- */
 
 static void test_timeouts(void)
@@ -2493,6 +2609,46 @@ static void test_address_order(void)
 }
 
 /* An address that was late is not tried first again, and the sockets of the others are closed. */
+/* No more than 16 addresses of a name are kept, and no more than 8 dialled at once. */
+static void test_many_addresses(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	static const struct {
+		const char *resolves;
+		size_t connects, most_open;
+		const char *error;
+	} cases[] = {
+		{"222222222222222222", 16, 1,
+		 "example.com: cannot connect to 127.0.0.2 (the last of several addresses): Connection refused; check "
+		 "network, base_url and proxy"},
+		{"3333333333", 10, 8,
+		 "example.com: cannot connect to 127.0.0.3 (the last of several addresses): Connection timed out; "
+		 "check "
+		 "network, base_url and proxy"},
+		{"u", 0, 0, "example.com: cannot resolve the name: "},
+	};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "https://example.com";
+	o.ca_file = bundle;
+	o.attempts = 1;
+	for (i = 0; i < countof(cases); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		net.resolves = cases[i].resolves;
+		net.no_name = EAI_NONAME;
+		h = test_open(&o);
+		http_start(h, "/", V1, 1, 0);
+		check(strncmp(http_response(http_next(h))->error, cases[i].error, strlen(cases[i].error)) == 0, "%s",
+		      cases[i].error);
+		check(strlen(net.connects) == cases[i].connects && net.most_open == cases[i].most_open,
+		      "%lu of %s, %lu at once", (unsigned long)strlen(net.connects), cases[i].resolves,
+		      (unsigned long)net.most_open);
+		http_close(h);
+	}
+}
+
 static void test_address_kept(void)
 {
 	static const struct reply replies[] = {
@@ -3237,6 +3393,33 @@ static void test_remaining(void)
 	http_close(h);
 }
 
+/* What is no number says nothing, and one beyond all limits is none. */
+static void test_remaining_forms(void)
+{
+	static const char *const values[] = {"many", "1x", "-1", "99999999999", "99999999999999999999999"};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.connections = 2;
+	for (i = 0; i < countof(values); i++) {
+		char text[500], field[100];
+		struct reply reply = {text, STAYS, 10, 0, 0};
+		struct http *h;
+		snprintf(field, sizeof field, "X-RateLimit-Remaining: %s", values[i]);
+		answer_text(text, 200, field, "{}");
+		net_reset(&reply, 1);
+		h = test_open(&o);
+		http_start(h, "/1", V1, 1, 0);
+		http_start(h, "/2", V1, 2, 0);
+		http_start(h, "/3", V1, 3, 0);
+		http_start(h, "/4", V1, 4, 0);
+		while (http_next(h))
+			;
+		check_bytes(net.log.s, net.log.n, "0 0 /1\n0 1 /2\n10 0 /3\n10 1 /4\n", field);
+		http_close(h);
+	}
+}
+
 /* A 5xx may ask for a pause as well. */
 static void test_retry_after(void)
 {
@@ -3400,12 +3583,16 @@ static void test_tls_first_alone(void)
 
 static void test_tls_trust(void)
 {
+	static char two_unusable[2 * sizeof pem_ed25519];
 	static const struct {
 		const char *name, *base_url, *pem, *error;
 	} cases[] = {
 		{"a root that cannot be used", "https://localhost", pem_ed25519,
 		 "localhost: its certificate leads to no known root, or an intermediate one is missing; name the "
 		 "root's PEM file in ca_file (1 certificate of the trust file could not be used)"},
+		{"roots that cannot be used", "https://localhost", two_unusable,
+		 "localhost: its certificate leads to no known root, or an intermediate one is missing; name the "
+		 "root's PEM file in ca_file (2 certificates of the trust file could not be used)"},
 		{"a root that is no authority", "https://localhost", pem_leaf,
 		 "localhost: its certificate leads to no known root, or an intermediate one is missing; name the "
 		 "root's PEM file in ca_file"},
@@ -3423,6 +3610,7 @@ static void test_tls_trust(void)
 		const struct http_response *a;
 		struct http *h;
 		net_reset(replies, countof(replies));
+		snprintf(two_unusable, sizeof two_unusable, "%s%s", pem_ed25519, pem_ed25519);
 		o.base_url = cases[i].base_url;
 		h = tls_open(&o, cases[i].pem);
 		http_start(h, "/", V1, 1, 0);
@@ -3532,6 +3720,26 @@ static void test_tls_pieces(void)
 	http_close(h);
 }
 
+/* A request larger than a TLS record, and an engine that takes it in parts. */
+static void test_tls_large_request(void)
+{
+	enum { LARGE = 50000 };
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	static char path[LARGE];
+	struct http_options o = test_options();
+	struct http *h;
+
+	memset(path, 'a', sizeof path - 1);
+	path[0] = '/';
+	net_reset(replies, countof(replies));
+	o.base_url = "https://localhost";
+	h = tls_open(&o, pem_ca);
+	http_start(h, path, V1, 1, 0);
+	check(http_response(http_next(h))->status == 200 && net.longest > LARGE && net.requests == 1,
+	      "a request of %lu bytes over TLS", (unsigned long)net.longest);
+	http_close(h);
+}
+
 /* The words for an alert, before and after the handshake is done, and where a client certificate was asked for. */
 static void test_tls_alerts(void)
 {
@@ -3598,6 +3806,17 @@ static void test_tls_texts(void)
 				      (strstr(c.why.text, "BearSSL error") != NULL) == malformed,
 			      "code %d: %s", code, c.why.text);
 	}
+	c.tls->client.eng.err = BR_ERR_SEND_FATAL_ALERT + 10;
+	tls_failed(&h, &c);
+	check_text(c.why.text, "a fault in the TLS protocol (BearSSL error 522)", "an alert that we sent");
+	c.tls->client.eng.err = BR_ERR_BAD_VERSION;
+	c.opening = TLS_ALERT;
+	tls_failed(&h, &c);
+	check_text(c.why.text, "the server ended the TLS handshake with an alert", "an alert of another version");
+	c.tls->client.eng.err = BR_ERR_BAD_MAC;
+	c.greeted = true;
+	tls_failed(&h, &c);
+	check(strstr(c.why.text, "altered") || *c.why.text, "a record that was altered: %s", c.why.text);
 	for (i = 1; i < countof(tls_texts); i++)
 		check(tls_texts[i - 1].code < tls_texts[i].code || tls_texts[i].code == BR_ERR_INVALID_ALGORITHM,
 		      "code %d has one text", tls_texts[i].code);
@@ -3644,6 +3863,17 @@ static void test_tls_dates(void)
 		chain_expired(&c);
 		check_text(c.why.text, cases[i].text, "whose dates are wrong");
 	}
+	for (i = 0; tls && i < length; i++) {
+		const br_x509_class **chain = &tls->chain.vtable;
+		tls_profile(tls, &none);
+		(*chain)->start_chain(chain, "localhost");
+		(*chain)->start_cert(chain, (uint32_t)i);
+		(*chain)->append(chain, der, i);
+		(*chain)->end_cert(chain);
+		if ((*chain)->end_chain(chain) == 0)
+			break;
+	}
+	check(i == length, "a certificate that is cut anywhere is never trusted");
 	free(tls);
 }
 
@@ -3854,34 +4084,90 @@ static void test_poll_fails(void)
 	}
 }
 
-/* The n-th allocation and all after it fail, for every n that matters. */
+/* What is answered stays so. */
+static void test_poll_fails_later(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}, {ok, STAYS, 5000, 0, 0}};
+	struct http_options o = test_options();
+	struct http_request *first, *second;
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	h = test_open(&o);
+	first = http_start(h, "/1", V1, 1, 0);
+	check(http_next(h) == first, "an answer before poll fails");
+	second = http_start(h, "/2", V1, 2, 0);
+	net.poll_error = EINVAL;
+	net.poll_fails = SIZE_MAX;
+	check(http_next(h) == second && http_response(second)->outcome == HTTP_UNREACHABLE, "and none after it");
+	check(http_response(first)->outcome == HTTP_DONE && http_response(first)->status == 200, "the first one stays");
+	http_close(h);
+}
+
+/* The n-th allocation and all after it fail, for every n that matters: in the opening, in a request and in its answer. */
 static void test_no_memory(void)
 {
-	static const struct reply replies[] = {{"HTTP/1.1 200 OK\r\n\r\n", ENDS, 0, 0, 50000}};
-	struct http_options o = test_options();
-	struct error error = {""};
+	static const struct {
+		const char *base_url, *proxy;
+		bool hidden, tls;
+		struct reply reply;
+		enum http_outcome outcome; /* once there is memory enough */
+	} ways[] = {
+		{"http://127.0.0.1:8080",
+		 NULL,
+		 false,
+		 false,
+		 {"HTTP/1.1 200 OK\r\n\r\n", ENDS, 0, 0, 50000},
+		 HTTP_DONE},
+		{"https://localhost", NULL, false, true, {ok, STAYS, 0, 0, 0}, HTTP_DONE},
+		{"https://localhost",
+		 "user:word@127.0.0.1",
+		 false,
+		 false,
+		 {"HTTP/1.1 403 No\r\nX: ", STAYS, 0, 0, 70000},
+		 HTTP_UNREACHABLE},
+		{"https://localhost", NULL, true, false, {ok, STAYS, 0, 0, 0}, HTTP_BROKEN},
+	};
+	size_t i;
 	long n;
-	bool whole = false, good = true;
 
-	for (n = 0; !whole && n < 100; n++) {
-		struct http *h;
-		struct http_request *r;
-		net_reset(replies, countof(replies));
-		allocations_left = n;
-		h = http_open(&o, &error);
-		r = h ? http_start(h, "/1", V1, 1, 0) : NULL;
-		if (!h)
-			good = good && strstr(error.text, "no memory");
-		if (r && http_next(h) == r) {
-			const struct http_response *a = http_response(r);
-			whole = a->outcome == HTTP_DONE;
-			good = good && (whole ? a->length == 50000 : a->outcome == HTTP_NO_MEMORY && a->length == 0);
+	for (i = 0; i < countof(ways); i++) {
+		struct http_options o = test_options();
+		struct error error = {""};
+		bool whole = false, good = true;
+		o.base_url = ways[i].base_url;
+		o.proxy = ways[i].proxy;
+		for (n = 0; !whole && n < 100; n++) {
+			struct http *h;
+			struct http_request *r;
+			net_reset(&ways[i].reply, 1);
+			net.hidden = ways[i].hidden ? "/etc/" : NULL;
+			net.tls = ways[i].tls;
+			allocations_left = n;
+			h = http_open(&o, &error);
+			if (!h)
+				good = good && strstr(error.text, "memory");
+			if (h && ways[i].tls) {
+				long left = allocations_left;
+				allocations_left = -1;
+				trust_free(&h->trust);
+				trust_from(&h->trust, pem_ca);
+				allocations_left = left;
+			}
+			r = h && !ways[i].hidden ? http_start(h, "/1", V1, 1, 0) : NULL;
+			whole = ways[i].hidden ? h != NULL : false;
+			if (r && http_next(h) == r) {
+				const struct http_response *a = http_response(r);
+				whole = a->outcome == ways[i].outcome;
+				good = good && (whole || (a->outcome == HTTP_NO_MEMORY && a->length == 0));
+			}
+			allocations_left = -1;
+			http_close(h);
+			good = good && net.open == 0;
 		}
-		allocations_left = -1;
-		http_close(h);
-		good = good && net.open == 0;
+		check(good && whole && n > 5, "%s%s%s: each of the first %ld allocations may fail", ways[i].base_url,
+		      ways[i].proxy ? " by proxy" : "", ways[i].hidden ? ", built-in roots" : "", n);
 	}
-	check(good && whole && n > 5, "each of the first %ld allocations may fail", n);
 }
 
 /* ---- Calls of the system that fail ---- */
@@ -4111,6 +4397,12 @@ static void test_ranges(void)
 	o.attempts = 1;
 	o.request_timeout_ms = 0;
 	check(!http_open(&o, &error), "no time is refused");
+	o.request_timeout_ms = 1;
+	o.backoff_ms = 0;
+	check(!http_open(&o, &error), "no pause is refused");
+	o.backoff_ms = 1;
+	o.patience_ms = -1;
+	check(!http_open(&o, &error), "patience below zero is refused");
 }
 
 static void test_proxy_options(void)
@@ -4198,6 +4490,8 @@ static void test_proxy(void)
 		{"HTTP/1.1 200 OK\r\nX: ", "proxy 127.0.0.1:3128: the answer has more than 64 KiB of headers",
 		 HTTP_UNREACHABLE, 70000},
 		{"", "proxy 127.0.0.1:3128: closed the connection (2 attempts)", HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 2", "proxy 127.0.0.1:3128: closed the connection: Connection reset by peer (2 attempts)",
+		 HTTP_UNREACHABLE, 0},
 		{NULL, "proxy 127.0.0.1:3128: no answer to CONNECT in time (2 attempts)", HTTP_UNREACHABLE, 0},
 		{"HTTP/1.1 200 OK\r\n\r\n", "api.example.com: the TLS handshake did not end in time (2 attempts)",
 		 HTTP_UNREACHABLE, 0},
@@ -4210,8 +4504,10 @@ static void test_proxy(void)
 	o.ca_file = bundle;
 	o.attempts = 2;
 	for (i = 0; i < countof(cases); i++) {
-		struct reply reply = {cases[i].text, cases[i].text && !*cases[i].text ? ENDS : STAYS, 0, 0,
-				      cases[i].more};
+		enum ending ending = !cases[i].text || strlen(cases[i].text) > 10 ? STAYS
+				     : *cases[i].text                             ? RESETS
+										  : ENDS;
+		struct reply reply = {cases[i].text, ending, 0, 0, cases[i].more};
 		const struct http_response *a;
 		struct http *h;
 		net_reset(&reply, 1);
@@ -4225,6 +4521,27 @@ static void test_proxy(void)
 		      "the token does not reach the proxy");
 		http_close(h);
 	}
+}
+
+/* A proxy at which nobody listens. */
+static void test_proxy_unreachable(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	net.resolves = "2";
+	o.base_url = "https://api.example.com";
+	o.proxy = "http://corp:3128";
+	o.ca_file = bundle;
+	o.attempts = 1;
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1, 0);
+	check_text(http_response(http_next(h))->error,
+		   "proxy corp:3128: cannot connect to 127.0.0.2: Connection refused; check network, and proxy",
+		   "a proxy at which nobody listens");
+	http_close(h);
 }
 
 /* A proxy that wants a user, and none is given. */
@@ -4261,6 +4578,7 @@ int main(void)
 	fence_make();
 	test_framing();
 	test_gzip();
+	test_gunzip_refused();
 	test_body_limit();
 	test_chunked_limit();
 	test_random_device();
@@ -4276,6 +4594,7 @@ int main(void)
 	test_pem();
 	test_pem_labels();
 	test_pem_trusted();
+	test_certificate_bytes();
 	test_der_time();
 	test_der_corners();
 	test_bad_extensions();
@@ -4292,6 +4611,8 @@ int main(void)
 	test_miscoded();
 	test_recovery();
 	test_over();
+	test_bare();
+	test_longest_pause();
 	test_timeouts();
 	test_waiting();
 	test_outside();
@@ -4299,6 +4620,7 @@ int main(void)
 	test_left_once();
 	test_addresses();
 	test_address_order();
+	test_many_addresses();
 	test_address_kept();
 	test_final_dot();
 	test_resolver_slow();
@@ -4324,6 +4646,7 @@ int main(void)
 	test_lanes_share();
 	test_limit_unadvised();
 	test_remaining();
+	test_remaining_forms();
 	test_retry_after();
 	test_used_up();
 	test_tls();
@@ -4336,6 +4659,7 @@ int main(void)
 	test_tls_end();
 	test_tls_unwilling();
 	test_tls_pieces();
+	test_tls_large_request();
 	test_tls_idle();
 	test_tls_alerts();
 	test_tls_texts();
@@ -4346,6 +4670,7 @@ int main(void)
 	test_probe_cancelled();
 	test_stop();
 	test_poll_fails();
+	test_poll_fails_later();
 	test_no_memory();
 	test_calls_fail();
 	test_no_random();
@@ -4354,6 +4679,7 @@ int main(void)
 	test_ranges();
 	test_proxy_options();
 	test_proxy();
+	test_proxy_unreachable();
 	test_proxy_without_user();
 	net_reset(NULL, 0);
 	return check_done();

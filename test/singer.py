@@ -38,8 +38,9 @@ def _command():
 
 
 COMMAND = _command()
-# Started in the background by a shell, a test would hand an ignored SIGINT on to the tap, which leaves it ignored.
+# Started in the background by a shell, or by nohup, a test would hand an ignored signal on to the tap, which leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 WRAPPED = len(COMMAND) > 1  # by valgrind, qemu or the like: many times slower
 PATIENCE = 10 if WRAPPED else 1  # seconds in which a request that nothing hinders is through
 

@@ -14,9 +14,11 @@ sys.dont_write_bytecode = True
 
 import concurrent.futures
 import contextlib
+import errno
 import itertools
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -32,7 +34,7 @@ from e2e import Checks, World, check_sync, midnight, rows_of
 from segment import DAY, Client, Model, Options, Server, instant, stamp
 from singer import plain_catalog
 
-JOBS = int(os.environ.get("JOBS", "4"))
+JOBS = int(os.environ.get("JOBS", "8"))
 SPEED = {"FAULT_SPEED": "50"}  # a pause of a second before a retry becomes one of 20 ms
 SMALL = ["sources", "source_connected_warehouses", "usage_mtu_workspace_daily", "audit_events", "iam_users"]
 STEP = 12 if singer.WRAPPED else 1  # not every place where each run takes seconds
@@ -49,19 +51,25 @@ def part(name):
     return register
 
 
+def beside(function, items, jobs=JOBS):
+    """What the function answers for each item, some at a time, in their order."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(function, items))
+
+
 def each(function, items):
-    """Calls the function for all items, some at a time; the complaints in their order."""
-    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        return [complaint for found in pool.map(function, items) for complaint in found]
+    """The complaints of a function about each item."""
+    return [complaint for found in beside(function, items) for complaint in found]
 
 
 class Town:
-    """A small workspace, and what a sync of it writes if nothing goes wrong."""
+    """A small workspace, and what a sync of it writes if nothing goes wrong; or another mode of the program."""
 
-    def __init__(self, checks, server):
-        self.tap = checks.tap(server, start_date=stamp(segment.month(segment.STARTED, -1)), page_size=7)
+    def __init__(self, checks, server, *mode, **config):
+        self.tap = checks.tap(server, start_date=stamp(segment.month(segment.STARTED, -1)), page_size=7, **config)
         self.files = {"catalog": plain_catalog(*SMALL)}
-        self.words = self.tap.arguments(**self.files)
+        self.words = self.tap.arguments(*mode, **({} if "--discover" in mode else self.files))
+        self.resumes = not mode
         self.whole = self.run()
         self.rows = rows_of(self.whole.lines)
 
@@ -77,6 +85,8 @@ class Town:
 
     def complaints_of_resume(self, lines, number):
         """What a target that read these lines lacks after a second sync."""
+        if not self.resumes:
+            return
         last = max((i for i, line in enumerate(lines) if line.startswith('{"type":"STATE"')), default=0)
         second = self.resume(lines, number)
         missing = self.rows - rows_of(lines[:last]) - rows_of(second.lines)
@@ -127,16 +137,17 @@ def faults(checks):
         requests = len(server.requests())
     places = range(1, requests + 1, STEP)
     checks.ok(requests > 15, "there are some requests", requests)
+    each_place = list(itertools.product(ONCE, places))
+    found = beside(lambda place: list(fault_at(checks, town, *place)), each_place)
     for kind in ONCE:
-        complaints = each(lambda index: fault_at(checks, town, index, kind), places)
+        complaints = [c for place, several in zip(each_place, found) for c in several if place[0] == kind]
         checks.none(complaints, f"{kind} at any of {len(places)} requests does not show")
-    for kind in ONCE:
-        if kind in ("close", "close-keepalive"):
-            continue
-        checks.none(fault_everywhere(checks, kind), f"{kind} at every request: a clear error, and an end")
+    lasting = [kind for kind in ONCE if kind not in ("close", "close-keepalive")]
+    for kind, complaints in zip(lasting, beside(lambda kind: list(fault_everywhere(checks, kind)), lasting)):
+        checks.none(complaints, f"{kind} at every request: a clear error, and an end")
 
 
-def fault_at(checks, town, index, kind):
+def fault_at(checks, town, kind, index):
     """The complaints about one run with one fault."""
     with Server("--scale", "demo", "--fault", f"{index}:{kind}") as server:
         tap = checks.tap(server, **{key: town.tap.config[key] for key in ("start_date", "page_size")})
@@ -167,40 +178,56 @@ def fault_everywhere(checks, kind):
 # --- each call of libc that may fail
 
 
-CALLS = ["malloc", "calloc", "realloc", "read", "write", "send", "recv", "poll"]
+INTERRUPTED = f"={errno.EINTR}"  # a signal's doing: whoever is interrupted tries again
+MEMORY_CALLS = ["malloc", "calloc", "realloc"]
+NET_CALLS = ["socket", "connect", "getsockopt", "fcntl", "send", "recv", "poll"]
+AGAIN_CALLS = ["open", "read", "write", "connect", "send", "recv", "poll"]
+MODES = [
+    # name, arguments, config, calls that fail, calls that are interrupted
+    ("sync", [], {}, [*MEMORY_CALLS, *NET_CALLS, "open", "read", "write"], AGAIN_CALLS),
+    ("--discover", ["--discover"], {}, ["malloc", "realloc", "write"], ["write"]),
+    ("--test", ["--test"], {}, [*MEMORY_CALLS, *NET_CALLS, "open", "read", "write"], AGAIN_CALLS),
+    ("by proxy", ["--test"], {"proxy": "user:word"}, [*MEMORY_CALLS, "send", "recv"], ["send", "recv"]),
+]
 
 
 @part("test-calls")
 def calls(checks):
-    """The n-th call of each kind fails, once or from then on: the first twenty, then ever fewer, as far as a run gets."""
-    with Server("--scale", "demo") as server:
-        town = Town(checks, server)
-        for call, ending in itertools.product(CALLS, ("", "+")):
-            tried, complaints = call_sweep(town, call, ending)
-            checks.ok(tried > 0, f"{call}{ending} is met", tried)
-            checks.none(complaints, f"{call}{ending} failing at any of {tried} places")
+    """The n-th call of each kind fails, once or from then on: the first fifteen, then ever fewer, as far as a run gets."""
+    with Server("--scale", "demo") as server, segment.Proxy() as proxy:
+        sweeps = []
+        for name, words, config, failing, interrupted in MODES:
+            proxied = {key: f"{value}@{proxy.address}" for key, value in config.items()}
+            town = Town(checks, server, *words, **proxied)
+            checks.equal(town.whole.exit, 0, f"{name}: the faultless run", town.whole.stderr)
+            sweeps += [(name, town, *way) for way in itertools.product(failing, ("", "+"))]
+            sweeps += [(name, town, call, INTERRUPTED) for call in interrupted]
+        results = beside(lambda sweep: call_sweep(*sweep[1:]), sweeps)
+        for (name, _, call, ending), (tried, complaints) in zip(sweeps, results):
+            way = "interrupted" if ending == INTERRUPTED else "failing" + (" from then on" if ending else "")
+            checks.ok(tried > 0, f"{name}: {call} is met", tried)
+            checks.none(complaints, f"{name}: {call} {way} at any of {tried} places")
 
 
 def call_sweep(town, call, ending):
     """How many places were tried, and the complaints; goes on until a run meets no fault."""
-    tried, complaints, n, step = 0, [], 1, JOBS
-    while step:
-        numbers = [n + i * max(1, n // 10) * STEP for i in range(step)]
-        with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-            results = list(pool.map(lambda k: call_fails(town, f"{call}:{k}{ending}"), numbers))
-        tried += sum(met for met, _ in results)
-        complaints += [c for _, found in results for c in found]
-        n = numbers[-1] + max(1, n // 10) * STEP
-        if not all(met for met, _ in results):
-            step = 0
-    return tried, complaints
+    complaints, n = [], 1
+    for tried in itertools.count():
+        met, found = call_fails(town, f"{call}:{n}{ending}", ending == INTERRUPTED)
+        complaints += found
+        if not met:
+            return tried, complaints
+        n += max(1, n // 8) * STEP
 
 
-def call_fails(town, fault):
+def call_fails(town, fault, heals=False):
     """Was the fault met, and what is wrong with the run."""
     hit = Path(town.tap.folder) / f"hit-{fault}"
     run = town.run(FAULT=fault, FAULT_HIT=str(hit))
-    return hit.exists(), [f"{fault}: {c}" for c in complaints_of_fault(town, run, fault)]
+    found = [f"{fault}: {c}" for c in complaints_of_fault(town, run, fault)]
+    if heals and run.exit != 0:
+        found.append(f"{fault}: exit {run.exit}: {run.stderr[-400:]}")
+    return hit.exists(), found
 
 
 def complaints_of_fault(town, run, fault):
@@ -218,6 +245,8 @@ def complaints_of_fault(town, run, fault):
             yield "exit 2, but something on standard output"
         return
     lines = whole_lines(run.stdout)
+    if not lines and not town.resumes:
+        return
     strange = rows_of(lines) - town.rows
     if strange:
         yield f"a row that is not in the workspace: {min(strange)[:200]}"
@@ -227,7 +256,8 @@ def complaints_of_fault(town, run, fault):
 # --- output and state file
 
 FILES = ("out.jsonl", "state.json")
-FILE_CALLS = ["open", "close", "write", "ftruncate", "fsync", "rename"]
+FILE_CALLS = "open close read write ftruncate fsync rename fchmod stat fstat access readlink lock".split()
+FILE_AGAIN_CALLS = ["read", "write", "fsync", "lock"]
 
 
 @part("test-files")
@@ -241,15 +271,21 @@ def files(checks):
         new = file_run(town, "new", before=old.folder)
         checks.equal((old.exit, new.exit), (0, 0), "the faultless runs", old.stderr + new.stderr)
         checks.ok(old.files != new.files and old.files[1] != new.files[1], "they differ", old.files)
-        for fault in ["FAULT_CRASH"] + [f"{call}{ending}" for call in FILE_CALLS for ending in ("", "+")]:
-            tried, complaints = 0, []
-            for n in itertools.count(1, STEP):
-                met, found = files_at(town, fault, n, old, new)
-                tried, complaints = tried + met, complaints + found
-                if not met:
-                    break
+        faults = ["FAULT_CRASH"] + [f"{call}{ending}" for call in FILE_CALLS for ending in ("", "+")]
+        faults += [call + INTERRUPTED for call in FILE_AGAIN_CALLS]
+        for fault, (tried, complaints) in zip(faults, beside(lambda fault: files_sweep(town, fault, old, new), faults)):
             checks.ok(tried > 0, f"{fault} is met", tried)
             checks.none(complaints, f"{fault} at any of {tried} places")
+
+
+def files_sweep(town, fault, old, new):
+    """How many places were tried, and the complaints; every call up to the last."""
+    complaints = []
+    for tried in itertools.count():
+        met, found = files_at(town, fault, 1 + tried * STEP, old, new)
+        complaints += found
+        if not met:
+            return tried, complaints
 
 
 @dataclass
@@ -283,11 +319,14 @@ def timeless(text):
 def files_at(town, fault, n, old, new):
     """Was the fault met, and what is wrong with the files."""
     hit = Path(town.tap.folder) / f"hit-{fault}-{n}"
-    name, _, ending = fault.partition("+")
-    wish = {fault: str(n)} if name == "FAULT_CRASH" else {"FAULT": f"{name}:{n}{'+' if '+' in fault else ''}"}
+    call = re.match("[a-z]*", fault)[0]
+    wish = {"FAULT": f"{call}:{n}{fault.removeprefix(call)}"} if call else {fault: str(n)}
     run = file_run(town, f"{fault}-{n}", before=old.folder, FAULT_HIT=str(hit), **wish)
     met = hit.exists()
-    return met, [f"{fault}:{n}: {c}" for c in complaints_of_files(town, run, old, new)] if met else []
+    found = list(complaints_of_files(town, run, old, new)) if met else []
+    if INTERRUPTED in fault and run.exit != 0:
+        found.append(f"exit {run.exit}: {run.stderr[-300:]}")
+    return met, [f"{fault}:{n}: {c}" for c in found]
 
 
 def complaints_of_files(town, run, old, new):
@@ -307,6 +346,41 @@ def complaints_of_files(town, run, old, new):
     left = sorted(set(os.listdir(run.folder)) - set(FILES))
     if left:
         yield f"left over: {left}"
+
+
+# --- two at once
+
+
+PAIRS = 12 if singer.WRAPPED else 150
+
+
+@part("test-pairs")
+def pairs(checks):
+    """Two calls of one run fail, drawn by lot; the same in every run of the test."""
+    lots = random.Random(13)
+    with Server("--scale", "demo") as server:
+        town = Town(checks, server)
+        names = sorted({call for _, _, _, failing, _ in MODES for call in failing})
+        faults = [",".join(lot(lots, name) for name in lots.sample(names, 2)) for _ in range(PAIRS)]
+        results = beside(lambda fault: call_fails(town, fault), faults)
+        met = sum(hit for hit, _ in results)
+        checks.ok(met > PAIRS * 2 / 3, f"most of {PAIRS} pairs of faults are met", met)
+        checks.none((c for _, found in results for c in found), f"{PAIRS} pairs of failing calls in a sync")
+        half = stamp(midnight(segment.now()) - 20 * DAY)
+        old = file_run(town, "old", "--config", town.tap.file("early.json", {**town.tap.config, "end_date": half}))
+        new = file_run(town, "new", before=old.folder)
+        faults = [",".join(lot(lots, name) for name in lots.sample(FILE_CALLS, 2)) for _ in range(PAIRS)]
+
+        def at(number):
+            run = file_run(town, f"pair-{number}", before=old.folder, FAULT=faults[number])
+            return [f"{faults[number]}: {c}" for c in complaints_of_files(town, run, old, new)]
+
+        checks.none(each(at, range(PAIRS)), f"{PAIRS} pairs of failing calls with files")
+
+
+def lot(lots, call):
+    """A fault of this call: an early place as likely as all those twice as far."""
+    return f"{call}:{int(2 ** lots.uniform(0, 9 if call in MEMORY_CALLS else 6))}{lots.choice(('', '+', INTERRUPTED))}"
 
 
 # --- the clock
@@ -404,28 +478,31 @@ STATES = [
 @part("test-signals")
 def signals(checks):
     """SIGTERM, SIGINT and SIGHUP end a run from every state it can be stuck in, within about a second."""
-    for name, server, environment, orderly in STATES:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            with server() as url:
-                run, seconds = interrupted(checks.tap(base_url=url), number, environment)
-            label = f"{number.name} while {name}"
-            checks.equal(run.exit, 128 + number, f"{label}: exit status", run.stderr)
-            checks.ok(seconds < 2 * singer.PATIENCE, f"{label}: at once", seconds)
-            checks.equal(len(run.states), 3 if orderly else 2, f"{label}: STATE lines", run.lines, run.stderr)
-            names = {state["currently_syncing"] for state in run.states[1:]}
-            checks.equal(names, {"sources"}, f"{label}: the stream under way")
+    ways = list(itertools.product(STATES, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)))
+    for (state, number), (run, seconds) in zip(ways, beside(lambda way: interrupted(checks, *way), ways, len(ways))):
+        label = f"{number.name} while {state[0]}"
+        checks.equal(run.exit, 128 + number, f"{label}: exit status", run.stderr)
+        checks.ok(seconds < e2e.SOON, f"{label}: soon", seconds)
+        checks.equal(len(run.states), 3 if state[3] else 2, f"{label}: STATE lines", run.lines, run.stderr)
+        names = {state["currently_syncing"] for state in run.states[1:]}
+        checks.equal(names, {"sources"}, f"{label}: the stream under way")
 
 
-def interrupted(tap, number, environment):
+def interrupted(checks, state, number):
     """A run that gets the signal once it is stuck, and the time that it takes to end."""
-    ca_file = str(segment.certificates() / "root.pem")
-    with tap.start(*tap.arguments(config={"ca_file": ca_file}), env=environment) as process:
-        head = singer.first_lines(process, 2)
-        time.sleep(0.3 * singer.PATIENCE)
-        begun = time.monotonic()
-        process.send_signal(number)
-        run = tap.finish(process, head)
-    return run, time.monotonic() - begun
+    _, server, environment, _ = state
+    with server() as url:
+        tap = checks.tap(base_url=url, ca_file=str(segment.certificates() / "root.pem"))
+        hangs = Path(tap.folder) / "hangs"
+        with tap.start(*tap.arguments(), env=environment | {"FAULT_HIT": str(hangs)}) as process:
+            head = singer.first_lines(process, 2)
+            time.sleep(0.3 * singer.PATIENCE)  # too early is no harm, but in the resolver
+            while environment and not hangs.exists() and process.poll() is None:
+                time.sleep(0.01)
+            begun = time.monotonic()
+            process.send_signal(number)
+            run = tap.finish(process, head)
+        return run, time.monotonic() - begun
 
 
 # --- memory
@@ -438,15 +515,19 @@ HUNGRY = ["endless-body", "endless-head", "endless-1xx", "endless-trailer", "end
 @part("test-memory")
 def memory(checks):
     """What a peer sends without end is cut off, under a limit of the process's memory too."""
-    for kind in HUNGRY:
-        with Server("--scale", "demo", "--fault", f"*:{kind}") as server:
-            tap = checks.tap(server, max_attempts=1)
-            with limited(MEMORY):
-                run = tap.sync("--select", "iam_groups,iam_users")
+    with limited(MEMORY):
+        runs = beside(lambda kind: fed_by(checks, kind), HUNGRY)
+    for kind, run in zip(HUNGRY, runs):
         wanted = 1 if "no memory" in run.stderr else 3  # what http.h allows may be too large for this process
         checks.equal(run.exit, wanted, f"{kind}: exit status", run.stderr)
         checks.ok(run.log("ERROR", "CRITICAL"), f"{kind}: an error says so", run.stderr)
         checks.equal((run.of_type("RECORD"), len(run.states) > 1), ([], True), f"{kind}: no record, a last STATE")
+
+
+def fed_by(checks, kind):
+    """A run whose every answer is of this kind."""
+    with Server("--scale", "demo", "--fault", f"*:{kind}") as server:
+        return checks.tap(server, max_attempts=1).sync("--select", "iam_groups,iam_users")
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ $(B)test/fault.o: test/fault.c test/fault.h
 
 SWEEP = TAP="$(WRAP) ./$(B)test/tap-fault" SEGMENTD="$(SEGMENTD)"
 
-test-clock test-kill test-faults test-calls test-files test-signals test-memory: $(B)test/tap-fault $(SEGMENTD)
+test-clock test-kill test-faults test-calls test-files test-pairs test-signals test-memory: $(B)test/tap-fault $(SEGMENTD)
 	$(SWEEP) PART=$@ test/run test/sweep.py
 # Each kind of failure at each request, in each reach: the unit test does a part of this.
 test-holes: $(B)test/streams_test
@@ -45,6 +45,17 @@ SEED = 1
 
 soak: $(B)test/tap-fault
 	TAP="$(WRAP) ./$(B)test/tap-fault" DAYS="$(DAYS)" WORLDS="$(WORLDS)" SEED="$(SEED)" test/run test/soak.py
+
+# ---- Coverage: what all of these take of the five modules, and what none does ----
+COVERAGE = -O0 -g --coverage -DCOVERAGE
+GCOV = gcov
+
+coverage:
+	mkdir -p build/coverage/test
+	find build/coverage -name '*.gcda' -exec rm -f {} +
+	$(MAKE) B=build/coverage/ CFLAGS="$(COVERAGE)" OWN_TESTS= test
+	$(MAKE) B=build/coverage/ CFLAGS="$(COVERAGE)" test-sweeps
+	GCOV="$(GCOV)" test/coverage.py build/coverage
 
 # ---- Other compilers and makes ----
 
