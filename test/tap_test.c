@@ -410,6 +410,28 @@ static void test_no_memory(void)
 	check_outcome(ok, &got, &error, "api_token=abc page_size=7 unique_keys=1", "with enough memory");
 }
 
+/* The same of what the environment adds. */
+static void test_no_memory_in_environment(void)
+{
+	struct error error = {""};
+	unsigned failed = 0, silent = 0;
+	bool ok = false;
+	size_t limit;
+
+	setenv("TAP_SEGMENT_PAGE_SIZE", "7", 1);
+	for (limit = 1; !ok && limit < 8192; limit++) {
+		struct arena arena = {.limit = limit};
+		struct config config = {{{NULL, NULL, 0}}};
+		error.text[0] = '\0';
+		ok = config_from_environment(&config, &arena, &error);
+		failed += !ok;
+		silent += !ok && !strstr(error.text, "no memory");
+		arena_free(&arena);
+	}
+	check(ok && failed > 0 && silent == 0, "the environment without memory: an error that says so");
+	unsetenv("TAP_SEGMENT_PAGE_SIZE");
+}
+
 static const struct {
 	const char *name, *first, *second, *expected;
 } pairs[] = {
@@ -889,6 +911,39 @@ static void test_links(void)
 	check(chmod(path, 0640) == 0 && name_check(path, &mode, &error) && mode == 0640, "the mode of a file");
 	check(name_check(link_name, &mode, &error) && mode == 0, "no mode of a file that is not there");
 	check(!name_check(folder, &mode, &error) && !name_check("/dev/null", &mode, &error), "only regular files");
+	check(!name_check("/dev/null/x", &mode, &error), "no name below what is no folder");
+	check_text(error.text, "/dev/null/x: Not a directory", "and the error says so");
+	check(unlink(path) == 0, "the file is removed");
+}
+
+/* Names at the limit of what a system takes. */
+static void test_long_names(void)
+{
+	static char long_name[FILE_NAME + 1];
+	char link_name[sizeof folder + 16], name[FILE_NAME];
+	struct new_file file = {NULL, NULL, NULL, -1};
+	struct arena arena = {0}, none = {.limit = 1};
+	struct error error = {""};
+	bool busy = false;
+
+	memset(long_name, 'a', FILE_NAME);
+	check(!file_open(&file, long_name, &arena, &busy, &error) && strstr(error.text, "File name too long"),
+	      "a file whose name is too long");
+	long_name[FILE_NAME - 2] = '\0';
+	snprintf(link_name, sizeof link_name, "%s/link", folder);
+	if (symlink(long_name, link_name) == 0) {
+		snprintf(name, sizeof name, "%s", link_name);
+		check(!name_follow(name, &error) && strstr(error.text, "File name too long"),
+		      "a link beside its folder's name is too long");
+		check(unlink(link_name) == 0, "the link is removed");
+	} else {
+		check(true, "a long link # SKIP this file system has none");
+	}
+	check(!file_open(&file, link_name, &none, &busy, &error) && strstr(error.text, "no memory"),
+	      "a file's names without memory");
+	check(!busy && !file.part, "nothing is opened");
+	arena_free(&arena);
+	arena_free(&none);
 }
 
 /* What a run that died has left is taken over; a name that was taken away meanwhile is noticed. */
@@ -917,6 +972,30 @@ static void test_new_file(void)
 	file_drop(&file);
 	check(ok && access(part, F_OK) != 0 && access(path, F_OK) == 0, "given up: the old file stays");
 	arena_free(&arena);
+}
+
+/* ---- Words for what there is ---- */
+
+static void test_words(void)
+{
+	static const struct {
+		int number;
+		const char *text;
+	} faults[] = {{0, ""},
+		      {EPIPE, "whoever read it has gone"},
+		      {EBADF, "it is closed, or open for reading only"},
+		      {ENOMEM, "no memory"},
+		      {ENOSPC, "No space left on device"}};
+	static const char *const windows[] = {"", "month", "day", "30 days", "30 whole days"};
+	struct singer singer = {0};
+	size_t i;
+
+	for (i = 0; i < countof(faults); i++) {
+		singer.write_errno = faults[i].number;
+		check_text(output_fault(&singer), faults[i].text, "what became of standard output");
+	}
+	for (i = 0; i < countof(windows); i++)
+		check_text(window_name((enum window)i), windows[i], "a window's name");
 }
 
 /* ---- Signals and exit status ---- */
@@ -967,6 +1046,7 @@ int main(void)
 	test_choices();
 	test_documents();
 	test_no_memory();
+	test_no_memory_in_environment();
 	test_pairs();
 	test_environments();
 	test_completions();
@@ -983,7 +1063,9 @@ int main(void)
 	test_file_names();
 	test_names_clash();
 	test_links();
+	test_long_names();
 	test_new_file();
+	test_words();
 	test_signals();
 	unlink(path);
 	rmdir(folder);
