@@ -476,6 +476,7 @@ static void test_announced(void)
 {
 	static char piece[16 << 10];
 	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+	static const char small[] = "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n";
 	struct answer a;
 	size_t used;
 	char *bytes;
@@ -491,6 +492,11 @@ static void test_announced(void)
 	for (bytes = a.bytes; a.stage != AT_END;)
 		answer_feed(&a, piece, sizeof piece, &used);
 	check(a.length == 1000000 && a.bytes == bytes, "and then it stays where it is");
+	answer_free(&a);
+	memset(&a, 0, sizeof a);
+	answer_feed(&a, small, sizeof small - 1, &used);
+	answer_feed(&a, piece, 5000, &used);
+	check(a.length == 5000 && a.capacity == 5000, "a small body has no more room than was announced");
 	answer_free(&a);
 }
 
@@ -3541,6 +3547,9 @@ static void test_tls(void)
 	check(strstr(net.first, "Authorization: Bearer s3cret\r\n") != NULL, "the token comes with the request");
 	http_close(h);
 	check(net.open == 0, "every connection is closed");
+	for (i = 0, good = 0; i < net.opened; i++)
+		good += br_ssl_engine_current_state(&net.peers[i].tls->server.eng) == BR_SSL_CLOSED;
+	check(good == net.opened, "and each server was told so");
 }
 
 /* Two requests without an answer, so that the third needs a third connection. */
@@ -3883,6 +3892,7 @@ static void test_tls_client_certificate(void)
 	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
 	struct http_options o = test_options();
 	const struct http_response *a;
+	struct http_request *r;
 	struct http *h;
 
 	net_reset(replies, countof(replies));
@@ -3891,12 +3901,20 @@ static void test_tls_client_certificate(void)
 	o.attempts = 1;
 	h = tls_open(&o, pem_ca);
 	http_start(h, "/", V1, 1, 0);
-	a = http_response(http_next(h));
+	r = http_next(h);
+	a = http_response(r);
 	check(a->outcome == HTTP_UNREACHABLE, "a server that wants a client certificate");
 	check_text(a->error,
 		   "localhost: the connection ended in the TLS handshake; the server wants a client certificate, which "
 		   "is not supported",
 		   "and the error says so");
+	http_release(h, r);
+	net.asks_certificate = false;
+	net.cut = 3;
+	http_start(h, "/", V1, 2, 0);
+	a = http_response(http_next(h));
+	check_text(a->error, "localhost: the connection ended in the TLS handshake",
+		   "on the next connection it says so no more");
 	http_close(h);
 }
 

@@ -9,12 +9,13 @@ same with sanitizers, at last the program end to end.  What nothing kills must s
 no test can tell it from the original.  Each module needs SCORE per cent of the others.
 
 COUNT=N    so many mutants                     FILES=json.c,tap.c     of these modules only
-SEED=WORD  others than usual                   ONLY=survivors         those that the last run left, again
+SEED=WORD  others than usual                   ONLY=survivors         what the last run left, once more
 JOBS=N     so many at a time                   ONLY=WORD              those whose place or text contains WORD
 SHOW=1     print them as diffs, run nothing    ONLY=listed            those of test/mutants.txt: is any killed?
-END=unit   no end-to-end tests
+END=own    only the unit test of its module    END=unit               only unit tests
 
-What was found of each goes into build/mutate/results.txt too.  Output is TAP (Test Anything Protocol).
+What was found of each goes into build/mutate/results.txt too; ONLY=survivors keeps the rest of it, and counts all.  Output
+is TAP (Test Anything Protocol).
 """
 
 import sys
@@ -43,7 +44,7 @@ JOBS = int(os.environ.get("JOBS", "2"))
 FILES = [f for f in os.environ.get("FILES", "").split(",") if f] or MODULES
 ONLY = os.environ.get("ONLY", "")
 SHOW = bool(os.environ.get("SHOW"))
-END = os.environ.get("END", "") != "unit"
+END = os.environ.get("END", "")
 CC = os.environ.get("CC", "cc")
 TOP = Path(__file__).resolve().parent.parent
 WORK = TOP / "build/mutate"
@@ -318,21 +319,17 @@ def listed():
     return names
 
 
-def survivors():
-    """Those of the last run."""
-    lines = RESULTS.read_text("utf-8").splitlines() if RESULTS.exists() else []
-    return [line.split("\t")[2] for line in lines if line.startswith("survived\t")]
-
-
-def chosen(order):
-    """What is to be run, before any of it was compiled."""
-    if ONLY == "survivors":
-        wanted = set(survivors())
-    elif ONLY == "listed":
-        wanted = set(listed())
-    else:
-        return [m for m in order if ONLY in m.name]
-    return [m for m in order if m.name in wanted]
+def recorded(mutants):
+    """Those that the last run has judged, with what it found, if the source still has them."""
+    by_name = {mutant.name: mutant for mutant in mutants}
+    found = []
+    for line in RESULTS.read_text("utf-8").splitlines() if RESULTS.exists() else []:
+        verdict, seconds, name, by = line.split("\t")
+        if name in by_name:
+            mutant = by_name[name]
+            mutant.verdict, mutant.seconds, mutant.by = verdict, float(seconds), by
+            found.append(mutant)
+    return found
 
 
 # --- programs and their verdicts
@@ -496,6 +493,8 @@ class Bench:
     def trials(self, file):
         """What a module's mutants go through after the first try: name, built?, command, its environment."""
         unit = file[:-2]
+        if END == "own":
+            return
         if file == "streams.c":
             yield "streams_test in full", self.link_test(unit, own=True), ["test/streams_test"], {}
         for other in TESTS[file]:
@@ -506,7 +505,7 @@ class Bench:
         if self.sanitizes():
             linked = self.link_test(unit, *COMPILE, *SANITIZE, own=True)
             yield f"{unit}_test with sanitizers", linked, [f"test/{unit}_test"], SANITIZED
-        if END:
+        if END != "unit":
             yield "some of e2e.py", self.link_program(), ["test/e2e.py"], {"CASES": FIRST[file]}
             yield "e2e.py", True, ["test/e2e.py"], {}
             if file in ("tap.c", "singer.c"):
@@ -603,13 +602,22 @@ def benches():
 class Run:
     """Mutants being judged, until enough of them count."""
 
-    def __init__(self, sources, mutants, count):
+    def __init__(self, sources, mutants, count, judged):
         self.sources = {source.file: source for source in sources}
         self.waiting = iter(mutants)
         self.left = count
         self.lock = threading.Lock()
-        self.judged = []
+        self.judged = judged
         self.known = set() if ONLY == "listed" else set(listed())
+        self.record()
+
+    def record(self):
+        """Writes what was found up to now."""
+        part = RESULTS.with_suffix(".part")
+        with part.open("w", encoding="utf-8") as file:
+            for m in self.judged:
+                print(m.verdict, f"{m.seconds:.1f}", m.name, m.by, sep="\t", file=file)
+        part.replace(RESULTS)
 
     def work(self, bench):
         """What one job does."""
@@ -627,8 +635,7 @@ class Run:
                 self.judged.append(mutant)
                 if mutant.verdict in ("does not compile", "same code"):
                     self.left += 1
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    print(mutant.verdict, f"{mutant.seconds:.1f}", mutant.name, mutant.by, sep="\t", file=file)
+                self.record()
             if mutant.verdict == "survived":
                 note(f"survived: {mutant.name}")
 
@@ -686,15 +693,23 @@ def main():
     os.chdir(TOP)
     sys.stdout.reconfigure(line_buffering=True)
     sources = [Source(file) for file in FILES]
-    mutants = chosen(in_turn(sources))
+    order, judged = in_turn(sources), []
+    if ONLY == "survivors":
+        last = recorded(order)
+        mutants = [m for m in last if m.verdict == "survived"]
+        judged = [m for m in last if m.verdict != "survived"]
+    elif ONLY == "listed":
+        known = set(listed())
+        mutants = [m for m in order if m.name in known]
+    else:
+        mutants = [m for m in order if ONLY in m.name]
     count = len(mutants) if ONLY else COUNT
     if SHOW:
         return show(sources, mutants[:count])
     WORK.mkdir(parents=True, exist_ok=True)
     found = benches()
-    found[0].measure(FILES)
-    RESULTS.write_text("", "utf-8")
-    run = Run(sources, mutants, count)
+    found[0].measure({m.file for m in mutants if m.name not in set(listed()) or ONLY == "listed"})
+    run = Run(sources, mutants, count, judged)
     run.all(found)
     return report(run, listed())
 

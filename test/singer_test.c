@@ -157,7 +157,9 @@ static void test_log_progress(void)
 
 	log_progress("%d rows", 1);
 	check_text(take(log_file), "", "no progress where standard error is no terminal");
+	check(log_width() == 0, "and no width");
 	terminal = true;
+	check(log_width() == PROGRESS_WIDTH, "a terminal has one");
 	log_progress("%d rows", 1);
 	check_text(take(log_file), "1 rows", "progress on a terminal");
 	log_progress("%d rows", 2);
@@ -177,6 +179,7 @@ static void test_log_progress(void)
 	log_setup(LOG_INFO, true);
 	log_progress("%d rows", 3);
 	check_text(take(log_file), "", "no progress among structured lines");
+	check(log_width() == 0, "which no width limits");
 	log_setup(LOG_INFO, false);
 	terminal = false;
 }
@@ -650,6 +653,12 @@ static const struct {
 	 NULL, false, "events(id) id timestamp n\n", ""},
 	{"FULL_TABLE on the entry", CATALOG(ENTRY("events", "'replication_method':'FULL_TABLE'")), NULL, false,
 	 "events(id) id timestamp n\n", ""},
+	{"both spellings on the entry: underscored",
+	 CATALOG(ENTRY("events", "'replication-method':'INCREMENTAL','replication_method':'FULL_TABLE'")), NULL, false,
+	 "events(id) id timestamp n\n", ""},
+	{"both spellings in the metadata: with dashes",
+	 WITH("events", ROOT("'selected':true,'replication_method':'INCREMENTAL','replication-method':'FULL_TABLE'")),
+	 NULL, false, "events(id) id timestamp n\n", ""},
 	{"INCREMENTAL by its own key",
 	 WITH("events", ROOT("'selected':true,'replication-method':'INCREMENTAL','replication-key':'timestamp'")), NULL,
 	 false, "events(id)[timestamp] id timestamp n\n", ""},
@@ -1057,6 +1066,8 @@ static void test_schemas(void)
 
 /* ---- Projection ---- */
 
+#define TEN "abcdefghij"
+
 /* A stream "s" with key k and these properties, and a row of it.  expected: the record, or the error without what
  * stands in the front and the end of all of them. */
 static const struct {
@@ -1223,6 +1234,18 @@ static const struct {
 	 "0123456789012345678901234567890123456789012345678901234567890"
 	 "'}",
 	 "k 012345678901234567890123456789012345678901234567: k is a string, but the schema takes boolean"},
+	{"a path is cut",
+	 "'k':{},'" TEN TEN TEN TEN TEN TEN "':{'type':'object','properties':{'" TEN TEN TEN TEN TEN TEN TEN
+	 "':{'type':'array','items':{'type':'integer'}}}}",
+	 "{'k':1,'" TEN TEN TEN TEN TEN TEN "':{'" TEN TEN TEN TEN TEN TEN TEN "':[true]}}",
+	 "k 1: " TEN TEN TEN TEN TEN TEN "." TEN TEN TEN TEN TEN TEN
+	 "abcdef is a boolean, but the schema takes integer"},
+	{"a path is cut in its last sign",
+	 "'k':{},'" TEN TEN TEN TEN TEN TEN "':{'type':'object','properties':{'" TEN TEN TEN TEN TEN TEN
+	 "abcde':{'type':'array','items':{'type':'integer'}}}}",
+	 "{'k':1,'" TEN TEN TEN TEN TEN TEN "':{'" TEN TEN TEN TEN TEN TEN "abcde':[true]}}",
+	 "k 1: " TEN TEN TEN TEN TEN TEN "." TEN TEN TEN TEN TEN TEN
+	 "abcde[ is a boolean, but the schema takes integer"},
 	{"null for a key whose type is open", "'k':{}", "{'k':null}",
 	 "k null: k is null, but it belongs to the key or dates the row"},
 };

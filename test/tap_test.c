@@ -570,6 +570,38 @@ static void test_variable_errors(void)
 	}
 }
 
+/* Variables for what only the taps of Meltano's SDK do. */
+static void test_foreign_variables(void)
+{
+#define LONG_NAME                 \
+	"TAP_SEGMENT_FLATTENING_" \
+	"012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+	static const struct {
+		const char *name, *value, *expected;
+	} variables[] = {
+		{"TAP_SEGMENT_STREAM_MAPS", "{\"a\":{}}", "!TAP_SEGMENT_STREAM_MAPS: this tap does not do that"},
+		{"TAP_SEGMENT_STREAM_MAPS", "", ""},
+		{"TAP_SEGMENT_STREAM_MAPS", "{}", ""},
+		{"TAP_SEGMENT_STREAM_MAPS", "False", ""},
+		{"TAP_SEGMENT_STREAM_MAPS_2", "1", ""},
+		{"TAP_SEGMENT_FLATTENING_ENABLED", "true",
+		 "!TAP_SEGMENT_FLATTENING_ENABLED: this tap does not do that"},
+		{"TAP_SEGMENT_FLATTENING_", "true", ""},
+		{"TAP_SEGMENT_FLATTENINGS", "true", ""},
+		{LONG_NAME "0123456789012345", "1", "!" LONG_NAME "012345678901234: this tap does not do that"},
+	};
+	struct text none = {"", 0};
+	size_t i;
+
+	for (i = 0; i < countof(variables); i++) {
+		struct error error = {""};
+		bool ok = setenv(variables[i].name, variables[i].value, 1) == 0 && variables_are_ours(&error);
+		check_outcome(ok, &none, &error, variables[i].expected, variables[i].name);
+		unsetenv(variables[i].name);
+	}
+#undef LONG_NAME
+}
+
 static void test_known_variables(void)
 {
 	static const struct {
@@ -1051,6 +1083,7 @@ int main(void)
 	test_environments();
 	test_completions();
 	test_variable_errors();
+	test_foreign_variables();
 	test_known_variables();
 	test_levels();
 	test_config_table();
