@@ -245,14 +245,14 @@ static const char *url_scheme(const char **text, bool *tls)
 
 static bool host_is_name(struct str host)
 {
-	size_t i;
+	char before = '.', c;
 
-	for (i = 0; i < host.n; i++) {
-		char c = host.s[i];
-		if (c == '.' ? i == 0 || host.s[i - 1] == '.' : !is_digit(c) && !is_alpha(c) && c != '-' && c != '_')
+	for (; host.n; str_skip(&host, 1), before = c) {
+		c = *host.s;
+		if (c == '.' ? before == '.' : !is_digit(c) && !is_alpha(c) && c != '-' && c != '_')
 			return false;
 	}
-	return true;
+	return before != '.';
 }
 
 /* brackets: it stood in some, as an IPv6 address does.  One dot at the end of a name belongs to the DNS, not to the

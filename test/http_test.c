@@ -617,6 +617,7 @@ static void test_urls(void)
 		"https://.",
 		"https://..",
 		"https://a..b",
+		"https://a..",
 		"https://.a",
 		"https://:443",
 		"https://a:",
