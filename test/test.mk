@@ -57,6 +57,35 @@ coverage:
 	$(MAKE) B=build/coverage/ CFLAGS="$(COVERAGE)" test-sweeps
 	GCOV="$(GCOV)" test/coverage.py build/coverage
 
+# ---- Fuzzing: any bytes, by clang's libFuzzer, each target for SECONDS; TARGET=NAME runs one alone ----
+SECONDS = 10
+TARGET =
+FUZZERS = $(B)test/fuzz_json $(B)test/fuzz_http $(B)test/fuzz_client $(B)test/fuzz_singer $(B)test/fuzz_tap
+FUZZ_OBJECTS = $(FUZZERS:=.o)
+
+fuzz:
+	mkdir -p build/fuzz/test
+	$(MAKE) B=build/fuzz/ CC="$(CLANG)" CFLAGS="$(SANITIZE) -fsanitize=fuzzer-no-link" fuzz-run
+
+fuzz-run: $(FUZZERS)
+	BUILD="$(B)" FUZZ_SECONDS="$(SECONDS)" FUZZ_ONLY="$(TARGET)" test/run test/fuzz.py
+
+$(B)test/fuzz_json.o: test/fuzz_json.c json.c test/plain.h
+$(B)test/fuzz_http.o: test/fuzz_http.c http.c contrib/roots.h test/answer.h
+$(B)test/fuzz_client.o: test/fuzz_client.c http.c contrib/roots.h test/answer.h
+$(B)test/fuzz_singer.o: test/fuzz_singer.c singer.c test/plain.h
+$(B)test/fuzz_tap.o: test/fuzz_tap.c tap.c
+$(FUZZ_OBJECTS): $(HEADERS) schemas/schemas.h test/fuzz.h
+	$(COMPILE) -c -o $@ test/$(@F:.o=.c)
+
+$(B)test/fuzz_json: $(B)test/fuzz_json.o
+$(B)test/fuzz_http: $(B)test/fuzz_http.o
+$(B)test/fuzz_client: $(B)test/fuzz_client.o
+$(B)test/fuzz_singer: $(B)test/fuzz_singer.o
+$(B)test/fuzz_tap: $(B)test/fuzz_tap.o
+$(FUZZERS): $(B)test/modules.a
+	$(LINK) -fsanitize=fuzzer -o $@ $@.o $(B)test/modules.a $(LDLIBS) -lz
+
 # ---- Other compilers and makes ----
 
 test-portable:
@@ -77,7 +106,7 @@ check-style: $(GENERATED)
 	CLANG_FORMAT="$(CLANG_FORMAT)" CPPCHECK="$(CPPCHECK)" GCC="$(GCC)" CLANG="$(CLANG)" MAKE="$(MAKE)" \
 		test/run test/style_test.sh
 
-everything: all $(UNIT_TESTS) $(DRIVERS) $(B)test/bench $(B)test/tap-fault
+everything: all $(UNIT_TESTS) $(DRIVERS) $(FUZZ_OBJECTS) $(B)test/bench $(B)test/tap-fault
 
 # ---- Benchmark, always with release flags in a folder of its own ----
 
