@@ -753,6 +753,16 @@ def on_terminal(words, width):
     return process.wait(), shown.decode()
 
 
+ACCESS_FAULTS = [
+    # what one stream meets, exit status, its word in the table, what is said
+    ("301", 1, "error", r"301 leads to"),
+    ("400", 1, "error", r"400"),
+    ("404", 1, "error", r"404"),
+    ("422", 1, "error", r"422"),
+    ("no-key", 1, "yes", r"id is missing"),
+]
+
+
 @case("access table")
 def access_table(t):
     """--test: one request a stream and a table of what the token may read."""
@@ -785,6 +795,23 @@ def access_table(t):
             t.none((line for line in lines if "INFO" in line and len(line) > width), f"{width} columns: none is wider")
     run = t.tap(HAMLET.open(), api_token="wrong-" + TOKEN).sync("--test")
     t.equal(run.exit, 4, "a wrong token: exit status", run.stderr)
+    for fault, status, access, words in ACCESS_FAULTS:
+        with Server(*DEMO, "--fault", f"/groups:{fault}") as server:
+            run = t.tap(server).sync("--test", "--select", "iam_groups,iam_users")
+        (row,) = [line for line in run.log("INFO") if " iam_groups " in line]
+        good = f" {access} " in row and re.search(words, run.stderr)
+        t.ok(run.exit == status and good, f"{fault}: exit {status}, {access}, {words}", run.exit, run.stderr)
+    with Server("--scale", "0") as server:
+        run = t.tap(server).sync("--test", "--select", "sources,source_connected_warehouses")
+    t.ok("not tried: no row of sources to ask for" in run.stderr, "a child without parents is not tried", run.stderr)
+    with Server(*DEMO, "--fault", "*:stall") as server:
+        tap = t.tap(server)
+        with tap.start(*tap.arguments("--test")) as process:
+            while not server.requests():
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            run = tap.finish(process)
+    t.equal(run.exit, 143, "a signal ends it", run.stderr)
     run = t.tap(base_url="https://localhost:1").sync("--test=schema")
     t.equal((run.exit, run.order), (0, NAMES), "--test=schema sends nothing", run.stderr)
 
@@ -1122,6 +1149,18 @@ def readable_config(t):
     run = tap.sync("--catalog", catalog, config={"colour": "blue"})
     warnings = [line for line in run.log("WARNING") if "colour" in line]
     t.equal((run.exit, len(warnings)), (0, 1), "an unknown key is a warning", run.stderr)
+
+
+@case("config from a pipe")
+def piped_config(t):
+    """A named pipe's mode says nothing about who can read the token."""
+    tap = t.tap(HAMLET.open())
+    pipe = tap.folder / "pipe"
+    os.mkfifo(pipe, 0o644)
+    with tap.start("--config", str(pipe), "--test=schema", "--select", "iam_groups") as process:
+        pipe.write_text(json.dumps(tap.config))
+        run = tap.finish(process)
+    t.equal((run.exit, run.stderr), (0, ""), "no warning", run.stderr)
 
 
 NAMES_MISTYPED = [
@@ -1771,6 +1810,9 @@ def output_replaced(t):
         ("no such folder", [*tap.arguments(), "--output", str(old / "x")], r"old\.jsonl/x: Not a directory"),
         ("an unknown conversion", [*tap.arguments(), "--output", f"{old}-%q"], r"%q is no conversion"),
         ("an empty state", [*tap.arguments(), "-o", str(old), "--state-file", tap.file("none", "")], r"holds no state"),
+        ("one file for both", [*tap.arguments(), "-o", str(old), "--state-file", str(old)], r"same file"),
+        ("the other's name", [*tap.arguments(), "-o", str(old), "--state-file", f"{old}.part"], r"FILE\.part"),
+        ("one file by a link", [*tap.arguments(), "-o", str(link), "--state-file", str(old)], r"same file|another run"),
     ):
         check_refusal(t, tap.run(*words), name, pattern)
         t.equal(old.read_text(), "old\n", f"{name}: the old output stays")
@@ -1815,11 +1857,12 @@ def output_full(t):
     old = Path(tap.file("out", "old\n"))
     words = tap.arguments("--output", str(old))
     limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *singer.COMMAND]
-    counters = {"GCOV_PREFIX": "/dev/null", "GCOV_ERROR_FILE": "/dev/null"}  # of make coverage, too large for the limit
-    process = subprocess.run(limited + words, env=os.environ | counters, capture_output=True, text=True)
+    nowhere = {"GCOV_PREFIX": "/dev/null"}  # where make coverage's counters go, which are too large for the limit
+    process = subprocess.run(limited + words, env=os.environ | nowhere, capture_output=True, text=True)
     stderr = process.stderr
     t.equal((process.returncode, old.read_text()), (1, "old\n"), "exit status, and the old output stays", stderr)
-    t.ok("out.part: File too large" in stderr.splitlines()[-1], "the last line says why", stderr)
+    last = [line for line in stderr.splitlines() if singer.is_log_line(line)][-1]
+    t.ok("out.part: File too large" in last, "the last line says why", stderr)
     t.none(tap.folder.glob("*.part"), "nothing is left over")
 
 
@@ -1888,6 +1931,26 @@ def certificates(t):
         with Server(*DEMO, chain=f"{name}.chain.pem", key=f"{name}.key.pem") as server:
             run = t.tap(server).sync(catalog=plain_catalog("iam_groups"))
             t.equal((run.exit, bool(run.of_type("RECORD"))), (0, True), f"{name}: is accepted", run.stderr)
+
+
+@case("roots by SSL_CERT_FILE")
+def roots_by_variable(t):
+    """A file of roots that the environment names: read where the config names none, and as strictly."""
+    root = str(segment.certificates() / "root.pem")
+    tap = t.tap(HAMLET.open(), ca_file=None)
+    words = ["--select", "iam_groups"]
+    run = tap.sync(*words, env={"SSL_CERT_FILE": root})
+    t.equal((run.exit, bool(run.records("iam_groups"))), (0, True), "its roots are trusted", run.stderr)
+    run = tap.sync(*words)
+    t.equal((run.exit, run.records("iam_groups")), (4, []), "without it, the system's: this server is refused", run.stderr)
+    for name in ("/nonexistent.pem", "/dev/null"):
+        run = tap.sync(*words, env={"SSL_CERT_FILE": name})
+        check_refusal(t, run, f"SSL_CERT_FILE {name}", rf"SSL_CERT_FILE: {name}: ")
+    run = tap.sync(*words, env={"SSL_CERT_FILE": "/nonexistent.pem"}, config={"ca_file": root})
+    t.equal(run.exit, 0, "ca_file is the nearer word", run.stderr)
+    run = tap.sync(*words, env={"SSL_CERT_DIR": "/etc/ssl/certs"})
+    told = [line for line in run.log("WARNING") if "SSL_CERT_DIR" in line]
+    t.equal((run.exit, len(told)), (4, 1), "SSL_CERT_DIR: a word that it is not read", run.stderr)
 
 
 @case("unreachable")
@@ -2398,6 +2461,20 @@ def output_fails(t):
         with open("/dev/full", "wb") as full, tap.start(*words, stdout=full) as process:
             run = tap.finish(process)
         t.equal((run.exit, run.log("CRITICAL")), (1, ["CRITICAL standard output: No space left on device"]), words[-1])
+
+
+@case("closed descriptors")
+def closed_descriptors(t):
+    """A standard descriptor that is closed is not taken by a file or a connection."""
+    tap = t.tap(HAMLET.open())
+    words = tap.arguments("--select", "iam_groups")
+    wanted = tap.run(*words)
+    for closed, status, seen in (("<&-", 0, wanted.timeless), ("2>&-", 0, wanted.timeless), (">&-", 1, b"")):
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", *singer.COMMAND, *words]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        run = tap.finish(process)
+        t.equal((run.exit, run.timeless), (status, seen), f"{closed}: exit status and output", run.stderr)
+    t.ok("standard output: it is closed" in run.stderr, "of a closed standard output the log tells", run.stderr)
 
 
 # --- the streams that are read by name

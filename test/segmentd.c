@@ -3027,6 +3027,8 @@ static const struct fault faults[] = {
 	 .body = "{\"data\":{\"rows\":[{\"id\":\"a\"}],\"pagination\":{\"current\":\"MA==\"}}}"},
 	{"wrong-rows", "a row that is no object", .answer = ERROR, .status = 200,
 	 .body = "{\"data\":{\"%k\":[{\"id\":\"a\"},1],\"pagination\":{\"current\":\"MA==\"}}}"},
+	{"no-key", "a row without its key", .answer = ERROR, .status = 200,
+	 .body = "{\"data\":{\"%k\":[{\"aFieldOfTomorrow\":1}],\"pagination\":{\"current\":\"MA==\"}}}"},
 	{"no-data", "an empty object", .answer = ERROR, .status = 200, .body = "{}"},
 	{"loop-cursor", "next is the page itself", .loop = true},
 
