@@ -880,6 +880,54 @@ static const struct scenario scenarios[] = {
 		.log =
 			"CRITICAL the API refuses the token: GET /: status 401 (Invalid token; unauthorized); check api_token, and that region is the workspace's\n",
 	},
+	{
+		.name = "401, and GET / finds nobody any more",
+		.select = "warehouses",
+		.answers = {{"/warehouses?" COUNT, 401, REFUSED}, {"/", -HTTP_UNREACHABLE, ""}},
+		.result = SYNC_LATER,
+		.messages =
+			"STATE null\n"
+			"STATE warehouses\n"
+			"STATE warehouses\n",
+		.log =
+			"CRITICAL the token can't be checked: GET /path: the connection broke\n",
+	},
+	{
+		.name = "401, and GET / finds somebody else",
+		.select = "warehouses",
+		.answers = {{"/warehouses?" COUNT, 401, REFUSED}, {"/", -HTTP_UNTRUSTED, ""}},
+		.result = SYNC_REFUSED,
+		.messages =
+			"STATE null\n"
+			"STATE warehouses\n"
+			"STATE warehouses\n",
+		.log =
+			"CRITICAL the token can't be checked: GET /path: the connection broke\n",
+	},
+	{
+		.name = "401, and no memory for GET /",
+		.select = "warehouses",
+		.answers = {{"/warehouses?" COUNT, 401, REFUSED}, {"/", -HTTP_NO_MEMORY, ""}},
+		.result = SYNC_ENDED,
+		.messages =
+			"STATE null\n"
+			"STATE warehouses\n"
+			"STATE warehouses\n",
+		.log =
+			"CRITICAL no memory: a smaller page_size or max_connections needs less\n",
+	},
+	{
+		.name = "no memory for an answer",
+		.select = "warehouses,iam_users",
+		.answers = {{"/warehouses?" COUNT, -HTTP_NO_MEMORY, ""}, {"/users?" COUNT, 200, ROWS("users", "")}},
+		.result = SYNC_ENDED,
+		.messages =
+			"STATE null\n"
+			"STATE warehouses\n"
+			"STATE warehouses\n",
+		.log =
+			"CRITICAL no memory: a smaller page_size or max_connections needs less\n",
+	},
 	/* Failures of parents. */
 	{
 		.name = "single parents forbidden and gone: one warning",
@@ -3245,6 +3293,14 @@ static void test_pause(void)
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":-5}}]}", -1},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1.5}}]}", 2},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1.5e3}}]}", 1500},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1.25E+2}}]}", 125},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1250e-1}}]}", 125},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1251e-1}}]}", 126},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1e-99999}}]}", 1},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1e99999}}]}", INT64_C(1) << 53},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":0e9}}]}", 0},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":0.125}}]}", 1},
+		{"{\"errors\":[{\"data\":{\"msBeforeNext\":0.0}}]}", 0},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":\"9\"}}]}", -1},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":99999999999999999999}}]}", INT64_C(1) << 53},
 		{"{\"errors\":[{\"data\":null}]}", -1},
@@ -3280,6 +3336,55 @@ static void test_path_streams(void)
 
 	for (i = 0; i < countof(cases); i++)
 		check_text(path_stream(cases[i].path), cases[i].stream, cases[i].path);
+}
+
+/* ---- Page ---- */
+
+/* A page whose rows are these, with some value of so many bytes wherever %s stands. */
+static void test_shapes(void)
+{
+	static const struct {
+		const char *stream, *rows;
+		int long_value;
+		const char *wrong;
+	} cases[] = {
+		{"invites", "'a',1", 0, "holds a row that is no text"},
+		{"warehouses", "{'id':'a'},1", 0, "holds a row that is no object"},
+		{"sources", "{'id':'%s'}", (64 << 10) + 1, "holds an id of more than 64 KiB"},
+		{"sources", "{'id':'%s'}", (64 << 10) - 2, ""},
+		{"events_volume_daily", "{'series':{}}", 0, "holds a row whose series is no list"},
+		{"events_volume_daily", "{'series':[1]}", 0, "holds a series with an element that is no object"},
+		{"events_volume_daily", "{'series':[{}]}", 0, ""},
+		{"sources", "],'x':[", -(64 << 10) - 1, "has a cursor of more than 64 KiB beside it"},
+	};
+	size_t i, k;
+
+	for (i = 0; i < countof(cases); i++) {
+		const struct stream *stream = streams;
+		struct names handed = {0};
+		struct http_response answer = {.status = 200};
+		struct page page = {.answer = &answer};
+		static char value[100000], rows[110000], body[300000];
+		bool in_cursor = cases[i].long_value < 0;
+		int n = in_cursor ? -cases[i].long_value : cases[i].long_value;
+		while (strcmp(stream->singer.name, cases[i].stream) != 0)
+			stream++;
+		memset(value, 'v', (size_t)n);
+		value[n] = '\0';
+		names_add(&handed, str_of("id"));
+		snprintf(rows, sizeof rows, cases[i].rows, value);
+		answer.length = (size_t)snprintf(
+			body, sizeof body, "{'data':{'%s':[%s],'pagination':{'current':'a'%s%s%s}}}", stream->rows,
+			rows, in_cursor ? ",'next':'" : "", in_cursor ? value : "", in_cursor ? "'" : "");
+		for (k = 0; k < answer.length; k++)
+			if (body[k] == '\'')
+				body[k] = '"';
+		answer.body = body;
+		page_read(&page, stream, &handed);
+		check(*cases[i].wrong ? strstr(page.wrong.text, cases[i].wrong) != NULL : !*page.wrong.text,
+		      "%s: %.40s: %s", cases[i].stream, cases[i].rows, page.wrong.text);
+		arena_free(&page.tape);
+	}
 }
 
 /* ---- Probe ---- */
@@ -3356,6 +3461,36 @@ static const struct probe_case probe_cases[] = {
 	 .messages = "SCHEMA sources\n"
 		     "sources {'id':'a'}\n"
 		     "SCHEMA iam_users\n",
+	 .log = ""},
+	{.name = "statuses that refuse, and a row that does not fit",
+	 .select = "sources,warehouses,iam_groups",
+	 .answers = {{"/sources?pagination.count=1", 422, REFUSED},
+		     {"/warehouses?pagination.count=1", 404, ""},
+		     {"/groups?pagination.count=1", 200, ROWS("userGroups", "{'name':'g'}")}},
+	 .result = SYNC_PARTLY,
+	 .table = "error 422 sources: refused (No such thing; not-found; field id)\n"
+		  "error 404 warehouses: refused\n"
+		  "yes 200 iam_groups: id=; stream iam_groups: a row with id : id is missing, but it belongs to the "
+		  "key or "
+		  "dates the row\n",
+	 .messages = "SCHEMA sources\nSCHEMA warehouses\nSCHEMA iam_groups\n",
+	 .log = ""},
+	{.name = "a child of a list without rows",
+	 .select = "source_connected_warehouses",
+	 .answers = {{"/sources?pagination.count=1", 200, ROWS("sources", "")}},
+	 .result = SYNC_DONE,
+	 .table = "untried 0 source_connected_warehouses: not tried: no row of sources to ask for\n",
+	 .messages = "SCHEMA source_connected_warehouses\n",
+	 .log = ""},
+	{.name = "yesterday of a stream that has whole days",
+	 .select = "events_volume_daily",
+	 .answers = {{"/sources?pagination.count=1", 200, ROWS("sources", "{'id':'a'}")},
+		     {"/events/volume?sourceId.0=a&startTime=2021-03-09T00:00:00.000Z&endTime=2021-03-10T00:00:00.000Z"
+		      "&granularity=DAY&groupBy.0=source&groupBy.1=eventName&groupBy.2=eventType&pagination.count=1",
+		      200, ROWS("result", "")}},
+	 .result = SYNC_DONE,
+	 .table = "yes 200 events_volume_daily: no rows\n",
+	 .messages = "SCHEMA events_volume_daily\n",
 	 .log = ""},
 	{.name = "a host that can't be reached",
 	 .select = "sources",
@@ -3444,6 +3579,7 @@ int main(void)
 	test_encoding();
 	test_pause();
 	test_path_streams();
+	test_shapes();
 	for (i = 0; i < countof(probe_cases); i++)
 		test_probe(&probe_cases[i]);
 	fake_reset(&fake);
