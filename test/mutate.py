@@ -14,8 +14,8 @@ JOBS=N     so many at a time                   ONLY=WORD              those whos
 SHOW=1     print them as diffs, run nothing    ONLY=listed            those of test/mutants.txt: is any killed?
 END=own    only the unit test of its module    END=unit               only unit tests
 
-What was found of each goes into build/mutate/results.txt too; ONLY=survivors keeps the rest of it, and counts all.  Output
-is TAP (Test Anything Protocol).
+What was found of each goes into build/mutate/results.txt too.  ONLY=survivors keeps the rest of it and counts all, as does
+ONLY=rest, which goes on where a run was interrupted.  Output is TAP (Test Anything Protocol).
 """
 
 import sys
@@ -144,6 +144,10 @@ class Mutant:
     def name(self):
         """What it is known by, wherever its line may stand."""
         return f"{self.file} {self.place}: {self.text}"
+
+    def counts(self):
+        """Is it a program, and another one?"""
+        return self.verdict not in ("does not compile", "same code")
 
 
 def nearby(value):
@@ -337,7 +341,7 @@ def recorded(mutants):
 MACROS = ["-D_POSIX_C_SOURCE=200809L", "-D_FILE_OFFSET_BITS=64", "-D_TIME_BITS=64"]
 MACROS += ['-DVERSION="0.1.0"', '-DBEARSSL_VERSION="0.6"']
 # What every compiler of today refuses, and what no reader would let pass.
-COMPILE = [CC, "-std=c99", "-w", "-Werror=incompatible-pointer-types", "-Werror=int-conversion", "-Werror=format"]
+COMPILE = [CC, "-std=c99", "-Werror=incompatible-pointer-types", "-Werror=int-conversion", "-Werror=format"]
 COMPILE += ["-Werror=implicit-function-declaration", *MACROS]
 QUICK, CODE = ["-O0"], ["-O1"]
 # The first try is by tcc, where it is installed and the original passes so: it takes no time.
@@ -633,8 +637,7 @@ class Run:
                 bench.judge(self.sources[mutant.file], mutant)
             with self.lock:
                 self.judged.append(mutant)
-                if mutant.verdict in ("does not compile", "same code"):
-                    self.left += 1
+                self.left += not mutant.counts()
                 self.record()
             if mutant.verdict == "survived":
                 note(f"survived: {mutant.name}")
@@ -694,16 +697,19 @@ def main():
     sys.stdout.reconfigure(line_buffering=True)
     sources = [Source(file) for file in FILES]
     order, judged = in_turn(sources), []
-    if ONLY == "survivors":
+    if ONLY in ("survivors", "rest"):
         last = recorded(order)
-        mutants = [m for m in last if m.verdict == "survived"]
-        judged = [m for m in last if m.verdict != "survived"]
+        judged = [m for m in last if m.verdict != "survived" or ONLY == "rest"]
+        mutants = [m for m in last if m.verdict == "survived"] if ONLY == "survivors" else order
+        mutants = [m for m in mutants if m not in judged]
     elif ONLY == "listed":
         known = set(listed())
         mutants = [m for m in order if m.name in known]
     else:
         mutants = [m for m in order if ONLY in m.name]
-    count = len(mutants) if ONLY else COUNT
+    count = COUNT if ONLY in ("", "rest") else len(mutants)
+    if ONLY == "rest":
+        count -= sum(m.counts() for m in judged)
     if SHOW:
         return show(sources, mutants[:count])
     WORK.mkdir(parents=True, exist_ok=True)

@@ -1968,6 +1968,16 @@ static bool always(const struct scenario *s, const struct outcome *expected)
 	return true;
 }
 
+/* Every selected stream is counted once, unless the run had an end of its own; what went wrong first is in the log. */
+static bool totals_fit(const struct outcome *o)
+{
+	const struct sync_totals *t = &o->totals;
+	bool ran = o->result == SYNC_DONE || o->result == SYNC_PARTLY;
+	bool told = (ran && !t->failed) || o->result == SYNC_STOPPED || *t->reason.text;
+
+	return told && strstr(o->log, t->reason.text) && (!ran || t->synced + t->skipped + t->failed == t->selected);
+}
+
 static void test_scenario(const struct scenario *s)
 {
 	static struct outcome first;
@@ -1984,6 +1994,9 @@ static void test_scenario(const struct scenario *s)
 		show("messages", first.messages);
 		show("warnings", first.warnings);
 	}
+	if (!check(totals_fit(&first), "%s: totals", s->name))
+		printf("# %u selected, %u synced, %u skipped, %u failed; %s\n", first.totals.selected,
+		       first.totals.synced, first.totals.skipped, first.totals.failed, first.totals.reason.text);
 	if (s->asked && !check(strcmp(fake.asked, s->asked) == 0, "%s: requests", s->name))
 		show("asked", fake.asked);
 	if (!s->stop_after) /* where a run is stopped depends on the order of the answers */
@@ -3281,6 +3294,80 @@ static void test_encoding(void)
 	}
 }
 
+/* The rest of a page that was cut stands behind it, and must not be looked at. */
+static void test_titles(void)
+{
+	static const struct {
+		const char *page;
+		size_t left; /* bytes of the page that don't belong to the body */
+		const char *title;
+	} cases[] = {
+		{"<html><title>No entry</title>", 0, "No entry"},
+		{" <TITLE> No entry\n</title>", 0, "No entry"},
+		{"<title>", 0, ""},
+		{"<title>x", 0, "x"},
+		{"<title>x<", 1, "x"},
+		{"<title>x", 1, ""},
+		{"<title>x", 2, ""},
+		{"<html>", 0, ""},
+		{"<", 0, ""},
+		{"<html>", 6, NULL},
+		{"No entry<title>x</title>", 0, NULL},
+		{"", 0, NULL},
+	};
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		struct str body = {cases[i].page, strlen(cases[i].page) - cases[i].left}, title;
+		bool is_page = html_title(body, &title);
+		check(cases[i].title ? is_page && str_is(title, cases[i].title) : !is_page && !title.n,
+		      "title of %s, cut by %zu", cases[i].page, cases[i].left);
+	}
+}
+
+/* What to do about an answer that has no rows. */
+static void test_advice(void)
+{
+#define FIELD(name) "{\"errors\":[{\"field\":\"" name "\"}]}"
+	static const struct {
+		int status;
+		const char *body, *of_list, *of_days; /* the advice for a stream without a window and for one with it */
+	} cases[] = {
+		{200, "", "it was asked three times; run again later", NULL},
+		{201, "", "run again later", NULL},
+		{299, "", "run again later", NULL},
+		{300, "", "check region as well", NULL},
+		{399, "", "check region as well", NULL},
+		{400, "", "run again later", NULL},
+		{400, "{\"errors\":[{}]}", "check page_size", "check start_date, end_date and page_size"},
+		{400, FIELD("period"), "check start_date", NULL},
+		{400, FIELD("startTime"), "check start_date", NULL},
+		{422, FIELD("endTime"), "check end_date", NULL},
+		{422, FIELD("pagination"), "check page_size", NULL},
+		{422, FIELD("pagination.count"), "check page_size", NULL},
+		{422, FIELD("x"), "run again later, and report it if it stays", NULL},
+		{403, FIELD("period"), "run again later", NULL},
+		{404, "", "check base_url and region", NULL},
+		{405, "", "run again later", NULL},
+		{423, FIELD("period"), "run again later", NULL},
+	};
+	const struct stream *days = streams;
+	size_t i;
+
+	while (days->window == WINDOW_NONE)
+		days++;
+	for (i = 0; i < countof(cases); i++) {
+		struct http_response a = {.outcome = HTTP_DONE, .status = cases[i].status, .body = cases[i].body};
+		a.length = strlen(a.body);
+		check_text(advice(streams, &a), cases[i].of_list, cases[i].body);
+		check_text(advice(days, &a), cases[i].of_days ? cases[i].of_days : cases[i].of_list, "... and by days");
+		a.outcome = HTTP_BROKEN;
+		check(a.status == 400 || a.status == 422 || strcmp(advice(streams, &a), "run again later") == 0,
+		      "status %d of an answer that is not whole", a.status);
+	}
+#undef FIELD
+}
+
 static void test_pause(void)
 {
 	static const struct {
@@ -3577,6 +3664,8 @@ int main(void)
 	test_table();
 	test_time();
 	test_encoding();
+	test_titles();
+	test_advice();
 	test_pause();
 	test_path_streams();
 	test_shapes();
