@@ -4286,12 +4286,17 @@ static bool option_range(const char *name, int64_t value, int64_t least, int64_t
 	return fail(error, "%s: must be %lld to %lld", name, (long long)least, (long long)most);
 }
 
+static const char *proxy_name(const struct http_options *o)
+{
+	return o->proxy_name ? o->proxy_name : "proxy";
+}
+
 static bool options_check(const struct http_options *o, struct error *error)
 {
 	const int64_t century_ms = INT64_C(100) * 366 * 86400 * 1000;
 
 	return option_text("base_url", o->base_url, error) && option_text("token", o->token, error) &&
-	       option_text("user_agent", o->user_agent, error) && option_text("proxy", o->proxy, error) &&
+	       option_text("user_agent", o->user_agent, error) && option_text(proxy_name(o), o->proxy, error) &&
 	       option_range("connections", o->connections, 1, HTTP_CONNECTIONS, error) &&
 	       option_range("attempts", o->attempts, 1, INT_MAX, error) &&
 	       option_range("request_timeout_ms", o->request_timeout_ms, 1, century_ms, error) &&
@@ -4328,8 +4333,6 @@ static bool proxy_set(struct http *h, const char *option, const char *value, str
 	const char *scheme = strstr(value, "://") ? "" : "http://", *wrong;
 	size_t size = strlen(scheme) + strlen(value) + 1;
 
-	if (!option_text(option, value, error))
-		return false;
 	h->proxy_url = malloc(size);
 	if (!h->proxy_url)
 		return fail(error, "no memory");
@@ -4355,7 +4358,7 @@ static bool proxy_open(struct http *h, const struct http_options *o, struct erro
 {
 	if (!h->origin.tls || !o->proxy || !*o->proxy || proxy_exempt(&h->origin, o->no_proxy))
 		return true;
-	return proxy_set(h, o->proxy_name ? o->proxy_name : "proxy", o->proxy, error);
+	return proxy_set(h, proxy_name(o), o->proxy, error);
 }
 
 /* The header fields that are the same in every request. */

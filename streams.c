@@ -1784,10 +1784,7 @@ struct rows {
 
 static void rows_begin(struct rows *it, const struct stream *s, struct json rows)
 {
-	memset(it, 0, sizeof *it);
-	it->stream = s;
-	it->outer = json_each(rows);
-	it->row = it->around = rows;
+	*it = (struct rows){.stream = s, .outer = json_each(rows), .row = rows, .around = rows};
 }
 
 static bool rows_next(struct rows *it)

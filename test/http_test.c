@@ -4458,6 +4458,10 @@ static void test_proxy_options(void)
 	check(!http_open(&o, &error), "a SOCKS proxy is refused");
 	check_text(error.text, "HTTPS_PROXY: only http:// proxies are supported, not https:// or SOCKS ones",
 		   "and named as it was given, without its password");
+	o.proxy = "http://p\x7f:3128";
+	check(!http_open(&o, &error), "a control character in a proxy is refused");
+	check_text(error.text, "HTTPS_PROXY: holds a control character or a byte that is not ASCII",
+		   "and the error says so");
 	o.proxy = NULL;
 	o.ca_file = "/nonexistent";
 	o.ca_file_name = "SSL_CERT_FILE";

@@ -1577,7 +1577,8 @@ static void test_whole_lines(void)
 	struct arena arena = {0};
 	struct singer s = {0};
 	struct error error = {""};
-	int ends[2], i, wrong = 0, small = 0;
+	int ends[2], i, wrong = 0, small = 0, parts = 0;
+	sig_atomic_t before = singer_writes;
 	uint64_t bytes = 0;
 	ssize_t n;
 
@@ -1596,11 +1597,13 @@ static void test_whole_lines(void)
 		while ((n = recv(ends[0], packet, sizeof packet, MSG_DONTWAIT)) > 0) {
 			wrong += packet[n - 1] != '\n';
 			small += n < LINES_HELD;
+			parts++;
 			bytes += (uint64_t)n;
 		}
 	}
 	check(wrong == 0 && bytes > 0, "writes end where lines end");
 	check(small == 0, "and not before 64 KiB are held");
+	check(parts > 1 && singer_writes == (before + 2 * parts) % 64, "each of the %d is counted at both ends", parts);
 	check(singer_flush(&s), "flushed");
 	n = recv(ends[0], packet, sizeof packet, MSG_DONTWAIT);
 	check(n > 0 && packet[n - 1] == '\n', "the rest comes with the flush");
@@ -1610,6 +1613,33 @@ static void test_whole_lines(void)
 	json_out_free(&s.out);
 	arena_free(&arena);
 	free(schema);
+}
+
+/* The end of a line is made once as long as rows come at the same time. */
+static void test_extracted(void)
+{
+	char *schema = json_text("{'properties':{'k':{}}}"), *row = json_text("{'k':1}");
+	struct singer s = singer_to_file();
+	struct singer_stream stream = {0};
+	struct selection sel = {0};
+	struct arena arena = {0};
+	struct error error = {""};
+	int64_t us;
+
+	select_row_stream(&sel, &stream, schema, &arena, &error);
+	sel.started = true;
+	for (us = 0; us < 6; us++)
+		singer_record(&s, &sel, parsed(&arena, row), NULL, 0, us / 2, &error);
+	singer_flush(&s);
+#define AT(us)                                                                           \
+	"{\"type\":\"RECORD\",\"stream\":\"s\",\"record\":{\"k\":1},\"time_extracted\":" \
+	"\"1970-01-01T00:00:00.00000" us "Z\"}\n"
+	check_text(take(out_file), AT("0") AT("0") AT("1") AT("1") AT("2") AT("2"), "each row at its own time");
+#undef AT
+	json_out_free(&s.out);
+	arena_free(&arena);
+	free(schema);
+	free(row);
 }
 
 static void test_broken_pipe(void)
@@ -2384,6 +2414,7 @@ int main(void)
 	test_extras();
 	test_extra_key();
 	test_whole_lines();
+	test_extracted();
 	test_broken_pipe();
 	test_bad_descriptor();
 	test_non_blocking();
