@@ -350,6 +350,7 @@ FEW = {"HOLES": "60"}  # see streams_test.c
 SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 LIBRARIES = ["-lbearssl"]
 SANITIZED = {"FEW": "1", "HOLES": "60"}
+SURROUNDINGS = {"TAP": "./tap-segment", "SEGMENTD": "./test/segmentd", "BUILD": ""}
 MEMORY = 4 << 30  # bytes that a mutant may have, where no sanitizer needs more
 OUTPUT = 1 << 30  # bytes that a file of it may have
 # The other unit tests that run a module.
@@ -361,7 +362,8 @@ TESTS = {
     "tap.c": [],
 }
 SCRIPTS = {"json.c": ["test/drivers_test.sh"], "http.c": ["test/drivers_test.sh", "test/gzip_test.py"]}
-# End to end in two steps: what most often tells, then everything.
+# End to end in three steps: cases whose title has a word of the function's name, what most often tells, everything.
+TITLES = re.findall(r'^ *@case\(f?"(.*)"\)', (TOP / "test/e2e.py").read_text("utf-8"), re.M)
 FIRST = {
     "json.c": "config,state,discovery,all streams",
     "http.c": "TLS,proxy,certificates,unreachable,gzip,trouble,limit,progress",
@@ -407,6 +409,7 @@ class Bench:
             self.build(*COMPILE, *CODE, "-c", f"test/{driver}.c", "-o", f"test/{driver}.o")
         self.archive()
         self.build(*COMPILE, *CODE, "test/segmentd.o", "-o", "test/segmentd", *LIBRARIES)
+        self.link_program("original")
 
     def archive(self):
         """What a test gets of the modules that it does not include."""
@@ -430,17 +433,12 @@ class Bench:
         part = f"test/{driver}.c" if own else f"test/{driver}.o"
         return self.run(*COMPILE, *QUICK, part, "test/modules.a", "-o", f"test/{driver}", *LIBRARIES)
 
-    def link_program(self):
+    def link_program(self, name):
         """The tap itself."""
-        return self.run(*COMPILE, *(f"{m[:-2]}.o" for m in MODULES), "-o", "tap-segment", *LIBRARIES)
+        return self.run(*COMPILE, *(f"{m[:-2]}.o" for m in MODULES), "-o", name, *LIBRARIES)
 
-    def complaint(self, *command, **environment):
-        """The first failed check of a test program, "" if there is none.  It ends with that."""
-        what = f"{command[0]} {environment}"
-        known = self.limits.get(what)
-        temporary = self.folder / "tmp"
-        temporary.mkdir(exist_ok=True)
-        started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    def start(self, command, environment, known):
+        """A test program in a session of its own, which ends with it."""
 
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT, OUTPUT))
@@ -451,47 +449,55 @@ class Bench:
                 seconds = int(known.processor * 4) + 5
                 resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=dict(os.environ, TMPDIR=str(temporary), TAP="./tap-segment", SEGMENTD="./test/segmentd", BUILD="")
-            | environment,
+            env={**os.environ, **SURROUNDINGS, "TMPDIR": str(self.folder / "tmp"), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=limit,
         )
+
+    def complaint(self, *command, **environment):
+        """The first failed check of a test program, "" if there is none.  It ends with that."""
+        known = self.limits.get(f"{command[0]} {environment}")
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        process = self.start(command, environment, known)
         late = threading.Event()
 
         def stop():
             late.set()
             end(process)
 
-        timer = threading.Timer(known.wall * 6 + 20 if known else 900, stop)
+        timer = threading.Timer(known.wall * 6 + 20 if known else 3600, stop)
         timer.start()
         found, planned = "", False
         for line in process.stdout:
+            planned = planned or line.startswith(b"1..")
             if line.startswith(b"not ok"):
                 found = re.sub(r"^not ok \d+ - ", "", line.decode("utf-8", "replace").strip())
                 break
-            planned = planned or line.startswith(b"1..")
-        if found:
-            end(process)
-        else:
+        if not found:
             process.wait()
         timer.cancel()
         end(process)
         process.stdout.close()
         shutil.rmtree(temporary, ignore_errors=True)
         if not found and late.is_set():
-            found = "does not end"
-        elif not found and (process.returncode or not planned):
-            found = f"exit status {process.returncode}"
-        if known is None:
-            now = resource.getrusage(resource.RUSAGE_CHILDREN)
-            processor = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-            self.limits[what] = Limits(time.monotonic() - started, processor)
+            return "does not end"
+        return found or (f"exit status {process.returncode}" if process.returncode or not planned else "")
+
+    def measure(self, *command, **environment):
+        """The same with the original; how long it takes is kept."""
+        started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        found = self.complaint(*command, **environment)
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processor = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+        if not found:
+            self.limits[f"{command[0]} {environment}"] = Limits(time.monotonic() - started, processor)
         return found
 
     def trials(self, file):
@@ -509,24 +515,29 @@ class Bench:
         if self.sanitizes():
             linked = self.link_test(unit, *COMPILE, *SANITIZE, own=True)
             yield f"{unit}_test with sanitizers", linked, [f"test/{unit}_test"], SANITIZED
-        if END != "unit":
-            yield "some of e2e.py", self.link_program(), ["test/e2e.py"], {"CASES": FIRST[file]}
-            yield "e2e.py", True, ["test/e2e.py"], {}
-            if file in ("tap.c", "singer.c"):
-                yield "contrib_test.py", True, ["test/contrib_test.py"], {}
+
+    def from_outside(self, mutant):
+        """The program end to end.  These tests take long, so the original is not measured; it must pass what failed."""
+        near = [w for w in mutant.place.split("_") if len(w) > 2 and any(w in title for title in TITLES)]
+        for cases in [",".join(near)] * bool(near) + [FIRST[mutant.file], ""]:
+            found = self.complaint("test/e2e.py", CASES=cases)
+            again = found.partition(": ")[0] if ": " in found else cases
+            if found and not self.complaint("test/e2e.py", CASES=again, TAP="./original"):
+                return found
+        found = self.complaint("test/contrib_test.py")
+        return found if found and not self.complaint("test/contrib_test.py", TAP="./original") else ""
 
     def sanitizes(self):
         """Has this machine the sanitizers?"""
         return self.run(*COMPILE, *SANITIZE, "-x", "c", "-", "-o", "/dev/null", input=b"int main(void) { return 0; }")
 
-    def measure(self, files):
-        """How long each test takes with the original, which must pass."""
+    def measure_all(self, files):
+        """The original must pass all that is not from outside."""
         for file in files:
             unit = file[:-2]
             if not self.link_first(unit) or self.complaint(f"test/{unit}_test", **FEW):
-                self.limits.pop(f"test/{unit}_test {FEW}", None)
                 self.slow.add(unit)
-                self.must_pass(f"{unit}_test", self.link_first(unit), [f"test/{unit}_test"], FEW)
+            self.must_pass(f"{unit}_test", self.link_first(unit), [f"test/{unit}_test"], FEW)
             for trial in self.trials(file):
                 self.must_pass(*trial)
 
@@ -534,7 +545,7 @@ class Bench:
         """Twice at most: a test that depends on the machine's load is not to end this."""
         if not built:
             sys.exit(f"test/mutate.py: {name}: does not compile")
-        found = self.complaint(*command, **environment) and self.complaint(*command, **environment)
+        found = self.measure(*command, **environment) and self.measure(*command, **environment)
         if found:
             sys.exit(f"test/mutate.py: {name}: fails with the original: {found}")
         note(f"{name} of the original: passed")
@@ -546,15 +557,15 @@ class Bench:
         original = thing.read_bytes()
         path.write_text(source.mutated(mutant), "utf-8")
         try:
-            mutant.verdict, mutant.by = self.verdict(mutant.file, thing, original)
+            mutant.verdict, mutant.by = self.verdict(mutant, thing, original)
         finally:
             path.write_text(source.text, "utf-8")
             thing.write_bytes(original)
             mutant.seconds = time.monotonic() - started
 
-    def verdict(self, file, thing, original):
+    def verdict(self, mutant, thing, original):
         """"does not compile", "same code", "killed" or "survived", and by what."""
-        unit = file[:-2]
+        file, unit = mutant.file, mutant.file[:-2]
         if not self.run(*COMPILE, "-fsyntax-only", file):
             return "does not compile", ""
         found = self.complaint(f"test/{unit}_test", **FEW) if self.link_first(unit) else "does not compile"
@@ -569,7 +580,8 @@ class Bench:
             found = self.complaint(*command, **environment) if built else "does not compile"
             if found:
                 return "killed", f"{name}: {found}"
-        return "survived", ""
+        found = self.from_outside(mutant) if END == "" and self.link_program("tap-segment") else ""
+        return ("killed", f"end to end: {found}") if found else ("survived", "")
 
 
 def end(process):
@@ -714,7 +726,7 @@ def main():
         return show(sources, mutants[:count])
     WORK.mkdir(parents=True, exist_ok=True)
     found = benches()
-    found[0].measure({m.file for m in mutants if m.name not in set(listed()) or ONLY == "listed"})
+    found[0].measure_all({m.file for m in mutants if m.name not in set(listed()) or ONLY == "listed"})
     run = Run(sources, mutants, count, judged)
     run.all(found)
     return report(run, listed())
