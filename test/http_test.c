@@ -3263,6 +3263,31 @@ static void test_patience_others(void)
 	http_close(h);
 }
 
+/* Another request is answered while the lane is held: what is left of the hold counts, what has passed does not. */
+static void test_patience_rest(void)
+{
+	static const char limit[] = "HTTP/1.1 429 \r\nRetry-After: 200\r\nContent-Length: 0\r\n\r\n";
+	static const struct reply replies[] = {{ok, STAYS, 9000, 0, 0}, {limit, STAYS, 0, 0, 0}};
+	struct http_options o = test_options();
+	const struct http_response *a;
+	struct http *h;
+
+	net_reset(replies, countof(replies));
+	o.connections = 2;
+	h = test_open(&o);
+	http_start(h, "/2", V1, 2, 0);
+	http_start(h, "/9", V1, 9, 0);
+	check(http_response(http_next(h))->status == 200 && net.now == 1000000 + 9000, "answered in a hold");
+	http_start(h, "/1", V1, 1, 0);
+	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000 + 1000000,
+	      "refused again and again");
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && net.now == 1000000 + 1000000, "who waited beside it fails too");
+	check_text(a->error, "/9: rate limit: after 991 s of waiting the server asks for 200 s more",
+		   "and the error says how long");
+	http_close(h);
+}
+
 /* Two requests of each of three lanes; the first lane is limited. */
 static void test_lanes(void)
 {
@@ -4665,6 +4690,7 @@ int main(void)
 	test_patience_new();
 	test_patience_progress();
 	test_patience_others();
+	test_patience_rest();
 	test_lanes();
 	test_lanes_share();
 	test_limit_unadvised();

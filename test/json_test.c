@@ -182,6 +182,10 @@ static void test_errors(void)
 	check_text(error.text, "a 1, b", "an error and what was added");
 	fail(&error, "c");
 	check_text(error.text, "c", "an error in the place of another");
+	check(!error_about(&error, NULL), "an error about nothing");
+	check_text(error.text, "c", "stays as it is");
+	check(!error_about(&error, "file"), "an error about a file");
+	check_text(error.text, "file: c", "begins with its name");
 	for (i = 0; i < ERROR_SIZE; i++)
 		error_add(&error, "dd");
 	check(strlen(error.text) == ERROR_SIZE - 1, "an error that is too long is cut");

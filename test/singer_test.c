@@ -184,6 +184,28 @@ static void test_log_progress(void)
 	terminal = false;
 }
 
+/* Who logs between a failed call and the text of its errno must not lose it, not even if the line can't be written. */
+static void test_log_errno(void)
+{
+	int log = dup(STDERR_FILENO), closed = open("/dev/null", O_RDONLY);
+
+	if (log < 0 || closed < 0 || dup2(closed, STDERR_FILENO) < 0) {
+		check(false, "standard error that can't be written");
+		return;
+	}
+	terminal = true;
+	errno = ENOENT;
+	log_line(LOG_INFO, "line");
+	check(errno == ENOENT, "a line leaves errno");
+	log_progress("progress");
+	check(errno == ENOENT, "progress leaves errno");
+	log_progress_end();
+	terminal = false;
+	dup2(log, STDERR_FILENO);
+	close(log);
+	close(closed);
+}
+
 static void test_log_levels(void)
 {
 	int level;
@@ -2393,6 +2415,7 @@ int main(void)
 	test_streams_init();
 	test_log_secrets();
 	test_log_progress();
+	test_log_errno();
 	test_log_levels();
 	test_log_cut();
 	test_log_two_secrets();
