@@ -57,6 +57,7 @@ NAMES = """sources destinations warehouses source_connected_destinations destina
     delivery_overview_successfully_received delivery_overview_failed_delivery events_volume_daily audiences
     activations space_traits""".split()
 TIMED = [name for name in NAMES if STREAM[name].incremental]
+SEASON = 60 * 24  # hours in which whatever comes has come, and whatever goes goes in as many again
 NEVER = 1 << 62
 
 
@@ -146,6 +147,11 @@ def spoil(row, fixed, schema):
             return
 
 
+def parsed(stream, text):
+    """An element of a list as the model reads it."""
+    return json.loads(text) if stream.shape == "texts" else read_json(text)
+
+
 @functools.cache
 def asked_fields(name):
     """What a stream's path and query say of whose rows are wanted."""
@@ -179,19 +185,23 @@ TAKEN = {
     "audiences": {"spaceId": "id"},
     "activations": {"spaceId": "spaceId", "audienceId": "id"},
 }
+# Others that have few values.
+CHOSEN = {
+    "destination_subscriptions": {"modelId": ("", "model-1")},
+    "suppressions": {"subjectType": ("USER_ID", "OBJECT_ID")},
+}
 EVENT_NAMES, EVENT_TYPES, REASONS = ("Signed Up", None), ("track",), (None, "invalid/utf8")
 # How often, in each block of hours.
 BANNED_LIST, BANNED_PARENT, GONE, HOSTILE = 0.002, 0.0012, 0.0006, 0.0004
 HOSTILE_TO = {"audit_events": 0.002, "destination_delivery_metrics_summary": 0.004}
 
 
-class World:
-    """What is in the workspace at any time: all of it follows from the seed."""
+class Ground:
+    """What all parts of a workspace have in common: its times, its owners, its troubles.  All follows from the seed."""
 
-    def __init__(self, seed, days):
+    def __init__(self, seed):
         self.seed = seed
         self.begin = instant("2026-01-01") + int(draw(seed, "begin") * 300) * DAY
-        self.end = self.begin + days * DAY
         self.created = self.begin - 25 * DAY
         self.start = self.begin - 40 * DAY  # start_date: the workspace is younger
         self.billed = pick((0, 11), seed, "bill") * DAY  # into a month: when its billing period begins
@@ -208,18 +218,16 @@ class World:
         """Whose rows a request wants."""
         return tuple(values[name] for name in asked_fields(stream.name))
 
-    def records(self, stream, text, values, spoilt_at=None):
-        """Those that the tap must make of one element of a list."""
+    def piece(self, stream, text, values, undated=None):
+        """One element of a list, with its records; undated is the time of one that doesn't say it."""
         found = []
-        for row in shaped(stream, [read_json(text)] if stream.shape != "texts" else [json.loads(text)], values):
+        for row in shaped(stream, [parsed(stream, text)], values):
             try:
                 record = compact(project(stream.usual_schema, row))
             except Misfit:
                 record = None
-            at = spoilt_at
-            if at is None and stream.incremental:
-                at = instant(row.get("timestamp"))
-            found.append(Record(record, at))
+            timed = stream.incremental and undated is None
+            found.append(Record(record, instant(row.get("timestamp")) if timed else undated))
             self.known[stream.name].add(record)
         return Piece(text, tuple(found))
 
@@ -243,7 +251,9 @@ class World:
         rate = HOSTILE_TO.get(stream.name, HOSTILE)
         return draw(self.seed, "hostile", stream.name, who, now // (6 * HOUR)) < rate
 
-    # --- full tables
+
+class Lists(Ground):
+    """Full tables."""
 
     def things(self, stream, values):
         """All that a list ever holds."""
@@ -252,23 +262,21 @@ class World:
 
     def _things(self, stream, values, owner):
         tag = hashlib.blake2b(repr((stream.name, owner)).encode(), digest_size=3).hexdigest()
-        hours = (self.end - self.begin) // HOUR
         for i in range(COUNTS.get(stream.name, 3)):
             chance = dice(self.seed, stream.name, owner, i)
-            born, dies = self.created, NEVER
-            if i and chance.random() < 0.4:
-                born = self.begin + chance.randrange(hours) * HOUR
-            if i and chance.random() < 0.4:
-                dies = max(born, self.begin) + chance.randrange(24, hours + 48) * HOUR
+            life = (self.created, NEVER) if i == 0 else self._life(chance)
             name = f"{tag}{'/' if i % 3 else '-'}{i}"
             fixed = {key: f"{key} {name}" for key in stream.keys(True)}
             fixed |= {key: values[value] for key, value in TAKEN.get(stream.name, {}).items()}
-            if stream.name == "destination_subscriptions":
-                fixed["modelId"] = pick(("", "model-1"), name)
-            if stream.name == "suppressions":
-                fixed["subjectType"] = pick(("USER_ID", "OBJECT_ID"), name)
+            fixed |= {key: pick(some, name) for key, some in CHOSEN.get(stream.name, {}).items()}
             for source in self._sources_of(stream, i):
-                yield Thing(name, born, dies, chance.randrange(5, 300) * HOUR, fixed | source)
+                yield Thing(name, *life, chance.randrange(5, 300) * HOUR, fixed | source)
+
+    def _life(self, chance):
+        """From when to when one is there: some come in the season, some go in it."""
+        born = self.begin + chance.randrange(SEASON) * HOUR if chance.random() < 0.4 else self.created
+        lasts = chance.randrange(24, SEASON) * HOUR if chance.random() < 0.4 else NEVER
+        return born, max(born, self.begin) + lasts
 
     def _sources_of(self, stream, i):
         """A destination belongs to a source; some stand in the list twice, once for each of two sources."""
@@ -293,7 +301,7 @@ class World:
         for thing in there:
             kinds[thing.fixed["subjectType"]].append(thing.fixed["subjectId"])
         rows = [{"subjectType": kind, "subjectIds": ids} for kind, ids in kinds.items()]
-        return [self.records(stream, json.dumps(row), values) for row in rows]
+        return [self.piece(stream, json.dumps(row), values) for row in rows]
 
     def _thing(self, stream, values, thing, hour):
         version = (hour - thing.born) // thing.pace
@@ -302,14 +310,14 @@ class World:
 
         def make():
             if stream.shape == "texts":
-                return self.records(stream, json.dumps(thing.fixed["email"]), values)
+                return self.piece(stream, json.dumps(thing.fixed["email"]), values)
             schema, chance = stream.schema["properties"], dice(self.seed, stream.name, thing.name, version)
             row = {name: made(node, chance, self.begin) for name, node in schema.items() if chance.random() < 0.85}
             drift(row, {**thing.fixed, **stream.add}, schema, chance)
             row |= thing.fixed
             if hostile:
                 spoil(row, {**thing.fixed, **stream.add}, schema)
-            return self.records(stream, self.text(row, chance), values)
+            return self.piece(stream, self.text(row, chance), values)
 
         return self.once(make, "thing", stream.name, self.owner(stream, values), thing.name, source, version, hostile)
 
@@ -321,7 +329,9 @@ class World:
             chance.shuffle(members)
         return json.dumps(dict(members), separators=pick(((",", ":"), (", ", ": ")), chance.random()))
 
-    # --- rows of days
+
+class Days(Lists):
+    """Rows of days, asked for by month, by day, and in windows of days."""
 
     def versions(self, stream, who, day):
         """When each version of a day's row is there; the last one is final, at the settle time's end at the latest."""
@@ -336,9 +346,9 @@ class World:
 
         return self.once(make, "versions", stream.name, who, day)
 
-    def version(self, stream, who, day, now):
+    def version(self, stream, values, who, day, now):
         """The number of the version that is there, -1 if there is none."""
-        there = bisect.bisect_right(self.versions(stream, who, day), now) - 1
+        there = bisect.bisect_right(self.versions(stream, (self.owner(stream, values), who), day), now) - 1
         return max(there, 0) if stream.walk == "days" else there
 
     def counted(self, stream, day):
@@ -391,19 +401,19 @@ class World:
             row = dict(self.day_row(stream, values, who, day, version))
             if hostile:
                 spoil(row, {*stream.keys(True), *stream.add}, stream.schema["properties"])
-            return self.records(stream, self.text(row, dice(day)), values | {"from": stamp(day)})
+            return self.piece(stream, self.text(row, dice(day)), values | {"from": stamp(day)})
 
         return self.once(make, "piece", stream.name, self.owner(stream, values), who, day, version, hostile)
 
     def _months(self, stream, values, now):
         """The rows of a month, or of the billing period that begins in it; None: the workspace is younger."""
         first = instant(values["month"])
-        if month(first, 1) <= self.created:
+        if month(first, 1) + (self.billed if "periodStart" in stream.unique else 0) <= self.created:
             return None
         pieces, day = [], max(first, self.created)
         while day < min(month(first, 2), now):
             for who in self.counted(stream, day):
-                version = self.version(stream, who, day, now)
+                version = self.version(stream, values, who, day, now)
                 if version >= 0 and month(who[1] or day) == first:
                     pieces.append(self.day_piece(stream, values, who, day, version))
             day += DAY
@@ -411,9 +421,8 @@ class World:
 
     def _days(self, stream, values, now):
         day = instant(values["from"])
-        who = self.owner(stream, values)
-        hostile = self.is_hostile(stream, (who, day), now)
-        return [self.day_piece(stream, values, (), day, self.version(stream, who, day, now), hostile)]
+        hostile = self.is_hostile(stream, (self.owner(stream, values), day), now)
+        return [self.day_piece(stream, values, (), day, self.version(stream, values, (), day, now), hostile)]
 
     def _windows(self, stream, values, now):
         """Groups with their points, a day before and after the window too: nothing promises that they don't come."""
@@ -422,7 +431,7 @@ class World:
         pieces = []
         for who in self.counted(stream, first):
             days = range(first - edge, min(end + edge, midnight(now)), DAY)
-            found = [(day, self.version(stream, (self.owner(stream, values), who), day, now)) for day in days]
+            found = [(day, self.version(stream, values, who, day, now)) for day in days]
             points = [self.day_row(stream, values, who, day, version) for day, version in found if version >= 0]
             pieces.append(self.group(stream, values, who, points))
         return pieces
@@ -435,9 +444,11 @@ class World:
             row["source"] = {"id": values["id"], "name": "Name", "slug": "slug"}
         key = "group", stream.name, self.owner(stream, values), who, tuple((p["time"], p["count"]) for p in points)
         text = json.dumps({**row, "total": sum(point["count"] for point in points), "series": points})
-        return self.once(lambda: self.records(stream, text, values), *key)
+        return self.once(lambda: self.piece(stream, text, values), *key)
 
-    # --- events
+
+class Trail(Ground):
+    """Events."""
 
     def events(self, hour):
         """What happens in an hour: the time, when the API has it, and the row."""
@@ -462,7 +473,7 @@ class World:
 
         def make():
             text = json.dumps({**row, "timestamp": "soon"} if hostile else row)
-            return self.records(STREAM["audit_events"], text, {}, at if hostile else None)
+            return self.piece(STREAM["audit_events"], text, {}, at if hostile else None)
 
         return self.once(make, "event", row["id"], hostile)
 
@@ -478,7 +489,9 @@ class World:
         ]
         return sorted(there, key=lambda piece: draw(piece.text))
 
-    # --- all of it
+
+class World(Days, Trail):
+    """The workspace: what an answer holds at some time, and what is final."""
 
     def pieces(self, stream, values, now):
         """The elements of all pages of an answer, in order; None where the API has none."""
@@ -498,9 +511,7 @@ class World:
 
     def _final_day(self, stream, values, day):
         for who in self.counted(stream, day):
-            whose = self.owner(stream, values) if stream.walk == "days" else who
-            whose = (self.owner(stream, values), who) if stream.walk == "windows" else whose
-            version = self.version(stream, whose, day, NEVER)
+            version = self.version(stream, values, who, day, NEVER)
             if version < 0:
                 continue
             if stream.walk == "windows":
@@ -519,6 +530,7 @@ BRIEF = """reset reset-head reset-body cut 500 502 503 408 429 429-ms bad-json w
     forbidden hang""".split()
 LASTING = ["500", "reset-body", "cut", "bad-json", "wrong-shape"]
 MET = [*SHARES, "a brief fault", "a lasting fault", "banned", "gone", "spoilt", "clean", "activated", "settled"]
+ENOUGH = 20  # days in which each of them must have been met
 PATIENT, IMPATIENT = 86400, 400  # request_timeout: only in an impatient run may an answer never come
 
 
@@ -530,6 +542,8 @@ class Hour:
         self.world, self.number = world, number
         self.now = world.begin + number * HOUR + chance.choice((0, 0, 30, 3540, chance.randrange(3590))) * SECOND
         self.kind = chance.choice(KINDS)
+        if self.now // HOUR % 24 in (0, 6) and chance.random() < 0.5:
+            self.kind = "broken"  # when bookmarks of days move
         self.flaky = chance.choice((0, 0, 0, 0.03, 0.3))
         self.zipped = chance.choice((0, 0.5, 1))
         self.moving = chance.random() < 0.3  # does time go on while the run does?
@@ -544,7 +558,9 @@ class Hour:
             "request_timeout": IMPATIENT if chance.random() < 0.05 else PATIENT,
             "fail_on_forbidden": chance.random() < 0.3,
         }
-        self.lame, self.scope = chance.choice(self.selected), chance.choice(("all", "parents", "pages", "later"))
+        timed = [name for name in self.selected if name in TIMED]
+        self.lame = chance.choice(timed if timed and chance.random() < 0.6 else self.selected)
+        self.scope = chance.choice(("all", "parents", "parents", "pages", "later"))
         self.lasting = chance.choice(LASTING)
         self.at_request = chance.randrange(1, 60)
         self.at_line = chance.randrange(1, 200)
@@ -893,7 +909,7 @@ class Eye(segment.Client):
         pieces = self.world.pieces(stream, values, self.now)
         if pieces is None:
             raise Refused(422)
-        return [json.loads(piece.text) if stream.shape == "texts" else read_json(piece.text) for piece in pieces]
+        return [parsed(stream, piece.text) for piece in pieces]
 
 
 # --- consumers
@@ -909,14 +925,16 @@ class Consumers:
 
     def __init__(self):
         self.keys = {}
+        self.keyed = {}  # keys of records, by stream and text
         self.tables = collections.defaultdict(dict)
         self.appended = collections.defaultdict(set)
 
-    @functools.cache
     def key(self, name, text):
         """The key of a record."""
-        row = json.loads(text)
-        return tuple(json.dumps(row[field]) for field in self.keys[name])
+        if (name, text) not in self.keyed:
+            row = json.loads(text)
+            self.keyed[name, text] = tuple(json.dumps(row[field]) for field in self.keys[name])
+        return self.keyed[name, text]
 
     def load(self, lines):
         """Takes what a run wrote: its records' texts by stream, the streams whose old rows went, the last state."""
@@ -954,7 +972,22 @@ def bookmarks_of(state):
     return {name: instant(mark["timestamp"]) for name, mark in (state or {}).get("bookmarks", {}).items()}
 
 
-# --- a season
+# --- what came of a run
+
+
+@dataclass
+class Outcome:
+    """What one run left behind."""
+
+    result: singer.Run
+    records: dict  # texts by stream
+    activated: set
+    old: dict  # bookmarks by stream
+    new: dict
+
+    def is_clean(self, hour):
+        """Did nothing last go wrong, in a run that a target read to its end?"""
+        return self.result.exit == 0 and not any(hour.notes[name] for name in ("hurt", "banned", "gone", "spoilt"))
 
 
 CHECKS = [
@@ -967,21 +1000,173 @@ CHECKS = [
 ]
 
 
+class Judge:
+    """Holds what runs left behind against the workspace."""
+
+    def __init__(self, world, consumers):
+        self.world, self.consumers = world, consumers
+        self.settled = collections.defaultdict(set)  # texts that must be held, by stream
+        self.faults = collections.defaultdict(list)  # complaints of the day, by check
+
+    def end_day(self, day):
+        """Everything settled is held; then the day's checks, as (passed, name, why)."""
+        for name, texts in self.settled.items():
+            for text in texts:
+                for who in self.consumers.lack(name, text):
+                    self.faults["held"].append(f"day {day}: {name}: {who} has lost {text[:300]}")
+        for check, name in CHECKS:
+            faults = self.faults.pop(check, [])
+            again = [f"again: make soak SEED={self.world.seed} WORLDS=1 DAYS={day + 1}"] if faults else []
+            yield not faults, f"seed {self.world.seed}, day {day}: {name}", faults[:5] + again
+
+    def judge(self, hour, outcome):
+        """Looks at one run."""
+        clean = outcome.is_clean(hour)
+        self.judge_exit(hour, outcome.result)
+        self.judge_records(hour, outcome.records)
+        self.judge_state(hour, outcome, clean)
+        self.judge_tables(hour, outcome.activated, clean)
+        if clean and not hour.moving:
+            self.judge_clean(hour, outcome)
+
+    def complain(self, check, hour, text):
+        """A fault of a run."""
+        what = f"hour {hour.number}, {stamp(hour.now)}, {hour.kind}{' into files' if hour.to_files else ''}"
+        self.faults[check].append(f"{what}: {text}")
+
+    def judge_exit(self, hour, result):
+        """The exit code is one of those that what happened can have."""
+        exits = self.exits(hour)
+        if result.exit not in exits:
+            notes = {name: sorted(names) for name, names in hour.notes.items()}
+            said = f"{notes}: {result.stderr[-900:]}"
+            self.complain("exit", hour, f"exit {result.exit}, expected {sorted(exits)}: {said}")
+        for fault in result.complaints():
+            if not fault.startswith("died of signal"):
+                self.complain("exit", hour, fault)
+        if hour.notes["odd"]:
+            self.complain("exit", hour, f"asked for what there is not: {hour.notes['odd']}")
+
+    def exits(self, hour):
+        """The exit codes that may come of an hour."""
+        hit = hour.hit.exists()
+        if hour.kind == "down":
+            return {3}
+        if hour.kind == "refused":
+            return {4}
+        if hour.kind in ("crash", "full") and hit:
+            return {-signal.SIGKILL if hour.kind == "crash" else 1}
+        usual = self.usual_exits(hour)
+        if hour.signalled:
+            return usual | {-signal.SIGKILL if hour.kind == "killed" else 128 + signal.SIGTERM}
+        return usual | {1} if hour.kind == "deaf" and not hour.to_files else usual
+
+    def usual_exits(self, hour):
+        """Of a run that nobody ends."""
+        notes, selected = hour.notes, set(hour.selected)
+        nothing = not notes["answered"] & selected
+        if notes["hurt"]:
+            return {1} | ({3} if nothing else set()) | ({0, 4} if notes["banned"] else set())
+        if notes["spoilt"] & selected:
+            return {1} | ({0} if notes["banned"] | notes["gone"] else set())
+        if notes["banned"]:
+            return {4} if nothing else {1} if hour.config["fail_on_forbidden"] else {0}
+        return {0}
+
+    def judge_records(self, hour, records):
+        """No row that never was."""
+        for name, texts in records.items():
+            strange = set(texts) - self.world.known[name]
+            if strange:
+                self.complain("real", hour, f"{name}: {min(strange)[:600]}")
+
+    def judge_state(self, hour, outcome, clean):
+        """What lies behind a bookmark is held; after a clean run, so is all that is settled."""
+        for name in TIMED:
+            stream, before = STREAM[name], hour.since[name]
+            after = outcome.new.get(name, before)
+            if after < before:
+                self.complain("state", hour, f"{name}: the bookmark went back from {stamp(before)} to {stamp(after)}")
+            if clean and name in hour.selected:
+                limit = hour.now - stream.settle
+                after = max(after, limit if stream.walk == "spans" else midnight(limit))
+            for record in self.passed(hour, stream, before, after):
+                self.settled[name].add(record.text)
+                for who in self.consumers.lack(name, record.text):
+                    why = f"the bookmark passed to {stamp(after)}, but {who} lacks"
+                    self.complain("state", hour, f"{name}: {why} {record.text[:300]}")
+
+    def passed(self, hour, stream, before, after):
+        """The final records of the time that a bookmark passed, of parents that could be read."""
+        if stream.walk == "days":
+            before = max(midnight(before), midnight(hour.now) - 13 * DAY)
+        elif stream.walk == "windows":
+            before = max(midnight(before), midnight(hour.now) - (stream.reach or 9999) * DAY)
+        if after <= before:
+            return []
+        parents = Model(Eye(self.world, hour.now)).parents(stream) if stream.parent else [{"each": ""}]
+        parents = [values for values in parents if not self.is_passed_over(hour, stream, values)]
+        return list(self.world.final(stream, parents, before, after))
+
+    def is_passed_over(self, hour, stream, values):
+        """Parents that are gone, or forbidden from the run's beginning on, are left out, and a warning says so."""
+        if not stream.parent:
+            return False
+        forbidden = self.world.is_banned(stream, values, hour.now) and not hour.config["fail_on_forbidden"]
+        return forbidden or self.world.is_gone(stream, values, hour.now)
+
+    def judge_tables(self, hour, activated, clean):
+        """A table whose old rows went is the workspace's."""
+        model = Model(Eye(self.world, hour.now))
+        for name in NAMES:
+            stream = STREAM[name]
+            if name in activated:
+                wanted = self.truth(model, stream, hour.now)
+                got = {text for _, text in self.consumers.tables[name].values()}
+                if got != wanted:
+                    other = f"{min(map(str, got ^ wanted)):.300}"
+                    self.complain("tables", hour, f"{name}: {len(got)} rows, {len(wanted)} expected: {other}")
+            elif clean and name in hour.selected and not stream.incremental:
+                self.complain("tables", hour, f"{name}: was not declared whole")
+
+    def truth(self, model, stream, now):
+        """The records of a full table at that time."""
+        parents = model.parents(stream) if stream.parent else [{"each": each} for each in stream.each]
+        pieces = [piece for values in parents for piece in self.world.pieces(stream, values, now)]
+        return {record.text for piece in pieces for record in piece.records}
+
+    def judge_clean(self, hour, outcome):
+        """The records in order, and the bookmark."""
+        model = Model(Eye(self.world, hour.now))
+        for name in hour.selected:
+            before, got = outcome.old.get(name), outcome.records[name]
+            expected = model.expect(name, Options(self.world.start, clock=hour.now), bookmark=before)
+            wanted = [compact(record) for record in expected.records]
+            if got != wanted:
+                where = next((pair for pair in zip(got, wanted) if pair[0] != pair[1]), "")
+                self.complain("clean", hour, f"{name}: {len(got)} rows, {len(wanted)} expected: {where}")
+            after = expected.bookmarks[-1] if expected.bookmarks else None
+            if outcome.new.get(name) != after:
+                at = [us and stamp(us) for us in (before, outcome.new.get(name), after)]
+                self.complain("clean", hour, f"{name}: bookmark from {at[0]} to {at[1]}, expected {at[2]}")
+
+
+# --- a season
+
+
 class Season:
     """One workspace, and all runs of its days."""
 
     def __init__(self, seed, days):
         self.seed, self.days = seed, days
-        self.world = World(seed, days)
+        self.world = World(seed)
         self.api = Api(self.world)
         self.tap = singer.Tap(start_date=stamp(self.world.start), unique_keys=True, activate_version=True)
         self.consumers = Consumers()
+        self.judge = Judge(self.world, self.consumers)
         self.state = None
         self.breaks = set(self._breaks())  # days without runs
-        self.settled = collections.defaultdict(set)  # texts that must be held, by stream
-        self.faults = collections.defaultdict(list)  # complaints of the day, by check
         self.met = collections.Counter()
-        self.lines = []
 
     def _breaks(self):
         """Now and then nobody runs the tap, for days or for longer than the API keeps them."""
@@ -997,77 +1182,51 @@ class Season:
                 for hour in range(24):
                     if day not in self.breaks and draw(self.seed, "no run", day, hour) > 0.03:
                         self.run(Hour(self.world, day * 24 + hour))
-                self.end_day(day)
+                yield from self.judge.end_day(day)
         except Exception:  # whatever it is, the other worlds must still be played
-            self.lines.append((False, f"seed {self.seed}: plays to its end", [traceback.format_exc()]))
-        if self.days >= 10:
+            yield False, f"seed {self.seed}: plays to its end", [traceback.format_exc()]
+        self.met["settled"] = sum(map(len, self.judge.settled.values()))
+        if self.days >= ENOUGH:
             missing = [trouble for trouble in MET if not self.met[trouble]]
-            self.lines.append((not missing, f"seed {self.seed}: every kind of trouble was met", missing))
+            yield not missing, f"seed {self.seed}: every kind of trouble was met", missing
         counts = ", ".join(f"{self.met[name]} {name}" for name in ["runs", "requests", "records", *MET])
-        self.lines.append((None, f"seed {self.seed}: {time.monotonic() - begun:.0f} s: {counts}", []))
+        yield None, f"seed {self.seed}: {time.monotonic() - begun:.0f} s: {counts}", []
         self.api.close()
         self.tap.close()
-        return self.lines
-
-    def end_day(self, day):
-        """Everything settled is held; then the day's checks."""
-        for name, texts in self.settled.items():
-            for text in texts:
-                for who in self.consumers.lack(name, text):
-                    self.faults["held"].append(f"day {day}: {name}: {who} has lost {text[:300]}")
-        for check, name in CHECKS:
-            faults = self.faults.pop(check, [])
-            again = [f"again: make soak SEED={self.seed} WORLDS=1 DAYS={day + 1}"] if faults else []
-            self.lines.append((not faults, f"seed {self.seed}, day {day}: {name}", faults[:5] + again))
-
-    # --- a run
 
     def run(self, hour):
         """One run, and what is wrong with it."""
-        self.met["runs"] += 1
         old = bookmarks_of(self.state)
         hour.since = {name: old.get(name, self.world.start) for name in NAMES}
         self.api.hour = hour
         result, lines, state = self.start(hour)
         records, activated, last = self.consumers.load(lines)
         self.state = state if hour.to_files else last or self.state
-        whole = hour.kind != "deaf" or result.exit == 0
-        self.judge_exit(hour, result)
-        self.judge_records(hour, records)
-        clean = whole and result.exit == 0 and not any(hour.notes[n] for n in ("hurt", "banned", "gone", "spoilt"))
-        passed = self.judge_state(hour, old, clean)
-        self.judge_tables(hour, activated, clean)
-        if clean and not hour.moving:
-            self.judge_clean(hour, old, records)
-        self.tally(hour, result, records, activated, clean, passed)
+        outcome = Outcome(result, records, activated, old, bookmarks_of(self.state))
+        self.judge.judge(hour, outcome)
+        self.tally(hour, outcome)
 
-    def complain(self, check, hour, text):
-        """A fault of a run."""
-        what = f"hour {hour.number}, {stamp(hour.now)}, {hour.kind}{' into files' if hour.to_files else ''}"
-        self.faults[check].append(f"{what}: {text}")
-
-    def tally(self, hour, result, records, activated, clean, passed):
+    def tally(self, hour, outcome):
         """What was met."""
-        self.met["requests"] += hour.requests
-        self.met["records"] += sum(map(len, records.values()))
+        exit_code = outcome.result.exit
+        counts = {"runs": 1, "requests": hour.requests, "records": sum(map(len, outcome.records.values()))}
         happened = {
             "calm": hour.kind == "calm",
             "broken": hour.kind == "broken" and hour.notes["hurt"],
-            "crash": hour.kind == "crash" and result.exit < 0,
-            "killed": hour.kind == "killed" and result.exit < 0,
+            "crash": hour.kind == "crash" and exit_code < 0,
+            "killed": hour.kind == "killed" and exit_code < 0,
             "full": hour.kind == "full" and hour.hit.exists(),
-            "stopped": result.exit == 128 + signal.SIGTERM,
-            "deaf": hour.kind == "deaf" and result.exit == 1,
-            "down": result.exit == 3,
-            "refused": result.exit == 4,
+            "stopped": exit_code == 128 + signal.SIGTERM,
+            "deaf": hour.kind == "deaf" and exit_code == 1,
+            "down": exit_code == 3,
+            "refused": exit_code == 4,
             "a brief fault": hour.notes["brief"],
             "a lasting fault": hour.notes["hurt"],
-            "clean": clean,
-            "activated": activated,
-            "settled": passed,
+            "clean": outcome.is_clean(hour),
+            "activated": outcome.activated,
             **{name: hour.notes[name] for name in ("banned", "gone", "spoilt")},
         }
-        self.met.update(name for name, did in happened.items() if did)
+        self.met.update(counts | {name: 1 for name, did in happened.items() if did})
         with contextlib.suppress(FileNotFoundError):
             hour.hit.unlink()
 
@@ -1118,126 +1277,6 @@ class Season:
         result.stdout = b"".join(line + b"\n" for line in head.split(b"\n")[: hour.at_line][:-1])
         return result
 
-    # --- judgement
-
-    def judge_exit(self, hour, result):
-        """The exit code is one of those that what happened can have."""
-        exits = self.exits(hour)
-        if result.exit not in exits:
-            notes = {name: sorted(names) for name, names in hour.notes.items()}
-            said = f"{notes}: {result.stderr[-900:]}"
-            self.complain("exit", hour, f"exit {result.exit}, expected {sorted(exits)}: {said}")
-        for fault in result.complaints():
-            if not fault.startswith("died of signal"):
-                self.complain("exit", hour, fault)
-        if hour.notes["odd"]:
-            self.complain("exit", hour, f"asked for what there is not: {hour.notes['odd']}")
-
-    def exits(self, hour):
-        """The exit codes that may come of an hour."""
-        hit = hour.hit.exists()
-        if hour.kind == "down":
-            return {3}
-        if hour.kind == "refused":
-            return {4}
-        if hour.kind in ("crash", "full") and hit:
-            return {-signal.SIGKILL if hour.kind == "crash" else 1}
-        usual = self.usual_exits(hour)
-        if hour.signalled:
-            return usual | {-signal.SIGKILL if hour.kind == "killed" else 128 + signal.SIGTERM}
-        return usual | {1} if hour.kind == "deaf" and not hour.to_files else usual
-
-    def usual_exits(self, hour):
-        """Of a run that nobody ends."""
-        notes, selected = hour.notes, set(hour.selected)
-        nothing = not notes["answered"] & selected
-        if notes["hurt"]:
-            return {1} | ({3} if nothing else set()) | ({0, 4} if notes["banned"] else set())
-        if notes["spoilt"] & selected:
-            return {1} | ({0} if notes["banned"] | notes["gone"] else set())
-        if notes["banned"]:
-            return {4} if nothing else {1} if hour.config["fail_on_forbidden"] else {0}
-        return {0}
-
-    def judge_records(self, hour, records):
-        """No row that never was."""
-        for name, texts in records.items():
-            strange = set(texts) - self.world.known[name]
-            if strange:
-                self.complain("real", hour, f"{name}: {min(strange)[:600]}")
-
-    def judge_state(self, hour, old, clean):
-        """What lies behind a bookmark is held; after a clean run, so is all that is settled.  How many rows passed."""
-        new, passed = bookmarks_of(self.state), 0
-        for name in TIMED:
-            stream, before = STREAM[name], hour.since[name]
-            after = new.get(name, before)
-            if name in old and after < before:
-                self.complain("state", hour, f"{name}: the bookmark went back from {stamp(before)} to {stamp(after)}")
-            if clean and name in hour.selected:
-                limit = hour.now - stream.settle
-                after = max(after, limit if stream.walk == "spans" else midnight(limit))
-            for record in self.passed(hour, stream, before, after):
-                passed += 1
-                self.settled[name].add(record.text)
-                for who in self.consumers.lack(name, record.text):
-                    why = f"the bookmark passed to {stamp(after)}, but {who} lacks"
-                    self.complain("state", hour, f"{name}: {why} {record.text[:300]}")
-        return passed
-
-    def passed(self, hour, stream, before, after):
-        """The final records of the time that a bookmark passed, of parents that could be read."""
-        if stream.walk == "days":
-            before = max(midnight(before), midnight(hour.now) - 13 * DAY)
-        elif stream.walk == "windows":
-            before = max(midnight(before), midnight(hour.now) - (stream.reach or 9999) * DAY)
-        if after <= before:
-            return []
-        parents = Model(Eye(self.world, hour.now)).parents(stream) if stream.parent else [{"each": ""}]
-        parents = [values for values in parents if not self.is_passed_over(hour, stream, values)]
-        return list(self.world.final(stream, parents, before, after))
-
-    def is_passed_over(self, hour, stream, values):
-        """Parents that are gone, or forbidden from the run's beginning on, are left out, and a warning says so."""
-        if not stream.parent:
-            return False
-        forbidden = self.world.is_banned(stream, values, hour.now) and not hour.config["fail_on_forbidden"]
-        return forbidden or self.world.is_gone(stream, values, hour.now)
-
-    def judge_tables(self, hour, activated, clean):
-        """A table whose old rows went is the workspace's."""
-        model = Model(Eye(self.world, hour.now))
-        for name in NAMES:
-            stream = STREAM[name]
-            if name in activated:
-                wanted = self.truth(model, stream, hour.now)
-                got = {text for _, text in self.consumers.tables[name].values()}
-                if got != wanted:
-                    other = f"{min(map(str, got ^ wanted)):.300}"
-                    self.complain("tables", hour, f"{name}: {len(got)} rows, {len(wanted)} expected: {other}")
-            elif clean and name in hour.selected and not stream.incremental:
-                self.complain("tables", hour, f"{name}: was not declared whole")
-
-    def truth(self, model, stream, now):
-        """The records of a full table at that time."""
-        parents = model.parents(stream) if stream.parent else [{"each": each} for each in stream.each]
-        pieces = [piece for values in parents for piece in self.world.pieces(stream, values, now)]
-        return {record.text for piece in pieces for record in piece.records}
-
-    def judge_clean(self, hour, old, records):
-        """The records in order, and the bookmark."""
-        model = Model(Eye(self.world, hour.now))
-        new = bookmarks_of(self.state)
-        for name in hour.selected:
-            expected = model.expect(name, Options(self.world.start, clock=hour.now), bookmark=old.get(name))
-            wanted = [compact(record) for record in expected.records]
-            if records[name] != wanted:
-                where = next((pair for pair in zip(records[name], wanted) if pair[0] != pair[1]), "")
-                self.complain("clean", hour, f"{name}: {len(records[name])} rows, {len(wanted)} expected: {where}")
-            if STREAM[name].incremental and new.get(name) != (expected.bookmarks or [None])[-1]:
-                at = [us and stamp(us) for us in (old.get(name), new.get(name), (expected.bookmarks or [None])[-1])]
-                self.complain("clean", hour, f"{name}: bookmark from {at[0]} to {at[1]}, expected {at[2]}")
-
 
 def setting(name, usual):
     """A number from the environment."""
@@ -1246,7 +1285,7 @@ def setting(name, usual):
 
 def season(arguments):
     """In a process of its own."""
-    return Season(*arguments).play()
+    return list(Season(*arguments).play())
 
 
 def main():
