@@ -557,6 +557,7 @@ class Hour:
             "max_attempts": 3 if self.kind in ("broken", "down") else 8,
             "request_timeout": IMPATIENT if chance.random() < 0.05 else PATIENT,
             "fail_on_forbidden": chance.random() < 0.3,
+            "user_agent": f"hour {number}",
         }
         timed = [name for name in self.selected if name in TIMED]
         self.lame = chance.choice(timed if timed and chance.random() < 0.6 else self.selected)
@@ -715,7 +716,9 @@ class Api:
                         return
 
     def _answer(self, client, head, secure):
-        """False: the connection is at its end."""
+        """False: the connection is at its end, as is that of a run that was killed."""
+        if f"\r\nUser-Agent: {self.hour.config['user_agent']}\r\n" not in head + "\r\n":
+            return False
         try:
             return Answer(self, client, head, secure).send()
         except OSError:
