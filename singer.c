@@ -2346,12 +2346,12 @@ bool state_bookmarks(struct state *st, struct selection sel[], size_t n, int64_t
 		if (stream->alias && str_is(st->syncing, stream->alias))
 			st->syncing = str_of(stream->name);
 		sel[i].bookmark_us = INT64_MIN;
-		if (!stream->replication_key || sel[i].full_table || !sel[i].selected)
+		if (!stream->replication_key || sel[i].full_table)
 			continue;
 		if (!state_get(st, stream, &sel[i].bookmark_us, error))
 			return false;
-		if (sel[i].bookmark_us == INT64_MIN && json_type(bookmark_of(st, stream)) == JSON_OBJECT &&
-		    json_count(bookmark_of(st, stream)))
+		if (sel[i].selected && sel[i].bookmark_us == INT64_MIN &&
+		    json_type(bookmark_of(st, stream)) == JSON_OBJECT && json_count(bookmark_of(st, stream)))
 			log_stream(
 				LOG_WARNING, stream->name,
 				"stream %s: its bookmark in the state holds no \"%s\", so the stream starts at %s, the "

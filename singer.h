@@ -166,9 +166,9 @@ bool state_read(struct state *, struct json, struct arena *, struct error *);
 /* A stream's bookmark: {"timestamp":"..."}, {"replication_key_value":"..."} of the Meltano SDK, or the string itself.
  * None, null or {}: *us stays.  false: unreadable. */
 bool state_get(const struct state *, const struct singer_stream *, int64_t *us, struct error *);
-/* Reads and checks what the selected incremental streams go on from, into sel[0..n), before anything is sent.  Warns of
- * bookmarks without a time and of a state of other streams; a currently_syncing by another tap's name becomes ours.
- * false: a bookmark can't be read; the error names the stream. */
+/* Reads and checks what the incremental streams, selected or not, go on from, into sel[0..n), before anything is sent.
+ * Warns of bookmarks without a time and of a state of other streams; a currently_syncing by another tap's name becomes
+ * ours.  false: a bookmark can't be read; the error names the stream. */
 bool state_bookmarks(struct state *, struct selection sel[], size_t n, int64_t start_us, struct error *);
 bool state_raise(struct state *, const struct singer_stream *, int64_t us); /* never back; false: no memory */
 void state_syncing(struct state *, const char *stream); /* kept by pointer; NULL is written as null */

@@ -626,6 +626,15 @@ static bool parent_is_nameless(const struct parents *p, size_t parent, const str
 	return false;
 }
 
+/* How a message names a parent. */
+static struct str parent_subject(const struct parents *p, size_t parent, const struct names *used)
+{
+	size_t id = names_find(used, str_of("id"));
+	struct str subject = parent_value(p, parent, used->name[id < used->count ? id : 0]);
+
+	return subject.n ? subject : str_of("one without an id");
+}
+
 static bool same_tuple(const struct parents *p, size_t a, size_t b, const struct names *used)
 {
 	size_t i;
@@ -678,16 +687,16 @@ static void targets_fill(struct targets *t, struct tuple_set *set, size_t child,
 
 	names_of(child, &used);
 	for (at = 0; at < p->packed.length; at = parent_after(p, at)) {
-		struct str first = parent_value(p, at, used.name[0]);
 		if (!parent_wanted(&streams[child], p, at))
 			continue;
 		if (parent_is_whole(p, at, &used)) {
 			if (tuple_add(set, t, p, at, &used))
 				t->parent[t->count++] = at;
 		} else {
+			struct str subject = parent_subject(p, at, &used);
 			if (t->missing++ == 0)
-				snprintf(t->first_missing, sizeof t->first_missing, "%.*s", str_width(first, 60),
-					 first.s);
+				snprintf(t->first_missing, sizeof t->first_missing, "%.*s", str_width(subject, 60),
+					 subject.s);
 			t->nameless =
 				t->nameless || parent_is_nameless(p, at, &used, streams[parent_of(child)].singer.key);
 		}
@@ -1561,7 +1570,7 @@ static struct str job_subject(const struct run *r, const struct job *j)
 	names_of(j->stream, &used);
 	if (!used.count)
 		return str_of(job_each(j));
-	return parent_value(&r->plan.parents[parent_of(j->stream)], job_parent(&r->plan, j), used.name[0]);
+	return parent_subject(&r->plan.parents[parent_of(j->stream)], job_parent(&r->plan, j), &used);
 }
 
 static void note_left_out(struct run *r, const struct job *j)
@@ -1665,7 +1674,7 @@ static enum step answer_refused(struct run *r, const struct job *j, const struct
 	struct tally *t = &r->tally[j->stream];
 	int status = p->answer->status;
 
-	if (status == 404 && parent_of(j->stream) < STREAMS) {
+	if (status == 404 && has_peers(j->stream)) {
 		t->gone++;
 		note_left_out(r, j);
 		return STEP_SKIP;
@@ -2224,8 +2233,12 @@ static void count_missing(struct run *r, size_t stream)
 
 	t->gone = targets->missing;
 	memcpy(t->first_left_out, targets->first_missing, LEFT_OUT_SIZE);
-	if (targets->nameless && streams[stream].window)
-		t->hole = r->partly = true;
+	if (!targets->nameless || !streams[stream].window)
+		return;
+	t->hole = r->partly = true;
+	log_stream(LOG_ERROR, stream_name(stream),
+		   "%s: a row of %s has no id, so what belongs to it can't be asked for; the next run will ask again",
+		   stream_name(stream), streams[stream].singer.parent);
 }
 
 static enum step stream_begin(struct run *r, const struct job *j)

@@ -993,13 +993,17 @@ static bool names_make(struct new_file *f, const char *name, const char **part, 
 	return *part && f->name && f->folder;
 }
 
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 /* What was opened may have got its name from the run that held it meanwhile, or have been removed. */
 static bool part_is(const struct new_file *f, const char *part)
 {
 	struct stat here, there;
 
-	return fstat(f->fd, &here) == 0 && stat(part, &there) == 0 && here.st_dev == there.st_dev &&
-	       here.st_ino == there.st_ino;
+	return fstat(f->fd, &here) == 0 && stat(part, &there) == 0 && same_inode(&here, &there);
 }
 
 /* Opens and locks it.  *busy: another run has it. */
@@ -1851,7 +1855,6 @@ static bool prepare_sync(struct tap *tap)
 	       error_about(&tap->error, name);
 }
 
-/* Before the state is read, so that no other run replaces it meanwhile. */
 /* Is one file the other, or what the other is written as before it has its name? */
 static bool names_clash(const char *a, const char *b)
 {
@@ -1861,6 +1864,15 @@ static bool names_clash(const char *a, const char *b)
 	       (strncmp(a, b, m) == 0 && strcmp(a + m, ".part") == 0);
 }
 
+/* One name may be spelt in two ways. */
+static bool same_file(const struct new_file *a, const struct new_file *b)
+{
+	struct stat one, other;
+
+	return fstat(a->fd, &one) == 0 && fstat(b->fd, &other) == 0 && same_inode(&one, &other);
+}
+
+/* Before the state is read, so that no other run replaces it meanwhile. */
 static bool open_files(struct tap *tap)
 {
 	const struct options *o = &tap->options;
@@ -1879,7 +1891,7 @@ static bool open_files(struct tap *tap)
 	    !file_open(&tap->output, name, &tap->arena, &tap->busy, &tap->error))
 		return false;
 	tap->singer.fd = tap->output.fd;
-	return !o->state_file || strcmp(tap->output.name, tap->state_file.name) != 0 ||
+	return !o->state_file || !same_file(&tap->output, &tap->state_file) ||
 	       fail(&tap->error, "--state-file: the same file as --output");
 }
 

@@ -1804,6 +1804,7 @@ def output_replaced(t):
     old = Path(tap.file("old.jsonl", "old\n", mode=0o640))
     link = tap.folder / "link"
     link.symlink_to("old.jsonl")
+    spelt = f"{tap.folder}/./old.jsonl.n"
     for name, words, pattern in (
         ("a wrong config", ["--config", tap.file("bad.json", "{}"), "--output", str(link)], r"api_token"),
         ("a device", [*tap.arguments(), "--output", "/dev/null"], r"/dev/null: is no regular file"),
@@ -1813,6 +1814,7 @@ def output_replaced(t):
         ("one file for both", [*tap.arguments(), "-o", str(old), "--state-file", str(old)], r"same file"),
         ("the other's name", [*tap.arguments(), "-o", str(old), "--state-file", f"{old}.part"], r"FILE\.part"),
         ("one file by a link", [*tap.arguments(), "-o", str(link), "--state-file", str(old)], r"same file|another run"),
+        ("one new file in two spellings", [*tap.arguments(), "-o", f"{old}.n", "--state-file", spelt], r"same file"),
     ):
         check_refusal(t, tap.run(*words), name, pattern)
         t.equal(old.read_text(), "old\n", f"{name}: the old output stays")

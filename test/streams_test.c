@@ -615,7 +615,7 @@ static const struct scenario scenarios[] = {
 			"SCHEMA iam_users\n"
 			"STATE null\n",
 		.log =
-			"WARNING source_connected_destinations: left out for single sources: 0 forbidden (403), 1 not found (404) or without id, first \n",
+			"WARNING source_connected_destinations: left out for single sources: 0 forbidden (403), 1 not found (404) or without id, first one without an id\n",
 	},
 	/* Order. */
 	{
@@ -1404,6 +1404,37 @@ static const struct scenario scenarios[] = {
 			"/sources?pagination.count=7\n"
 			"/audit-events?startTime=2021-02-28T23:59:59.000Z&pagination.count=7\n",
 	},
+	{
+		.name = "a fixed value that is not found is left out like a parent",
+		.select = "functions",
+		.answers = {{"/functions?resourceType=DESTINATION&" COUNT, 200, ROWS("functions", "{'id':'d'}")},
+			    {"/functions?resourceType=INSERT_DESTINATION&" COUNT, 200, ROWS("functions", "")},
+			    {"/functions?resourceType=INSERT_SOURCE&" COUNT, 200, ROWS("functions", "")},
+			    {"/functions?resourceType=INSERT_TRANSFORMATION&" COUNT, 404, REFUSED},
+			    {"/functions?resourceType=SOURCE&" COUNT, 200, ROWS("functions", "{'id':'s'}")}},
+		.messages =
+			"STATE null\n"
+			"STATE functions\n"
+			"SCHEMA functions\n"
+			"functions {'id':'d'}\n"
+			"functions {'id':'s'}\n"
+			"STATE null\n",
+		.log =
+			"WARNING functions: left out for single values: 0 forbidden (403), 1 not found (404), first INSERT_TRANSFORMATION\n",
+	},
+	{
+		.name = "what is left out is named by its id, wherever that stands in the query",
+		.select = "delivery_overview_failed_delivery",
+		.answers = {{"/destinations?pagination.count=100", 200, ROWS("destinations", "{'id':'d'},{'id':'e'}")}},
+		.messages =
+			"STATE null\n"
+			"STATE delivery_overview_failed_delivery\n"
+			"SCHEMA delivery_overview_failed_delivery\n"
+			"STATE null\n",
+		.log =
+			"WARNING delivery_overview_failed_delivery: left out for single destinations: 0 forbidden (403), 2 not found (404) or without sourceId or id, first d\n"
+			"WARNING delivery_overview_failed_delivery: the API has nothing for the days 2021-01-01 to 2021-02-08: it keeps 30 days\n",
+	},
 	/* Days. */
 	{
 		.name = "delivery by day and destination; a destination without sourceId is left out",
@@ -1452,7 +1483,8 @@ static const struct scenario scenarios[] = {
 			"STATE " METRICS "\n"
 			"STATE null\n",
 		.log =
-			"WARNING " METRICS ": left out for single destinations: 0 forbidden (403), 1 not found (404) or without id or sourceId, first \n",
+			"ERROR " METRICS ": a row of destinations has no id, so what belongs to it can't be asked for; the next run will ask again\n"
+			"WARNING " METRICS ": left out for single destinations: 0 forbidden (403), 1 not found (404) or without id or sourceId, first one without an id\n",
 	},
 	{
 		.name = "delivery: the bookmark's day is read again, and settles after six hours",
@@ -3351,16 +3383,17 @@ static void test_advice(void)
 		{405, "", "run again later", NULL},
 		{423, FIELD("period"), "run again later", NULL},
 	};
-	const struct stream *days = streams;
+	const struct stream *windowed = streams;
 	size_t i;
 
-	while (days->window == WINDOW_NONE)
-		days++;
+	while (windowed->window == WINDOW_NONE)
+		windowed++;
 	for (i = 0; i < countof(cases); i++) {
 		struct http_response a = {.outcome = HTTP_DONE, .status = cases[i].status, .body = cases[i].body};
 		a.length = strlen(a.body);
 		check_text(advice(streams, &a), cases[i].of_list, cases[i].body);
-		check_text(advice(days, &a), cases[i].of_days ? cases[i].of_days : cases[i].of_list, "... and by days");
+		check_text(advice(windowed, &a), cases[i].of_days ? cases[i].of_days : cases[i].of_list,
+			   "... and by days");
 		a.outcome = HTTP_BROKEN;
 		check(a.status == 400 || a.status == 422 || strcmp(advice(streams, &a), "run again later") == 0,
 		      "status %d of an answer that is not whole", a.status);
