@@ -56,7 +56,7 @@ enum {
 static struct {
 	const char *chain, *key, *address, *port_file, *scale, *token, *now, *log, *stats, *tls, *suites;
 	int64_t port, seed, page_cap, latency_ms, rate, idle_ms, minute_ms, groups;
-	bool plain, twice, inclusive, no_resume, no_gzip, mute;
+	bool plain, twice, inclusive, no_resume, no_gzip, mute, still;
 } options = {.address = "127.0.0.1", .scale = "demo", .token = "demo-token", .seed = 1, .page_cap = 1000};
 
 /* ---- Text and dice ---- */
@@ -422,7 +422,7 @@ static int64_t start_day, start_us;
 
 static int64_t now_us(void)
 {
-	return clock_us(CLOCK_REALTIME) + clock_offset;
+	return (options.still ? 0 : clock_us(CLOCK_REALTIME)) + clock_offset;
 }
 
 static int64_t now_ms(void)
@@ -4031,6 +4031,7 @@ static const struct option {
 	{"twice", NULL, "every fourth destination is listed under 2 sources", .flag = &options.twice},
 	{"token", "T", "the one that is accepted; demo-token", .text = &options.token},
 	{"now", "TIME", "RFC 3339: what its clock shows at the start", .text = &options.now},
+	{"still", NULL, "its clock stands", .flag = &options.still},
 	{"inclusive", NULL, "an audit event at startTime or endTime is within", .flag = &options.inclusive},
 	{"page-cap", "N", "the largest pagination.count; 1000", .number = &options.page_cap},
 	{"minute", "MS", "how long a minute of the documented rate limits is; 0: they are off",
@@ -4121,13 +4122,11 @@ static bool read_options(int argc, char **argv)
 /* The workspace follows from the time that was given, not from when this program got round to it. */
 static void set_clock(void)
 {
-	int64_t now = now_us();
+	int64_t now = clock_us(CLOCK_REALTIME);
 
-	if (options.now) {
-		if (!read_time(options.now, &now))
-			die("not an RFC 3339 date-time", options.now);
-		clock_offset = now - clock_us(CLOCK_REALTIME);
-	}
+	if (options.now && !read_time(options.now, &now))
+		die("not an RFC 3339 date-time", options.now);
+	clock_offset = now - (options.still ? 0 : clock_us(CLOCK_REALTIME));
 	start_us = now / SECOND * SECOND;
 	start_day = start_us / DAY;
 }

@@ -411,7 +411,7 @@ def clock(checks):
         at = instant(now)
         bookmarks, state = None, {}
         for label, clock_us in ((name, at), (f"{name}, resumed a day later", at + DAY)):
-            world = World("--scale", "demo", "--now", stamp(clock_us))
+            world = World("--scale", "demo", "--still", "--now", stamp(clock_us))
             try:
                 run = at_time(checks.tap(world.open(), start_date=start), clock_us, state=state)
                 options = Options(instant(start), clock=clock_us)
