@@ -4255,6 +4255,8 @@ static const char *failing_run(const struct failing *f, size_t n, bool tls)
 		wrong = "no answer";
 	else if (a->outcome != HTTP_DONE && a->outcome != HTTP_NO_MEMORY && !*a->error)
 		wrong = "no error";
+	else if ((f->error == EINTR || f->error == EWOULDBLOCK) && a->attempts > 1)
+		wrong = "an attempt is lost";
 	http_close(h);
 	return net.open ? "a socket is left open" : wrong;
 }
