@@ -2259,7 +2259,7 @@ def signals(t):
 def wait_for_handlers(process):
     """Until the program has set what it does about signals: the kernel tells, else a while has to do."""
     caught = 1 << (signal.SIGHUP - 1)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not singer.WRAPPED and os.path.exists(f"/proc/{process.pid}/status") and time.monotonic() < end:
         text = open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace").read()
         if int(re.search(r"^SigCgt:\s*([0-9a-f]+)", text, re.M)[1], 16) & caught:

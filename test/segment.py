@@ -580,7 +580,7 @@ class Server:
 
     def _wait_for_port(self):
         port_file = self.folder / "port"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
             text = port_file.read_text() if port_file.exists() else ""
             if text.endswith("\n"):
@@ -736,7 +736,7 @@ class TinyProxy:
         command = ["tinyproxy", "-d", "-c", str(self.folder / "conf")]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         host, port = self.address.split(":")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
                 return self
@@ -777,7 +777,7 @@ class Client:
         context = None if server.plain else ssl.create_default_context(cafile=str(certificates() / "root.pem"))
         kind = http.client.HTTPConnection if server.plain else http.client.HTTPSConnection
         more = {} if server.plain else {"context": context}
-        self.connection = kind("localhost", server.port, timeout=30, **more)
+        self.connection = kind("localhost", server.port, timeout=300, **more)
         self.pages = {}
 
     def get(self, path, stage="v1", **query):
