@@ -102,7 +102,7 @@ class Place:
 def listed():
     """The reasons, and under each its places with the number of branches that may be left."""
     reasons = {}
-    for number, line in enumerate(LISTED.read_text().splitlines(), 1):
+    for line in LISTED.read_text().splitlines():
         entry = re.fullmatch(r"\t(\S+) (\w+): (\d+): (.+)", line)
         if entry:
             file, function, count, text = entry.groups()
