@@ -2799,6 +2799,7 @@ static void test_outage(void)
 		net.resolves = "1";
 		http_start(h, "/p", V1, 1, 0);
 		check(http_response(http_next(h))->status == 200, "and passes where it can: %s", cases[i].name);
+		check(h->failed_openings == 0, "which ends the row of failures: %s", cases[i].name);
 		http_close(h);
 	}
 }
