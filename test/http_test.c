@@ -2656,6 +2656,34 @@ static void test_many_addresses(void)
 	}
 }
 
+/* Whose name it is that can't be resolved. */
+static void test_name_unknown(void)
+{
+	static const struct {
+		const char *proxy, *look;
+	} cases[] = {{NULL, "; check base_url, this machine's network and DNS"},
+		     {"http://p:3128", "; check proxy, this machine's network and DNS"}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "https://example.com";
+	o.ca_file = bundle;
+	o.attempts = 1;
+	for (i = 0; i < countof(cases); i++) {
+		const char *error;
+		struct http *h;
+		net_reset(NULL, 0);
+		net.resolves = "";
+		net.no_name = EAI_NONAME;
+		o.proxy = cases[i].proxy;
+		h = test_open(&o);
+		http_start(h, "/", V1, 1, 0);
+		error = http_response(http_next(h))->error;
+		check(strstr(error, cases[i].look) != NULL, "%s", error);
+		http_close(h);
+	}
+}
+
 static void test_address_kept(void)
 {
 	static const struct reply replies[] = {
@@ -4672,6 +4700,7 @@ int main(void)
 	test_addresses();
 	test_address_order();
 	test_many_addresses();
+	test_name_unknown();
 	test_address_kept();
 	test_final_dot();
 	test_resolver_slow();
