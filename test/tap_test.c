@@ -1051,6 +1051,101 @@ static void test_signals(void)
 	stop_signal = 0;
 }
 
+/* ---- The last line ---- */
+
+static const struct {
+	const char *name;
+	enum sync_result result;
+	struct sync_totals totals;
+	const char *fault;
+	int write_errno;
+	const char *expected;
+} summaries[] = {
+	{"all", SYNC_DONE, {5, 5, 0, 0, {""}}, "", 0, "INFO Sync done: 5 of 5 streams (0 skipped, 0 failed)"},
+	{"not all",
+	 SYNC_PARTLY,
+	 {9, 4, 2, 3, {"x: failed"}},
+	 "",
+	 0,
+	 "ERROR Sync done, but not all of it: 4 of 9 streams (2 skipped, 3 failed); x: failed"},
+	{"ended",
+	 SYNC_ENDED,
+	 {9, 1, 0, 1, {"no memory"}},
+	 "",
+	 0,
+	 "CRITICAL Sync ended early: 1 of 9 streams (0 skipped, 1 failed); no memory"},
+	{"a fault of the output comes first",
+	 SYNC_LATER,
+	 {9, 1, 0, 1, {"x: failed"}},
+	 "full",
+	 0,
+	 "CRITICAL Sync ended early: 1 of 9 streams (0 skipped, 1 failed); full"},
+	{"a target that is gone",
+	 SYNC_ENDED,
+	 {9, 1, 0, 0, {""}},
+	 "gone",
+	 EPIPE,
+	 "WARNING Sync ended early: 1 of 9 streams (0 skipped, 0 failed); gone"},
+	{"stopped",
+	 SYNC_STOPPED,
+	 {9, 1, 0, 1, {"x: failed"}},
+	 "",
+	 0,
+	 "WARNING Sync stopped by a signal: 1 of 9 streams (0 skipped, 1 failed)"},
+	{"stopped, and the output failed",
+	 SYNC_STOPPED,
+	 {9, 1, 0, 0, {""}},
+	 "full",
+	 0,
+	 "WARNING Sync stopped by a signal: 1 of 9 streams (0 skipped, 0 failed); full"},
+};
+
+static void test_summary(void)
+{
+	static const char metrics[] =
+		"INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_received\", \"value\": 0, \"tags\": {}}\n"
+		"INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_decoded\", \"value\": 0, \"tags\": {}}\n";
+	static const char figures[] = ", 7 records, 0 requests, 0 retries, 0 bytes (0 decoded), 12.3 s";
+	static struct tap tap;
+	struct http_options options = {.base_url = "http://127.0.0.1",
+				       .token = "t",
+				       .user_agent = "u",
+				       .connections = 1,
+				       .attempts = 1,
+				       .request_timeout_ms = 1,
+				       .backoff_ms = 1};
+	struct error error = {""};
+	struct http *http = http_open(&options, &error);
+	int standard_error = dup(STDERR_FILENO);
+	size_t i;
+
+	check(http != NULL, "a client that sends nothing: %s", error.text);
+	for (i = 0; i < countof(summaries) && http; i++) {
+		const char *reason = strstr(summaries[i].expected, "); ");
+		size_t front = reason ? (size_t)(reason - summaries[i].expected) + 1 : strlen(summaries[i].expected);
+		const char *file = file_write("", 0);
+		struct arena arena = {0};
+		struct text wanted = {"", 0};
+		struct str line = {"", 0};
+		int out = open(file, O_WRONLY | O_APPEND);
+
+		add(&wanted, "%s%.*s%s%s\n", metrics, (int)front, summaries[i].expected, figures,
+		    summaries[i].expected + front);
+		tap.singer.records = 7;
+		tap.singer.write_errno = summaries[i].write_errno;
+		fflush(stderr);
+		dup2(out, STDERR_FILENO);
+		log_summary(&tap, http, summaries[i].result, &summaries[i].totals, summaries[i].fault, 12345678);
+		dup2(standard_error, STDERR_FILENO);
+		close(out);
+		check(file_text(&arena, file, &line, &error), "the last line is read");
+		check_bytes(line.s, line.n, wanted.s, summaries[i].name);
+		arena_free(&arena);
+	}
+	close(standard_error);
+	http_close(http);
+}
+
 /* Whatever the machine's own settings say, a test must not depend on it. */
 static void environment_clear(void)
 {
@@ -1100,6 +1195,7 @@ int main(void)
 	test_new_file();
 	test_words();
 	test_signals();
+	test_summary();
 	unlink(path);
 	rmdir(folder);
 	return check_done();
