@@ -554,6 +554,7 @@ static void test_dates(void)
 		{"Sun, 06 Nov 1994 08:49:37 +2400", -1},
 		{"Sun, 06 Nov 1994 08:49:37 +2359", 784111777 - 86340},
 		{"Sun, 06 Nov 0000 08:49:37 GMT", -1},
+		{"Sun, 06 Jan Feb 1994 08:49:37 GMT", -1},
 		{"Mon, 31 Jan 1994 00:00:00 GMT", 759974400},
 		{"Thu, 31 Mar 1994 00:00:00 GMT", 765072000},
 		{"Sat, 30 Apr 1994 00:00:00 GMT", 767664000},
@@ -4131,6 +4132,7 @@ static void test_poll_fails(void)
 		{ENOMEM, SIZE_MAX, HTTP_NO_MEMORY, NULL},
 		{EINTR, 100, HTTP_DONE, ""},
 		{EAGAIN, 2, HTTP_DONE, ""},
+		{EAGAIN, 3, HTTP_UNREACHABLE, NULL},
 	};
 	static const struct reply replies[] = {{ok, STAYS, 5000, 0, 0}};
 	struct http_options o = test_options();

@@ -864,6 +864,8 @@ static void test_file_holds(void)
 	check(!file_holds(file, "StructuredFormatters"), "a file doesn't hold a word");
 	check(!file_holds("/no/such/file", ""), "a missing file holds nothing");
 	check(!file_holds(NULL, ""), "no file holds nothing");
+	check(truncate(file, (off_t)1 << 21) == 0 && !file_holds(file, "StructuredFormatter"),
+	      "a file that is too large is not read");
 }
 
 /* ---- Output and state file ---- */
