@@ -2795,6 +2795,9 @@ static void test_cut_chain(void)
 		      strstr(first.warnings, "5000 groups and more, beyond which the API gives none; the others go on"),
 	      "a chain as long as the API's limit fails aloud, the other source goes on");
 	check(!strstr(first.state, "events_volume_daily"), "... and the bookmark stays before it");
+	check(strstr(first.messages, "\nevents_volume_daily {'count':1,'eventName':'1-0','eventType':'','sourceId':'',"
+				     "'timestamp':'2021-03-09T00:00:00.000000Z'}\n") != NULL,
+	      "fields that no group has are empty if they belong to the key, else absent");
 }
 
 /* ---- Memory ---- */
@@ -3242,8 +3245,17 @@ static bool keys_in_schema(size_t stream)
 	return good && (!s->replication_key || stream_has(stream, str_of(s->replication_key)));
 }
 
+static bool is_one_of(unsigned number, const unsigned *numbers, size_t count)
+{
+	while (count && numbers[count - 1] != number)
+		count--;
+	return count;
+}
+
 static void test_table(void)
 {
+	/* No others stand in the API's documentation; 0: no pages, and no limit of its own. */
+	static const unsigned page_sizes[] = {0, 100, 200, 1000}, rates[] = {0, 2, 25, 50, 60, 200};
 	size_t i, k;
 
 	for (i = 0; i < STREAMS; i++) {
@@ -3260,7 +3272,10 @@ static void test_table(void)
 		      s->singer.name);
 		check((s->shape == ROWS_SERIES) == (s->series != NULL), "the table: %s: a series is named",
 		      s->singer.name);
-		check(s->page_rows <= (s->page_most ? s->page_most : LARGEST_PAGE), "the table: %s: page size",
+		check(s->page_rows <= (s->page_most ? s->page_most : LARGEST_PAGE) &&
+			      is_one_of(s->page_rows, page_sizes, countof(page_sizes)),
+		      "the table: %s: page size", s->singer.name);
+		check(is_one_of(s->per_minute, rates, countof(rates)), "the table: %s: requests a minute",
 		      s->singer.name);
 		check(!s->singer.parent == !used.count && (!s->singer.parent || parent < i),
 		      "the table: %s stands behind its parent, and uses it", s->singer.name);
