@@ -571,7 +571,7 @@ class Hour:
         self.at_call = chance.randrange(1, 40)
         self.space = chance.randrange(200, 100_000)
         self.since = {}  # where the streams begin, by name
-        self.process = None
+        self.process = self.hit = None
         self.lock = threading.Lock()
         self.tries = collections.Counter()
         self.requests = 0
@@ -775,36 +775,30 @@ class Answer:
             return self._refuse(422, "too early")
         if not self.fault:
             notes["answered"].add(stream.name)
-        self.body = json.dumps({"data": {stream.rows: "?", **self._pagination(asked, pieces)}}).encode()
-        page = self._page(asked, pieces)
-        for record in (record for piece in page for record in piece.records if record.text is None):
-            if record.at is None or record.at >= hour.since[stream.name] or stream.walk == "days":
-                notes["spoilt"].add(stream.name)
+        page, pagination = self._page(asked, pieces)
+        if any(self._is_spoilt(stream, record) for piece in page for record in piece.records):
+            notes["spoilt"].add(stream.name)
         text = page[0].text if stream.shape == "object" else f"[{','.join(piece.text for piece in page)}]"
-        self.body = self.body.replace(b'"?"', text.encode(), 1)
+        self.body = f'{{"data":{{"{stream.rows}":{text}{pagination}}}}}'.encode()
         return None
 
+    def _is_spoilt(self, stream, record):
+        """Does a record not fit that the tap wants?"""
+        wanted = record.at is None or stream.walk == "days" or record.at >= self.hour.since[stream.name]
+        return record.text is None and wanted
+
     def _page(self, asked, pieces):
+        """The elements that are asked for, and what stands beside them; now and then none, though more follow."""
         if not asked.stream.names:
-            return pieces
-        if self._is_empty(asked):
-            return []
+            return pieces, ""
         start = int(asked.cursor.strip("=+") or 0)
-        return pieces[start : start + asked.size]
-
-    def _is_empty(self, asked):
-        """Now and then a page holds nothing, and is not the last."""
-        return draw(self.world.seed, self.hour.number, "empty", self.target) < 0.04 and "+" not in asked.cursor
-
-    def _pagination(self, asked, pieces):
-        if not asked.stream.names:
-            return {}
-        start = int(asked.cursor.strip("=+") or 0)
-        cursor = f"{start}+=" if self._is_empty(asked) else f"{start + asked.size}=="
+        end = start + asked.size
+        empty = "+" not in asked.cursor and draw(self.world.seed, self.hour.number, "empty", self.target) < 0.04
         pagination = {"current": asked.cursor or "0", "totalEntries": len(pieces)}
-        if self._is_empty(asked) or start + asked.size < len(pieces):
-            pagination["next"] = cursor
-        return {"pagination": pagination} if len(pagination) > 2 or len(pieces) % 2 else {}
+        if empty or end < len(pieces):
+            pagination["next"] = f"{start}+=" if empty else f"{end}=="
+        needed = "next" in pagination or len(pieces) % 2  # the last page may do without
+        return [] if empty else pieces[start:end], f',"pagination":{json.dumps(pagination)}' if needed else ""
 
     # --- what goes wrong: the status, or the body
 
@@ -990,6 +984,7 @@ class Outcome:
     activated: set
     old: dict  # bookmarks by stream
     new: dict
+    last: str  # line of the output
 
     def is_clean(self, hour):
         """Did nothing last go wrong, in a run that a target read to its end?"""
@@ -1029,6 +1024,8 @@ class Judge:
         """Looks at one run."""
         clean = outcome.is_clean(hour)
         self.judge_exit(hour, outcome.result)
+        if outcome.result.exit >= 0 and hour.kind not in ("deaf", "full") and '"type":"STATE"' not in outcome.last:
+            self.complain("state", hour, f"the last line is no STATE: {outcome.last[:300]}")
         self.judge_records(hour, outcome.records)
         self.judge_state(hour, outcome, clean)
         self.judge_tables(hour, outcome.activated, clean)
@@ -1208,7 +1205,7 @@ class Season:
         result, lines, state = self.start(hour)
         records, activated, last = self.consumers.load(lines)
         self.state = state if hour.to_files else last or self.state
-        outcome = Outcome(result, records, activated, old, bookmarks_of(self.state))
+        outcome = Outcome(result, records, activated, old, bookmarks_of(self.state), lines[-1] if lines else "")
         self.judge.judge(hour, outcome)
         self.tally(hour, outcome)
 
