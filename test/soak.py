@@ -193,7 +193,8 @@ CHOSEN = {
 }
 EVENT_NAMES, EVENT_TYPES, REASONS = ("Signed Up", None), ("track",), (None, "invalid/utf8")
 # How often, in each block of hours.
-BANNED_LIST, BANNED_PARENT, BANNED_IN_WINDOWS, GONE, HOSTILE = 0.002, 0.0007, 0.004, 0.0006, 0.0004
+BANNED_LIST, BANNED_PARENT, BANNED_IN_WINDOWS, OUT, GONE, HOSTILE = 0.002, 0.0007, 0.005, 0.004, 0.0006, 0.0004
+LONG = 36 * HOUR  # longer than a day's row can change, and then till a bookmark passes it
 HOSTILE_TO = {"audit_events": 0.002, "destination_delivery_metrics_summary": 0.004}
 
 
@@ -205,7 +206,8 @@ class Ground:
         self.begin = instant("2026-01-01") + int(draw(seed, "begin") * 300) * DAY
         self.created = self.begin - 25 * DAY
         self.start = self.begin - 40 * DAY  # start_date: the workspace is younger
-        self.billed = pick((0, 11), seed, "bill") * DAY  # into a month: when its billing period begins
+        self.strict = seed % 2 == 1  # fail_on_forbidden
+        self.billed = seed // 2 % 2 * 11 * DAY  # into a month: when its billing period begins
         self.cache = {}
         self.known = collections.defaultdict(set)  # the texts of all records that ever were, by stream
 
@@ -236,12 +238,16 @@ class Ground:
 
     def is_banned(self, stream, values, now):
         """Is a list, or what belongs to one parent, forbidden?"""
-        block = now // (8 * HOUR)
-        if draw(self.seed, "banned", stream.name, block) < BANNED_LIST:
+        if draw(self.seed, "banned", stream.name, now // (8 * HOUR)) < BANNED_LIST:
             return True
-        words = self.seed, "banned", stream.name, self.owner(stream, values), block
-        rate = BANNED_IN_WINDOWS if stream.incremental else BANNED_PARENT
+        length, rate = (LONG, BANNED_IN_WINDOWS) if stream.incremental else (8 * HOUR, BANNED_PARENT)
+        words = self.seed, "banned", stream.name, self.owner(stream, values), now // length
         return bool(stream.parent) and draw(*words) < rate
+
+    def is_out(self, stream, values, now):
+        """Does the API fail for the days of one parent?"""
+        words = self.seed, "out", stream.name, self.owner(stream, values), now // LONG
+        return bool(stream.parent) and stream.incremental and draw(*words) < OUT
 
     def is_gone(self, stream, values, now):
         """Is a parent not found, though it is in the list?"""
@@ -531,7 +537,8 @@ KINDS = [kind for kind, share in SHARES.items() for _ in range(share)]
 BRIEF = """reset reset-head reset-body cut 500 502 503 408 429 429-ms bad-json wrong-shape bad-gzip bad-chunk slow
     forbidden hang""".split()
 LASTING = ["500", "reset-body", "cut", "bad-json", "wrong-shape"]
-MET = [*SHARES, "a brief fault", "a lasting fault", "banned", "gone", "spoilt", "clean", "activated", "settled"]
+NOTED = ["banned", "gone", "out", "spoilt"]
+MET = [*SHARES, *NOTED, "a brief fault", "a lasting fault", "clean", "activated", "settled"]
 ENOUGH = 20  # days in which each of them must have been met
 PATIENT, IMPATIENT = 86400, 400  # request_timeout: only in an impatient run may an answer never come
 
@@ -558,7 +565,7 @@ class Hour:
             "max_connections": chance.choice((1, 2, 3, 4, 8, 32)),
             "max_attempts": 3 if self.kind in ("broken", "down") else 8,
             "request_timeout": IMPATIENT if chance.random() < 0.05 else PATIENT,
-            "fail_on_forbidden": chance.random() < 0.5,
+            "fail_on_forbidden": world.strict,
             "user_agent": f"hour {number}",
         }
         self.scope = chance.choice(("all", "parents", "parents", "pages", "later"))
@@ -602,6 +609,10 @@ class Hour:
         if self.is_lame(stream, values, target):
             self.notes["hurt"].add(stream.name)
             return "forbidden" if self.scope == "later" and stream.walk == "days" else self.lasting
+        if self.world.is_out(stream, values, self.now):
+            self.notes["hurt"].add(stream.name)
+            self.notes["out"].add(stream.name)
+            return "wrong-shape"
         luck = draw(self.world.seed, self.number, target)
         if luck > self.flaky or attempt > 1 + (luck < self.flaky / 3):
             return None
@@ -1227,7 +1238,7 @@ class Season:
             "a lasting fault": hour.notes["hurt"],
             "clean": outcome.is_clean(hour),
             "activated": outcome.activated,
-            **{name: hour.notes[name] for name in ("banned", "gone", "spoilt")},
+            **{name: hour.notes[name] for name in NOTED},
         }
         self.met.update(counts | {name: 1 for name, did in happened.items() if did})
         with contextlib.suppress(FileNotFoundError):
