@@ -79,6 +79,11 @@ def throws():
     return (dice.randbytes(size) for size in range(20, 400, 20))
 
 
+def long_names():
+    """About as long as a file's name may be."""
+    return (b"%F" * 409 + b"a" * more for more in range(8))
+
+
 class Target(NamedTuple):
     """A target of a program."""
 
@@ -121,7 +126,7 @@ TARGETS = {
     "secret": Target("fuzz_singer", 200, JSON),
     "options": Target("fuzz_tap", 200, OPTIONS),
     "config": Target("fuzz_tap", 500, CONFIG),
-    "name": Target("fuzz_tap", 60, "%Y%m%d %F %T %%"),
+    "name": Target("fuzz_tap", 5000, "%Y%m%d %F %T %%", long_names),
     "client": Target("fuzz_client", 1500, HEAD + " 429 503 Retry-After: 3", exchanges),
 }
 
