@@ -86,6 +86,21 @@ $(B)test/fuzz_tap: $(B)test/fuzz_tap.o
 $(FUZZERS): $(B)test/modules.a
 	$(LINK) -fsanitize=fuzzer -o $@ $@.o $(B)test/modules.a $(LDLIBS) -lz
 
+# ---- What a hostile server, file or target can take: memory, time, requests; the figures of contrib/security.md ----
+
+hostile: all $(B)test/tap-fault
+	TAP="$(TAP)" FAULTED="./$(B)test/tap-fault" test/run test/hostile.py
+
+# ---- Analyzers: what they say of the five modules; contrib/security.md says why it is no fault ----
+ANALYZE = $(OUR_CPPFLAGS) $(CPPFLAGS) -std=c99
+
+analyze: $(GENERATED)
+	for module in $(SOURCES); do \
+		echo "== $$module"; \
+		$(CLANG) --analyze -Xclang -analyzer-output=text $(ANALYZE) -o /dev/null $$module; \
+		$(GCC) -fanalyzer -O1 $(ANALYZE) -c -o /dev/null $$module; \
+	done
+
 # ---- Other compilers and makes ----
 
 test-portable:
