@@ -559,6 +559,10 @@ def about(t):
     t.ok({"catalog", "discover", "state"} <= set(names), "json: capabilities", names)
     t.ok(f"\nCapabilities: {', '.join(names)}\n" in text.stdout.decode(), "text: capabilities", text.stdout)
     settings = facts["settings"]
+    needed = [key for key, value in settings["properties"].items() if "null" not in value["type"]]
+    t.equal(needed, settings["required"], "json: a setting that is required takes no null")
+    known = tap.run("--help").stdout.decode().partition("\nconfiguration:\n")[2].partition("\n\n")[0]
+    t.equal(re.findall(r"^  (\w+)", known, re.M), list(settings["properties"]), "--help has the same settings", known)
     defaults = {key: value["default"] for key, value in settings["properties"].items() if "default" in value}
     wanted = {"request_timeout": 300, "max_connections": 4, "max_attempts": 8, "unique_keys": False}
     t.equal({key: defaults.get(key) for key in wanted}, wanted, "json: defaults are of their settings' types")
