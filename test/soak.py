@@ -999,7 +999,8 @@ class Outcome:
 
     def is_clean(self, hour):
         """Did nothing last go wrong, in a run that a target read to its end?"""
-        return self.result.exit == 0 and not any(hour.notes[name] for name in ("hurt", "banned", "gone", "spoilt"))
+        spoilers = ("hurt", "banned", "gone", "spoilt", "deaf")
+        return self.result.exit == 0 and not any(hour.notes[name] for name in spoilers)
 
 
 CHECKS = [
@@ -1231,7 +1232,7 @@ class Season:
             "killed": hour.kind == "killed" and exit_code < 0,
             "full": hour.kind == "full" and hour.hit.exists(),
             "stopped": exit_code == 128 + signal.SIGTERM,
-            "deaf": hour.kind == "deaf" and exit_code == 1,
+            "deaf": hour.notes["deaf"],
             "down": exit_code == 3,
             "refused": exit_code == 4,
             "a brief fault": hour.notes["brief"],
@@ -1286,9 +1287,10 @@ class Season:
         process.stdout.close()
         process.stdout = None
         result = self.tap.finish(process, head)
-        if result.exit == 0:  # all of it had been read
-            return result
-        result.stdout = b"".join(line + b"\n" for line in head.split(b"\n")[: hour.at_line][:-1])
+        lines = result.stdout.splitlines(True)
+        if len(lines) >= hour.at_line:  # what followed was lost in the pipe, if it was written at all
+            hour.notes["deaf"].add("the target")
+            result.stdout = b"".join(lines[: hour.at_line])
         return result
 
 
