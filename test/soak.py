@@ -575,7 +575,7 @@ class Hour:
         self.lasting = chance.choice(LASTING)
         self.at_request = chance.randrange(1, 60)
         self.at_line = chance.randrange(1, 200)
-        self.at_call = chance.randrange(1, 40)
+        self.at_call = chance.randrange(1, 14 if self.to_files else 40)  # of those that change files or write
         self.space = chance.randrange(200, 100_000)
         self.since = {}  # where the streams begin, by name
         self.process = self.hit = None
