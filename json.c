@@ -863,7 +863,7 @@ static const char *parse_after_value(struct parser *s, const char *p)
 static const char *parse_document(struct parser *s, const char *p)
 {
 	do {
-		bool opened;
+		bool opened = false;
 
 		if (s->closing == '}')
 			p = parse_key(s, p);
