@@ -92,7 +92,7 @@ has_all()
 {
 	# shellcheck disable=SC2046 # names without blanks
 	has "$1" tap-segment tap-segment.1 LICENSE README.md CHANGELOG.md SHA256SUMS completions/tap-segment.bash \
-		completions/_tap-segment completions/tap-segment.fish contrib/NOTICE contrib/Dockerfile \
+		completions/_tap-segment completions/tap-segment.fish contrib/NOTICE contrib/security.md contrib/Dockerfile \
 		$(find contrib/examples contrib/meltano -type f) && [ -x "$1/contrib/examples/segment-sync" ]
 }
 
@@ -243,7 +243,7 @@ has_files()
 	# shellcheck disable=SC2046 # names without blanks
 	has "$root/usr" bin/tap-segment share/man/man1/tap-segment.1.gz share/bash-completion/completions/tap-segment \
 		share/zsh/vendor-completions/_tap-segment share/fish/vendor_completions.d/tap-segment.fish &&
-		has "$root/usr/share/doc/tap-segment" copyright README.md.gz changelog.gz examples/Dockerfile \
+		has "$root/usr/share/doc/tap-segment" copyright README.md.gz security.md.gz changelog.gz examples/Dockerfile \
 			$(cd contrib && find meltano -type f | sed 's,^,examples/,') \
 			$(cd contrib && find examples -type f) &&
 		[ -x "$root/usr/share/doc/tap-segment/examples/segment-sync" ]
