@@ -1395,12 +1395,13 @@ static void run_reason(struct run *r, enum log_level level, const char *text)
 		fail(&r->totals.reason, "%.300s", text);
 }
 
+/* A failure, or as a warning what is forbidden, which is a failure too if the user says so. */
 static void run_log(struct run *r, enum log_level level, size_t stream, const char *text)
 {
 	struct error line = {""};
 
 	error_add(&line, "%s: %s", stream_name(stream), text);
-	if (level >= LOG_ERROR)
+	if (level >= LOG_ERROR || r->opt->fail_on_forbidden)
 		run_reason(r, level, line.text);
 	log_stream(level, stream_name(stream), "%s", line.text);
 }
@@ -2230,15 +2231,16 @@ static void count_missing(struct run *r, size_t stream)
 {
 	const struct targets *targets = &r->plan.targets[stream];
 	struct tally *t = &r->tally[stream];
+	struct error what = {""};
 
 	t->gone = targets->missing;
 	memcpy(t->first_left_out, targets->first_missing, LEFT_OUT_SIZE);
 	if (!targets->nameless || !streams[stream].window)
 		return;
 	t->hole = r->partly = true;
-	log_stream(LOG_ERROR, stream_name(stream),
-		   "%s: a row of %s has no id, so what belongs to it can't be asked for; the next run will ask again",
-		   stream_name(stream), streams[stream].singer.parent);
+	error_add(&what, "a row of %s has no id, so what belongs to it can't be asked for; the next run will ask again",
+		  streams[stream].singer.parent);
+	run_log(r, LOG_ERROR, stream, what.text);
 }
 
 static enum step stream_begin(struct run *r, const struct job *j)
@@ -2274,21 +2276,26 @@ static void count_records(struct run *r, size_t stream)
 	t->counted = r->sel[stream].records;
 }
 
-static void warn_of_left_out(const struct tally *t, size_t stream)
+static void warn_of_left_out(struct run *r, size_t stream)
 {
+	const struct tally *t = &r->tally[stream];
 	const char *parent = streams[stream].singer.parent;
 	struct names used = {.count = 0};
-	struct error fields = {""};
+	struct error what = {""};
 	size_t i;
 
+	if (!t->forbidden && !t->gone)
+		return;
 	names_of(stream, &used);
+	error_add(&what, "left out for single %s: %llu forbidden (403), %llu not found (404)",
+		  parent ? parent : "values", (unsigned long long)t->forbidden, (unsigned long long)t->gone);
 	for (i = 0; i < used.count; i++)
-		error_add(&fields, "%s%.*s", i ? " or " : " or without ", str_width(used.name[i], 60), used.name[i].s);
-	if (t->forbidden + t->gone)
-		log_stream(LOG_WARNING, stream_name(stream),
-			   "%s: left out for single %s: %llu forbidden (403), %llu not found (404)%s, first %s",
-			   stream_name(stream), parent ? parent : "values", (unsigned long long)t->forbidden,
-			   (unsigned long long)t->gone, fields.text, t->first_left_out);
+		error_add(&what, "%s%.*s", i ? " or " : " or without ", str_width(used.name[i], 60), used.name[i].s);
+	error_add(&what, ", first %s", t->first_left_out);
+	if (t->forbidden)
+		run_log(r, LOG_WARNING, stream, what.text);
+	else
+		log_stream(LOG_WARNING, stream_name(stream), "%s: %s", stream_name(stream), what.text);
 }
 
 static void warn_of_gap(const struct run *r, const struct tally *t, size_t stream)
@@ -2314,7 +2321,7 @@ static void stream_report(struct run *r, size_t stream, bool whole)
 	if (!t->begun || r->opt->sample)
 		return;
 	t->begun = false;
-	warn_of_left_out(t, stream);
+	warn_of_left_out(r, stream);
 	warn_of_gap(r, t, stream);
 	selection_report(&r->sel[stream]);
 	count_records(r, stream);
@@ -2373,7 +2380,7 @@ static enum step stream_end(struct run *r, const struct job *j)
 	if (!whole)
 		r->partly = true;
 	if (j->quiet && !r->opt->sample)
-		warn_of_left_out(t, j->stream);
+		warn_of_left_out(r, j->stream);
 	if (j->quiet)
 		return STEP_ON;
 	singer_schema(r->singer, &r->sel[j->stream]);
@@ -2799,7 +2806,7 @@ static void stream_drop(struct run *r)
 		queue_remove_front(r, r->at);
 	r->plan.order[r->at].dropped = true;
 	if (r->plan.order[r->at].quiet && !r->opt->sample)
-		warn_of_left_out(&r->tally[stream], stream);
+		warn_of_left_out(r, stream);
 	stream_report(r, stream, false);
 	if (r->opt->sample && !r->plan.order[r->at].quiet)
 		singer_schema(r->singer, &r->sel[stream]);

@@ -1075,9 +1075,13 @@ static bool store(int fd)
 /* A new name is on the disk once its folder is. */
 static bool folder_store(const char *folder)
 {
-	int fd = open(folder, O_RDONLY | O_CLOEXEC), number;
-	bool ok = fd >= 0 && store(fd);
+	int fd, number;
+	bool ok;
 
+	do
+		fd = open(folder, O_RDONLY | O_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
+	ok = fd >= 0 && store(fd);
 	number = errno;
 	if (fd >= 0)
 		close(fd);

@@ -2005,7 +2005,7 @@ static bool totals_fit(const struct outcome *o)
 {
 	const struct sync_totals *t = &o->totals;
 	bool ran = o->result == SYNC_DONE || o->result == SYNC_PARTLY;
-	bool told = (ran && !t->failed) || o->result == SYNC_STOPPED || *t->reason.text;
+	bool told = o->result == SYNC_DONE || o->result == SYNC_STOPPED || *t->reason.text;
 
 	return told && strstr(o->log, t->reason.text) && (!ran || t->synced + t->skipped + t->failed == t->selected);
 }
