@@ -1216,6 +1216,8 @@ class Season:
         self.api.hour = hour
         result, lines, state = self.start(hour)
         records, activated, last = self.consumers.load(lines)
+        if hour.to_files and state != self.state and not lines:
+            self.judge.complain("state", hour, "the state file is another one, but there is no output")
         self.state = state if hour.to_files else last or self.state
         outcome = Outcome(result, records, activated, old, bookmarks_of(self.state), lines[-1] if lines else "")
         self.judge.judge(hour, outcome)
