@@ -373,6 +373,8 @@ def help_and_version(t):
         run = tap.run(option)
         t.ok(run.exit == 0 and re.search(pattern, run.stdout), option, run.stdout[:200], run.stderr)
         t.equal(run.stderr, "", f"{option} leaves standard error alone")
+    columns = {len(blanks) for blanks in re.findall(r"^( {10,})\S", tap.run("--help").stdout.decode(), re.M)}
+    t.equal(columns, {21, 30}, "--help: what goes on in the next line stands below its beginning")
     run = tap.run()
     tap.runs.remove(run)  # it prints no log
     t.equal((run.exit, run.stdout), (2, b""), "no option: exit status")
@@ -1138,6 +1140,7 @@ def readable_config(t):
         run = tap.run("--config", path, "--catalog", catalog)
         warnings = [line for line in run.log("WARNING") if "open.json" in line]
         t.equal((run.exit, len(warnings)), (0, warned), f"mode {mode:o}", run.stderr)
+        t.none((line for line in warnings if not line.endswith("; chmod 600 helps")), f"mode {mode:o}: what helps")
     if os.geteuid() == 0:
         path = tap.file("open.json", tap.config)
         os.chown(path, 65534, 65534)
