@@ -35,7 +35,7 @@ from segment import DAY, Client, Model, Options, Server, instant, stamp
 from singer import plain_catalog
 
 JOBS = int(os.environ.get("JOBS", "8"))
-SPEED = {"FAULT_SPEED": "50"}  # a pause of a second before a retry becomes one of 20 ms
+SPEED = {"FAULT_LEAP": "50"}  # a pause of a second before a retry becomes one of 20 ms
 SMALL = ["sources", "source_connected_warehouses", "usage_mtu_workspace_daily", "audit_events", "iam_users"]
 STEP = 12 if singer.WRAPPED else 1  # not every place where each run takes seconds
 PARTS = {}
@@ -70,7 +70,7 @@ class Town:
         self.files = {"catalog": plain_catalog(*SMALL)}
         self.words = self.tap.arguments(*mode, **({} if "--discover" in mode else self.files))
         self.resumes = not mode
-        self.whole = self.run()
+        self.whole = self.tap.run(*self.words)
         self.rows = rows_of(self.whole.lines)
 
     def run(self, **environment):
@@ -81,7 +81,7 @@ class Town:
         """A second sync that goes on from the last complete STATE among some lines; from nothing if there is none."""
         states = [line for line in lines if line.startswith('{"type":"STATE"')]
         state = self.tap.file(f"state-{number}.json", states[-1] if states else "{}")
-        return self.tap.run(*self.words, "--state", state, env=SPEED)
+        return self.tap.run(*self.words, "--state", state)
 
     def complaints_of_resume(self, lines, number):
         """What a target that read these lines lacks after a second sync."""
