@@ -62,7 +62,7 @@ EMULATED = sync,all streams,small pages,usage,events by day,times,forms of state
 
 test-emulated: all $(UNIT_TESTS) $(B)test/jsoncheck $(B)test/httpcheck $(B)test/tap-fault
 	$(SWEEP) PART=test-clock test/run test/sweep.py
-	HOLES=40 CASES="$(EMULATED)" WRAP="$(WRAP)" TAP="$(WRAP) ./$(B)tap-segment" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
+	HOLES=40 FEW=1 CASES="$(EMULATED)" WRAP="$(WRAP)" TAP="$(WRAP) ./$(B)tap-segment" SEGMENTD="$(SEGMENTD)" BUILD="$(B)" \
 		test/run $(UNIT_TESTS) test/drivers_test.sh test/e2e.py
 
 # ---- The same bytes wherever it is built ----

@@ -10,7 +10,7 @@ test-san:
 test-valgrind:
 	@command -v valgrind >/dev/null || { echo "valgrind is not installed: run contrib/deps test" >&2; exit 1; }
 	mkdir -p build/valgrind/test
-	HOLES=40 $(MAKE) B=build/valgrind/ CFLAGS='-O1 -g' WRAP="$(VALGRIND)" TAP="$(VALGRIND) ./build/valgrind/tap-segment" \
+	HOLES=40 FEW=1 $(MAKE) B=build/valgrind/ CFLAGS='-O1 -g' WRAP="$(VALGRIND)" TAP="$(VALGRIND) ./build/valgrind/tap-segment" \
 		OWN_TESTS= test
 
 # ---- Sweeps: the same sync again and again, with one thing that goes wrong, each time elsewhere ----
