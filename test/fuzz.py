@@ -4,7 +4,8 @@
     test/fuzz.py
 
 FUZZ_SECONDS=N: how long each target runs.  FUZZ_ONLY=NAME: one of them alone.  BUILD=FOLDER/: where the programs are, and
-where inputs that were found stay, for the next run.  Each begins with test/corpus/NAME and the vectors of test/*.txt that
+where inputs that were found stay, for the next run.  FUZZ_SEED=N: the same inputs in a clean folder, as far as the
+time goes.  Each begins with test/corpus/NAME and the vectors of test/*.txt that
 are its matter.  A target fails if something that must hold does not, or if it ran too seldom to say anything.  Output is
 TAP (Test Anything Protocol).
 """
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS") or 10)
 ONLY = os.environ.get("FUZZ_ONLY", "")
+SEED = os.environ.get("FUZZ_SEED", "")
 BUILD = Path(os.environ.get("BUILD") or ".")
 LEAST = 20  # executions a second: the slowest target on a busy machine does ten times as many
 
@@ -148,6 +150,7 @@ def run(name):
     target = TARGETS[name]
     crash = BUILD / f"{name}-"
     limits = [f"-max_len={target.most}", f"-max_total_time={SECONDS}", "-timeout=30", "-rss_limit_mb=2048"]
+    limits += [f"-seed={SEED}"] if SEED else []
     command = [BUILD / "test" / target.program, *limits, f"-artifact_prefix={crash}", "-print_final_stats=1"]
     try:
         done = subprocess.run(

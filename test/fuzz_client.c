@@ -267,7 +267,8 @@ static void peer_asked(struct peer *p)
 
 	p->in[p->length] = '\0';
 	must(strncmp(p->in, "CONNECT ", 8) != 0 || !strstr(p->in, token), "a proxy is never told the token");
-	if (sscanf(p->in, "GET /%d HTTP/1.1\r\n", &number) == 1)
+	if (sscanf(p->in, "GET /%d HTTP/1.1\r\n", &number) == 1 ||
+	    sscanf(p->in, "GET /v1/%d HTTP/1.1\r\n", &number) == 1)
 		p->exchange->request = number;
 	p->length = 0;
 	p->sends = true;
