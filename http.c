@@ -2638,13 +2638,16 @@ static void request_name_bytes(const br_ssl_client_certificate_class **context, 
 	(void)length;
 }
 
-/* No chain: the client sends an empty certificate, and the server decides whether it goes on. */
+/* No chain: the client sends an empty certificate, and the server decides whether it goes on.  BearSSL reads the rest of
+ * the choice all the same, and a hash of 0xff would mean static ECDH. */
 static void request_choose(const br_ssl_client_certificate_class **context, const br_ssl_client_context *client,
 			   uint32_t types, br_ssl_client_certificate *choices)
 {
 	(void)client;
 	(void)types;
 	((struct certificate_request *)(void *)context)->seen = true;
+	choices->auth_type = 0;
+	choices->hash_id = 0;
 	choices->chain = NULL;
 	choices->chain_len = 0;
 }

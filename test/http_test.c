@@ -3942,6 +3942,18 @@ static void test_tls_dates(void)
 	free(tls);
 }
 
+/* All that BearSSL reads of a choice, whatever was there before. */
+static void test_tls_no_choice(void)
+{
+	struct certificate_request request = {0};
+	br_ssl_client_certificate choice;
+
+	memset(&choice, 0xff, sizeof choice);
+	request_choose((const br_ssl_client_certificate_class **)&request.vtable, NULL, 0, &choice);
+	check(request.seen && !choice.chain && !choice.chain_len && !choice.hash_id && !choice.auth_type,
+	      "no client certificate is chosen");
+}
+
 /* BearSSL's server goes away without a word when it gets no client certificate. */
 static void test_tls_client_certificate(void)
 {
@@ -4747,6 +4759,7 @@ int main(void)
 	test_tls_alerts();
 	test_tls_texts();
 	test_tls_dates();
+	test_tls_no_choice();
 	test_tls_client_certificate();
 	test_certificate_page();
 	test_cancel();
