@@ -74,15 +74,23 @@ static int out_file, log_file; /* standard output's and standard error's during 
 static bool output_fails;
 static unsigned progress_calls;
 
+/* Appends to a text that begins empty and is otherwise left alone.  The one that it had last is measured from where that
+ * ended, or a long one would take the square of its length. */
 static void add(char *to, size_t size, const char *format, ...)
 {
-	size_t length = strlen(to);
+	static const char *last;
+	static size_t end;
+	size_t length = to == last && *to ? end + strlen(to + end) : strlen(to);
 	va_list args;
+	int n;
 
 	va_start(args, format);
-	if ((size_t)vsnprintf(to + length, size - length, format, args) >= size - length)
-		abort(); /* the test's buffer is too small */
+	n = vsnprintf(to + length, size - length, format, args);
 	va_end(args);
+	if (n < 0 || (size_t)n >= size - length)
+		abort(); /* the test's buffer is too small */
+	last = to;
+	end = length + (size_t)n;
 }
 
 enum { BRIEF = 300, MEMBERS = 8 }; /* longest value shown; most members of a test's record */
@@ -2775,8 +2783,8 @@ static bool volume(const char *path, struct fake_answer *a)
 	}
 	add(body, sizeof body, "{'data':{'result':[");
 	for (i = 0; i < groups; i++)
-		snprintf(body + strlen(body), 128,
-			 "%s{'eventName':'%ld-%d','series':[{'time':'2021-03-09','count':1}]}", i ? "," : "", page, i);
+		add(body, sizeof body, "%s{'eventName':'%ld-%d','series':[{'time':'2021-03-09','count':1}]}",
+		    i ? "," : "", page, i);
 	if (groups > 1 && page < 5)
 		add(body, sizeof body, "],'pagination':{'next':'%ld'}}}", page + 1);
 	else
