@@ -1140,15 +1140,6 @@ static int print_status(void)
 	return EXIT_FAILURE;
 }
 
-static int print_out(struct json_out *out)
-{
-	if (out->failed)
-		log_line(LOG_CRITICAL, "no memory");
-	else
-		fwrite(out->bytes, 1, out->length, stdout);
-	return out->failed ? EXIT_FAILURE : print_status();
-}
-
 static int mode_version(struct tap *tap)
 {
 	const char *date;
@@ -1343,11 +1334,12 @@ static void put_settings(struct json_out *out)
 }
 
 /* The members that the Meltano SDK's own taps print, in its order. */
-static void about_json(struct tap *tap, struct json_out *out)
+static int about_json(struct tap *tap)
 {
-	struct json_out compact = {0};
+	struct json_out compact = {0}, out = {0};
 	struct json_error unused;
 	struct json document;
+	bool ok;
 	size_t i;
 
 	json_put_text(&compact, "{");
@@ -1362,55 +1354,42 @@ static void about_json(struct tap *tap, struct json_out *out)
 	json_put_text(&compact, "],\"settings\":");
 	put_settings(&compact);
 	json_put_text(&compact, "}");
-	if (!compact.failed && json_parse(&tap->arena, compact.bytes, compact.length, &document, &unused))
-		json_put_value(out, document, 2);
+	ok = !compact.failed && json_parse(&tap->arena, compact.bytes, compact.length, &document, &unused);
+	if (ok)
+		json_put_value(&out, document, 2);
+	ok = ok && !out.failed;
+	if (ok)
+		printf("%.*s\n", (int)out.length, out.bytes);
 	else
-		out->failed = true;
-	json_put_text(out, "\n");
+		log_line(LOG_CRITICAL, "no memory");
 	json_out_free(&compact);
+	json_out_free(&out);
+	return ok ? print_status() : EXIT_FAILURE;
 }
 
-static void about_text(struct json_out *out)
+static const char *or_empty(const char *text)
+{
+	return text ? text : "";
+}
+
+static void about_text(void)
 {
 	size_t i;
 
-	json_put_text(out, "Name: tap-segment\nDescription: ");
-	json_put_text(out, description);
-	json_put_text(out, "\nVersion: " VERSION "\nCapabilities:");
-	for (i = 0; i < CAPABILITIES; i++) {
-		json_put_text(out, i ? ", " : " ");
-		json_put_text(out, capabilities[i]);
-	}
-	json_put_text(out, "\nSettings:\n");
+	printf("Name: tap-segment\nDescription: %s\nVersion: %s\nCapabilities:", description, VERSION);
+	for (i = 0; i < CAPABILITIES; i++)
+		printf("%s%s", i ? ", " : " ", capabilities[i]);
+	puts("\nSettings:");
 	for (i = 0; i < KEYS; i++) {
 		const struct config_key *k = &config_table[i];
-		json_put_text(out, "  ");
-		json_put_text(out, k->name);
-		json_put_text(out, k->required ? " (required): " : ": ");
-		json_put_text(out, k->help);
-		if (k->fallback) {
-			json_put_text(out, "; default ");
-			json_put_text(out, k->fallback);
-		}
-		json_put_text(out, "\n");
+		printf("  %s%s: %s%s%s\n", k->name, k->required ? " (required)" : "", k->help,
+		       k->fallback ? "; default " : "", or_empty(k->fallback));
 	}
-	json_put_text(out, "Streams:\n");
+	puts("Streams:");
 	for (i = 0; i < STREAMS; i++) {
 		const struct singer_stream *s = &streams[i].singer;
-		json_put_text(out, "  ");
-		json_put_text(out, s->name);
-		json_put_text(out, s->replication_key ? ": incremental" : ": full table");
-		json_put_text(out, s->by_name ? ", by name only\n" : "\n");
-	}
-}
-
-static void put_names(struct json_out *out, const char *const names[])
-{
-	size_t i;
-
-	for (i = 0; names[i]; i++) {
-		json_put_text(out, i ? ", " : "");
-		json_put_text(out, names[i]);
+		printf("  %s: %s%s\n", s->name, s->replication_key ? "incremental" : "full table",
+		       s->by_name ? ", by name only" : "");
 	}
 }
 
@@ -1426,84 +1405,57 @@ static const char *window_name(enum window window)
 	return "";
 }
 
-static void put_column(struct json_out *out, const char *text)
-{
-	json_put_text(out, " | ");
-	json_put_text(out, text ? text : "");
-}
-
-static void put_key_column(struct json_out *out, const char *const names[])
-{
-	json_put_text(out, " | ");
-	put_names(out, names);
-}
-
-static void about_stream(struct json_out *out, const struct stream *s)
-{
-	json_put_text(out, "| ");
-	json_put_text(out, s->singer.name);
-	put_column(out, s->singer.by_name ? "" : "yes");
-	put_column(out, s->singer.replication_key ? "incremental" : "full table");
-	put_column(out, window_name(s->window));
-	put_column(out, s->singer.parent);
-	put_key_column(out, s->singer.key);
-	put_key_column(out, s->singer.unique_key ? s->singer.unique_key : s->singer.key);
-	put_column(out, s->cost);
-	json_put_text(out, " | ");
-	if (s->per_minute)
-		json_put_int64(out, s->per_minute);
-	put_column(out, s->needs);
-	put_column(out, s->personal);
-	json_put_text(out, " |\n");
-}
-
-static void about_markdown(struct json_out *out)
+static void print_key(const char *const names[])
 {
 	size_t i;
 
-	json_put_text(out, "# `tap-segment`\n\n");
-	json_put_text(out, description);
-	json_put_text(out, "\n\n## Capabilities\n\n");
-	for (i = 0; i < CAPABILITIES; i++) {
-		json_put_text(out, "* `");
-		json_put_text(out, capabilities[i]);
-		json_put_text(out, "`\n");
-	}
-	json_put_text(out,
-		      "\n## Settings\n\n| Setting | Required | Default | Description |\n| --- | --- | --- | --- |\n");
+	for (i = 0; names[i]; i++)
+		printf("%s%s", i ? ", " : " | ", names[i]);
+}
+
+static void about_stream(const struct stream *s)
+{
+	printf("| %s | %s | %s | %s | %s", s->singer.name, s->singer.by_name ? "" : "yes",
+	       s->singer.replication_key ? "incremental" : "full table", window_name(s->window),
+	       or_empty(s->singer.parent));
+	print_key(s->singer.key);
+	print_key(s->singer.unique_key ? s->singer.unique_key : s->singer.key);
+	printf(" | %s | ", or_empty(s->cost));
+	if (s->per_minute)
+		printf("%u", s->per_minute);
+	printf(" | %s | %s |\n", or_empty(s->needs), or_empty(s->personal));
+}
+
+static void about_markdown(void)
+{
+	size_t i;
+
+	printf("# `tap-segment`\n\n%s\n\n## Capabilities\n\n", description);
+	for (i = 0; i < CAPABILITIES; i++)
+		printf("* `%s`\n", capabilities[i]);
+	puts("\n## Settings\n\n| Setting | Required | Default | Description |\n| --- | --- | --- | --- |");
 	for (i = 0; i < KEYS; i++) {
 		const struct config_key *k = &config_table[i];
-		json_put_text(out, "| ");
-		json_put_text(out, k->name);
-		json_put_text(out, k->required ? " | yes | " : " | no | ");
-		json_put_text(out, k->fallback ? k->fallback : "");
-		json_put_text(out, " | ");
-		json_put_text(out, k->help);
-		json_put_text(out, " |\n");
+		printf("| %s | %s | %s | %s |\n", k->name, k->required ? "yes" : "no", or_empty(k->fallback), k->help);
 	}
-	json_put_text(out, "\n## Streams\n\n| Stream | Plain run | Method | Window | Parent | Key | With `unique_keys` "
-			   "| Requests | Limit a "
-			   "minute | Needs | Personal data, secrets |\n"
-			   "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+	puts("\n## Streams\n\n| Stream | Plain run | Method | Window | Parent | Key | With `unique_keys` | Requests "
+	     "| Limit a minute | Needs | Personal data, secrets |\n"
+	     "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
 	for (i = 0; i < STREAMS; i++)
-		about_stream(out, &streams[i]);
+		about_stream(&streams[i]);
 }
 
 static int mode_about(struct tap *tap)
 {
-	const char *format = tap->options.format ? tap->options.format : "text";
-	struct json_out out = {0};
-	int status;
+	const char *format = or_empty(tap->options.format);
 
 	if (strcmp(format, "json") == 0)
-		about_json(tap, &out);
-	else if (strcmp(format, "markdown") == 0)
-		about_markdown(&out);
+		return about_json(tap);
+	if (strcmp(format, "markdown") == 0)
+		about_markdown();
 	else
-		about_text(&out);
-	status = print_out(&out);
-	json_out_free(&out);
-	return status;
+		about_text();
+	return print_status();
 }
 
 /* ---- Modes: discovery ---- */
