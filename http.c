@@ -2689,18 +2689,15 @@ static bool aes_is_fast(void)
 
 static void tls_suites(br_ssl_engine_context *engine)
 {
-	static const uint16_t chacha_first[] = {
+	/* Six from the first on, or from the third. */
+	static const uint16_t suites[] = {
 		BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-		BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,       BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-		BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,       BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-	};
-	static const uint16_t aes_first[] = {
 		BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,       BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 		BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,       BR_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 		BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 	};
 
-	br_ssl_engine_set_suites(engine, aes_is_fast() ? aes_first : chacha_first, countof(aes_first));
+	br_ssl_engine_set_suites(engine, suites + (aes_is_fast() ? 2 : 0), 6);
 }
 
 /* By hand what br_ssl_client_init_full does, without what we refuse: older versions, CBC, RSA key exchange, MD5,
@@ -3604,33 +3601,24 @@ static enum step proxy_refused(const struct http *h, struct conn *c, const struc
 static enum step proxy_step(struct http *h, struct conn *c)
 {
 	const struct answer *a = &c->request->answer;
-
 	enum pump pump = plain_pump(c);
 
-	switch (pump) {
-	case PUMP_READS:
-	case PUMP_WRITES:
-	case PUMP_BOTH: return pump_step(pump);
-	case PUMP_ANSWERED:
-		if (c->verdict == ANSWER_NO_MEMORY)
-			return conn_failed(c, FAILED_NO_MEMORY, "no memory");
-		if (c->verdict == ANSWER_OVER)
-			return conn_failed(c, FAILED_HOST, "the answer has %s", a->why);
-		if (c->verdict != ANSWER_WHOLE)
-			return conn_failed(c, FAILED_AGAIN, "malformed answer: %s", a->why);
-		if (a->head.status / 100 != 2)
-			return proxy_refused(h, c, &a->head);
-		if (c->surplus) /* in TLS the client speaks first */
-			return conn_failed(c, FAILED_AGAIN, "sent data before the tunnel was in use");
-		return tls_start(h, c);
-	case PUMP_CLOSED:
-	case PUMP_CUT:
-	case PUMP_GOES_ON:
-	case PUMP_GREETED:
-	case PUMP_FAILED: break;
-	}
-	return conn_failed(c, FAILED_AGAIN, "closed the connection%s%s", c->error ? ": " : "",
-			   c->error ? strerror(c->error) : "");
+	if (pump >= PUMP_READS)
+		return pump_step(pump);
+	if (pump != PUMP_ANSWERED)
+		return conn_failed(c, FAILED_AGAIN, "closed the connection%s%s", c->error ? ": " : "",
+				   c->error ? strerror(c->error) : "");
+	if (c->verdict == ANSWER_NO_MEMORY)
+		return conn_failed(c, FAILED_NO_MEMORY, "no memory");
+	if (c->verdict == ANSWER_OVER)
+		return conn_failed(c, FAILED_HOST, "the answer has %s", a->why);
+	if (c->verdict != ANSWER_WHOLE)
+		return conn_failed(c, FAILED_AGAIN, "malformed answer: %s", a->why);
+	if (a->head.status / 100 != 2)
+		return proxy_refused(h, c, &a->head);
+	if (c->surplus) /* in TLS the client speaks first */
+		return conn_failed(c, FAILED_AGAIN, "sent data before the tunnel was in use");
+	return tls_start(h, c);
 }
 
 /* ---- Exchange ---- */

@@ -821,26 +821,17 @@ static void container_close(struct parser *s)
 /* A scalar, or the beginning of a container. */
 static const char *parse_value(struct parser *s, const char *p, bool *opened)
 {
+	char c = skip_space(s, &p);
+
 	*opened = false;
-	switch (skip_space(s, &p)) {
+	switch (c) {
 	case '"': return parse_string(s, p);
 	case '{':
 	case '[': return container_open(s, p, opened);
 	case 't': return parse_literal(s, p, "true", 4);
 	case 'f': return parse_literal(s, p, "false", 5);
 	case 'n': return parse_literal(s, p, "null", 4);
-	case '-':
-	case '0':
-	case '1':
-	case '2':
-	case '3':
-	case '4':
-	case '5':
-	case '6':
-	case '7':
-	case '8':
-	case '9': return parse_number(s, p);
-	default: return refuse(s, "expected a value", p);
+	default: return c == '-' || is_digit(c) ? parse_number(s, p) : refuse(s, "expected a value", p);
 	}
 }
 
@@ -1016,24 +1007,13 @@ struct json_plain json_plain(struct json v)
 
 struct str json_token(struct json v)
 {
-	struct str token = {"", 0};
+	enum json_type type = json_type(v);
 
-	switch (json_type(v)) {
-	case JSON_ABSENT:
-	case JSON_ARRAY:
-	case JSON_OBJECT: break;
-	case JSON_STRING:
-		token.s = first_byte(v) + 1;
-		token.n = v.node->size / 2;
-		break;
-	case JSON_NULL:
-	case JSON_BOOL:
-	case JSON_NUMBER:
-		token.s = first_byte(v);
-		token.n = v.node->size;
-		break;
-	}
-	return token;
+	if (type == JSON_STRING)
+		return (struct str){first_byte(v) + 1, v.node->size / 2};
+	if (type == JSON_ABSENT || type > JSON_STRING)
+		return (struct str){"", 0};
+	return (struct str){first_byte(v), v.node->size};
 }
 
 static unsigned long four_hex(const char *p)
@@ -1188,14 +1168,6 @@ bool json_int64(struct json v, int64_t *out)
 		*out = (int64_t)value;
 	else /* so that no step leaves the range, INT64_MIN included */
 		*out = value ? -(int64_t)(value - 1) - 1 : 0;
-	return true;
-}
-
-bool json_bool(struct json v, bool *out)
-{
-	if (json_type(v) != JSON_BOOL)
-		return false;
-	*out = *first_byte(v) == 't';
 	return true;
 }
 

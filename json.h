@@ -141,7 +141,6 @@ struct json_plain json_plain(struct json);
  * U+FFFD.  false: not a string, or no memory. */
 bool json_string(struct json, struct arena *, struct str *);
 bool json_int64(struct json, int64_t *); /* an integer literal that fits, or false: never rounded */
-bool json_bool(struct json, bool *);
 
 /* for (it = json_each(v); json_next(&it);) visits members or elements; it.key is absent in arrays; scalars and absent
  * values give no round.  name: the key as it stands in the text, with its quotes, if it has no escape; else empty. */

@@ -69,17 +69,13 @@ void log_secret(const char *secret)
 
 static bool is_word(char c)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	return is_digit(c) || is_alpha(c);
 }
 
 /* Does a text of two hexadecimal digits, in either case, stand for this character? */
 static bool is_hex_of(const char *text, char c)
 {
-	char lower[3], upper[3];
-
-	snprintf(lower, sizeof lower, "%02x", (unsigned)(unsigned char)c);
-	snprintf(upper, sizeof upper, "%02X", (unsigned)(unsigned char)c);
-	return (text[0] == lower[0] || text[0] == upper[0]) && (text[1] == lower[1] || text[1] == upper[1]);
+	return hex_value(text[0]) == (unsigned char)c >> 4 && hex_value(text[1]) == ((unsigned char)c & 15);
 }
 
 /* The lengths at which a text may spell a beginning of the secret: more than one where a byte can be read in two ways, as
@@ -385,27 +381,19 @@ size_t log_width(void)
 	return logger.structured || !isatty(STDERR_FILENO) ? 0 : terminal_width();
 }
 
-/* The text is made fit to be shown, as every line's. */
-static void probe_structured(const char *stream, const char *access, int status, const char *format, ...)
-{
-	char text[LOG_TEXT], message[LOG_LINE], quoted[2 * LOG_LINE + 1], extra[3 * LOG_LINE];
-	va_list args;
-
-	va_start(args, format);
-	line_text(text, LOG_LINE / 2, format, args);
-	va_end(args);
-	quote(quoted, text);
-	snprintf(extra, sizeof extra, "{\"access\": \"%s\", \"status\": %d, \"text\": \"%s\"}", access, status, quoted);
-	snprintf(message, sizeof message, "%s, status %d: %.1000s", access, status, text);
-	line_structured(LOG_INFO, stream, message, "extra", extra);
-}
-
 void log_probe(const char *stream, const char *access, int status, const char *text)
 {
-	int saved = errno;
+	char shown[LOG_LINE / 2 + 1], message[LOG_LINE], quoted[2 * LOG_LINE + 1], extra[3 * LOG_LINE];
+	int saved = errno, n = snprintf(shown, sizeof shown, "%s", text);
 
-	if (logger.structured && LOG_INFO >= logger.least)
-		probe_structured(stream, access, status, "%s", text);
+	if (!logger.structured || LOG_INFO < logger.least)
+		return;
+	make_printable(shown);
+	strike_out(shown, (size_t)n >= sizeof shown);
+	quote(quoted, shown);
+	snprintf(extra, sizeof extra, "{\"access\": \"%s\", \"status\": %d, \"text\": \"%s\"}", access, status, quoted);
+	snprintf(message, sizeof message, "%s, status %d: %s", access, status, shown);
+	line_structured(LOG_INFO, stream, message, "extra", extra);
 	errno = saved;
 }
 
@@ -545,8 +533,7 @@ struct maker {
 	struct error *error;
 	bool catalog;         /* is there one? */
 	struct json *entries; /* of the catalog, one a stream of the tap; absent where it has none */
-	struct rule *rule;    /* of --select */
-	size_t rules;
+	const char *rules;    /* of --select; NULL: none */
 	bool unique_keys;
 	struct json_out line; /* for what is put together, of one stream after the other */
 	/* of the stream at hand */
@@ -773,28 +760,15 @@ static struct rule rule_of(struct str text)
 	return rule;
 }
 
-static bool rules_parse(struct maker *m, const char *const *texts)
+/* Takes the next rule off a text with commas between them.  false: none is left. */
+static bool rule_next(struct str *rest, struct rule *rule)
 {
-	const char *const *text, *c;
-	size_t most = 1;
+	struct str part = {NULL, 0};
 
-	if (!texts)
-		return true;
-	for (text = texts; *text; text++)
-		for (most++, c = *text; *c; c++)
-			most += *c == ',';
-	m->rule = arena_alloc(m->arena, most, sizeof *m->rule);
-	if (!m->rule)
-		return fail(m->error, "no memory for the rules of --select");
-	for (text = texts; *text; text++) {
-		struct str rest = str_of(*text);
-		while (rest.n) {
-			struct str part = str_trim(str_cut(&rest, ','));
-			if (part.n)
-				m->rule[m->rules++] = rule_of(part);
-		}
-	}
-	return true;
+	while (!part.n && rest->n)
+		part = str_trim(str_cut(rest, ','));
+	*rule = rule_of(part);
+	return part.n;
 }
 
 static bool any_field_matches(struct str glob, const struct field *fields)
@@ -810,22 +784,25 @@ static bool any_field_matches(struct str glob, const struct field *fields)
 /* Rules that begin with an exclusion take away from what a plain run has, others add to nothing. */
 static bool rules_begin(const struct maker *m, const struct singer_stream *stream)
 {
-	return m->rule[0].exclude && !stream->by_name;
+	struct str rest = str_of(m->rules);
+	struct rule first;
+
+	return rule_next(&rest, &first) && first.exclude && !stream->by_name;
 }
 
 /* Do the rules take a stream?  The last one that matches wins; one that excludes a field says nothing about it. */
 static bool rules_take_stream(const struct maker *m, const struct singer_stream *stream, const struct field *fields)
 {
 	bool taken = rules_begin(m, stream);
-	size_t i;
+	struct str rest = str_of(m->rules);
+	struct rule rule;
 
-	for (i = 0; i < m->rules; i++) {
-		const struct rule *rule = &m->rule[i];
-		if (!glob_matches(rule->stream, str_of(stream->name)))
+	while (rule_next(&rest, &rule)) {
+		if (!glob_matches(rule.stream, str_of(stream->name)))
 			continue;
-		if (!rule->field.n)
-			taken = !rule->exclude;
-		else if (!rule->exclude && any_field_matches(rule->field, fields))
+		if (!rule.field.n)
+			taken = !rule.exclude;
+		else if (!rule.exclude && any_field_matches(rule.field, fields))
 			taken = true;
 	}
 	return taken;
@@ -845,15 +822,13 @@ static bool is_secret(const struct singer_stream *stream, const struct field *f)
 static bool rules_take_field(const struct maker *m, const struct singer_stream *stream, const struct field *f)
 {
 	bool secret = is_secret(stream, f), taken = rules_begin(m, stream) && !secret;
-	size_t i;
+	struct str rest = str_of(m->rules);
+	struct rule rule;
 
-	for (i = 0; i < m->rules; i++) {
-		const struct rule *rule = &m->rule[i];
-		if (!glob_matches(rule->stream, str_of(stream->name)))
-			continue;
-		if (rule->field.n ? glob_matches(rule->field, f->name) : !secret || rule->exclude)
-			taken = !rule->exclude;
-	}
+	while (rule_next(&rest, &rule))
+		if (glob_matches(rule.stream, str_of(stream->name)) &&
+		    (rule.field.n ? glob_matches(rule.field, f->name) : !secret || rule.exclude))
+			taken = !rule.exclude;
 	return taken;
 }
 
@@ -886,22 +861,18 @@ static bool fail_rule(const struct rule *rule, const struct selection sel[], siz
 		of_field ? "." : "", str_width(field.name, 128), of_field ? field.name.s : "");
 }
 
-bool selection_check_rules(const struct selection sel[], size_t n, const char *const *rules, struct error *error)
+bool selection_check_rules(const struct selection sel[], size_t n, const char *rules, struct error *error)
 {
+	struct str rest = str_of(rules);
+	struct rule rule;
 	bool any = false;
 	size_t i;
 
-	for (; *rules; rules++) {
-		struct str rest = str_of(*rules);
-		while (rest.n) {
-			struct str part = str_trim(str_cut(&rest, ','));
-			struct rule rule = rule_of(part);
-			any = any || part.n;
-			for (i = 0; part.n && i < n && !rule_matches(&rule, &sel[i]); i++)
-				;
-			if (part.n && i == n)
-				return fail_rule(&rule, sel, n, error);
-		}
+	for (; rule_next(&rest, &rule); any = true) {
+		for (i = 0; i < n && !rule_matches(&rule, &sel[i]); i++)
+			;
+		if (i == n)
+			return fail_rule(&rule, sel, n, error);
 	}
 	return any || fail(error, "--select: expected rules like sources,audit_events.*,!iam_*");
 }
@@ -1481,7 +1452,7 @@ static bool stream_choose(const struct maker *m, struct selection *sel)
 	sel->name = str_of(sel->stream->name);
 	if (json_type(name) == JSON_STRING && json_token(name).n && !json_string(name, m->arena, &sel->name))
 		return no_memory(m);
-	sel->by_rules = m->rules > 0;
+	sel->by_rules = m->rules;
 	if (!m->rules && m->catalog)
 		return stream_selected(m, &sel->selected);
 	sel->selected = !sel->stream->by_name;
@@ -1521,13 +1492,12 @@ static void warn_nothing(const struct maker *m)
 			    "metadata with the breadcrumb [], or use --select");
 }
 
-static bool selection_fill(struct maker *m, struct selection sel[], size_t n, struct json catalog,
-			   const char *const *rules)
+static bool selection_fill(struct maker *m, struct selection sel[], size_t n, struct json catalog)
 {
 	bool any = false;
 	size_t i;
 
-	if (!catalog_open(m, sel, n, catalog) || !rules_parse(m, rules))
+	if (!catalog_open(m, sel, n, catalog))
 		return false;
 	for (i = 0; i < n; i++) {
 		struct selection fresh = {
@@ -1542,11 +1512,11 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 	return true;
 }
 
-bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *const *rules, bool unique_keys,
+bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *rules, bool unique_keys,
 		    struct arena *arena, struct error *error)
 {
-	struct maker m = {.arena = arena, .error = error, .unique_keys = unique_keys};
-	bool ok = selection_fill(&m, sel, n, catalog, rules);
+	struct maker m = {.arena = arena, .error = error, .rules = rules, .unique_keys = unique_keys};
+	bool ok = selection_fill(&m, sel, n, catalog);
 
 	json_out_free(&m.line);
 	return ok;
@@ -1850,33 +1820,18 @@ static bool put_value(struct projector *p, const struct field *f, struct json va
 
 /* ---- Projection: a row that does not fit ---- */
 
-/* A key's value as sent, cut where it would not leave room for the rest of the message. */
-static void row_name(const struct selection *sel, struct json row, const struct projector *p, char *to, size_t size)
+/* The key's values as sent. */
+static void error_add_key(struct error *error, const struct selection *sel, struct json row, const struct projector *p)
 {
-	size_t i, length = 0;
+	size_t i;
 
-	*to = '\0';
-	for (i = 0; i < SINGER_KEYS && sel->key[i].n && length < size; i++) {
-		struct str value = json_token(json_member(row, sel->key[i]));
-		struct str key = sel->key[i];
-		const struct singer_extra *extra = extra_of(p, key);
+	for (i = 0; i < SINGER_KEYS && sel->key[i].n; i++) {
+		const struct singer_extra *extra = extra_of(p, sel->key[i]);
+		struct str value = extra ? extra->value : json_token(json_member(row, sel->key[i]));
 
-		if (extra)
-			value = extra->value;
-		length += (size_t)snprintf(to + length, size - length, "%s%.*s %.*s", i ? ", " : " with ",
-					   (int)(key.n < 32 ? key.n : 32), key.s, (int)(value.n < 48 ? value.n : 48),
-					   value.n ? value.s : "");
+		error_add(error, "%s%.*s %.*s", i ? ", " : " with ", str_width(sel->key[i], 32), sel->key[i].s,
+			  str_width(value, 48), value.n ? value.s : "");
 	}
-}
-
-static void types_text(unsigned types, char *to, size_t size)
-{
-	const struct type_name *t;
-	size_t length = 0;
-
-	for (t = type_names; t->name && length < size; t++)
-		if (types & t->bit)
-			length += (size_t)snprintf(to + length, size - length, "%s%s", length ? " or " : "", t->name);
 }
 
 static bool fail_misfit(const struct selection *sel, struct json row, const struct projector *p, struct error *error)
@@ -1885,20 +1840,27 @@ static bool fail_misfit(const struct selection *sel, struct json row, const stru
 		[JSON_ABSENT] = "missing",  [JSON_NULL] = "null",       [JSON_BOOL] = "a boolean",
 		[JSON_NUMBER] = "a number", [JSON_STRING] = "a string", [JSON_ARRAY] = "an array",
 		[JSON_OBJECT] = "an object"};
-	const char *what = p->what ? p->what : found[p->found];
-	char name[192], types[64];
+	const struct field *f = p->misfit;
+	const struct type_name *t;
+	const char *before = "";
 	struct path path;
 
-	row_name(sel, row, p, name, sizeof name);
-	if (p->misfit->required && (p->found <= JSON_NULL || (p->what && p->misfit->types & TYPE(JSON_NULL))))
-		return fail(error, "stream %s: a row%s: %s is %s, but it belongs to the key or dates the row",
-			    sel->stream->name, name, path_of(p->misfit, &path), what);
-	types_text(p->misfit->types, types, sizeof types);
-	return fail(error,
-		    "stream %s: a row%s: %s is %s, but the schema takes %s%s; deselect it, or change its type in the "
-		    "catalog",
-		    sel->stream->name, name, path_of(p->misfit, &path), what, types,
-		    p->misfit->date_time ? " of format date-time" : "");
+	fail(error, "stream %s: a row", sel->stream->name);
+	error_add_key(error, sel, row, p);
+	error_add(error, ": %s is %s, but ", path_of(f, &path), p->what ? p->what : found[p->found]);
+	if (f->required && (p->found <= JSON_NULL || (p->what && f->types & TYPE(JSON_NULL)))) {
+		error_add(error, "it belongs to the key or dates the row");
+		return false;
+	}
+	error_add(error, "the schema takes ");
+	for (t = type_names; t->name; t++)
+		if (f->types & t->bit) {
+			error_add(error, "%s%s", before, t->name);
+			before = " or ";
+		}
+	error_add(error, "%s; deselect it, or change its type in the catalog",
+		  f->date_time ? " of format date-time" : "");
+	return false;
 }
 
 void selection_report(const struct selection *sel)
@@ -2529,18 +2491,6 @@ static void put_flag(struct json_out *out, const char *name, bool value)
 	json_put_text(out, value ? "\":true" : "\":false");
 }
 
-static void put_strings(struct json_out *out, const char *const texts[], size_t n)
-{
-	size_t i;
-
-	json_put_text(out, "[");
-	for (i = 0; i < n; i++) {
-		json_put_text(out, i ? "," : "");
-		json_put_string(out, str_of(texts[i]));
-	}
-	json_put_text(out, "]");
-}
-
 static void put_member(struct json_out *out, const char *name, const char *value)
 {
 	json_put_text(out, ",\"");
@@ -2584,6 +2534,7 @@ static void put_fields_metadata(struct json_out *out, const struct selection *se
 static void put_stream_metadata(struct json_out *out, const struct selection *sel)
 {
 	const struct singer_stream *stream = sel->stream;
+	struct str replication = str_of(stream->replication_key);
 
 	json_put_text(out, "{\"breadcrumb\":[],\"metadata\":{\"inclusion\":\"available\"");
 	if (sel->by_rules)
@@ -2593,7 +2544,7 @@ static void put_stream_metadata(struct json_out *out, const struct selection *se
 	put_member(out, "forced-replication-method", stream->replication_key ? "INCREMENTAL" : "FULL_TABLE");
 	if (stream->replication_key) {
 		json_put_text(out, ",\"valid-replication-keys\":");
-		put_strings(out, &stream->replication_key, 1);
+		put_names(out, &replication, 1);
 	}
 	if (stream->parent)
 		put_member(out, "parent-tap-stream-id", stream->parent);

@@ -94,16 +94,16 @@ struct selection {
 };
 
 /* Fills sel[0..n) from the catalog (absent: all but those by name), then the --select rules in place of the catalog's selection
- * (NULL-ended, each with commas or not; NULL: none).  Logs a warning for each unknown stream and field, for a stream with
+ * (commas between them; NULL: none).  Logs a warning for each unknown stream and field, for a stream with
  * several entries, for an object without any selected field, and if nothing is selected.
  * false: the catalog or a key in it is wrong, or it has no stream of these; the error names stream and key or field, not
  * the file. */
-bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *const *rules, bool unique_keys,
+bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *rules, bool unique_keys,
 		    struct arena *, struct error *);
 
 /* After selection_make with rules.  false: there is none, or one that matches no stream and no field; the error names what
  * is nearest to it. */
-bool selection_check_rules(const struct selection[], size_t n, const char *const *rules, struct error *);
+bool selection_check_rules(const struct selection[], size_t n, const char *rules, struct error *);
 
 /* How many selected streams have a key in force that does not identify a row; full_tables: of those without replication
  * key only. */

@@ -20,19 +20,21 @@
 enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600 };
 
 /* clang-format off */
-#define NAMED(stream) .name = #stream
-#define SCHEMA(stream) .schema_at = SCHEMA_AT_##stream, .schema_length = SCHEMA_LENGTH_##stream
+/* Its name, what else Singer has to know of it, and its schema. */
+#define STREAM(stream, ...)                                                                                           \
+	.singer = {.name = #stream, __VA_ARGS__}, .schema_at = SCHEMA_AT_##stream,                                    \
+	.schema_length = SCHEMA_LENGTH_##stream
 #define PAIRS(...) (const struct stream_pair[]){__VA_ARGS__, {NULL, NULL}}
-#define LIST(stream) .singer = {NAMED(stream), .key = NAMES("id")}, SCHEMA(stream)
-#define PAGED(key) .rows = key, .accept = V1, .page_rows = 200
+#define LIST(stream) STREAM(stream, .key = NAMES("id"))
+#define PAGED(key, stage, count) .rows = key, .accept = stage, .page_rows = count
 /* What a plain run has not.  Their keys identify a row. */
-#define NAMED_ONLY(stream, ...) NAMED(stream), .by_name = true, .key = NAMES(__VA_ARGS__)
+#define BY_NAME(...) .by_name = true, .key = NAMES(__VA_ARGS__)
 #define USAGE                                                                                      \
 	.query = PAIRS({"period", "{month}"}), .window = WINDOW_MONTH, .accept = V1, .page_rows = 1000, \
 	.settle_s = USAGE_SETTLE, .needs = "access to usage data"
 
 /* Points of a day, counted by groups: a field of a group may be absent. */
-#define OVERVIEW(stream, ...) NAMED_ONLY(stream, __VA_ARGS__), .replication_key = "timestamp", .renamed = "time"
+#define OVERVIEW(...)         BY_NAME(__VA_ARGS__), .replication_key = "timestamp", .renamed = "time"
 #define WINDOW_ASKED          {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"}
 #define EVENT_GROUPS          {"groupBy.0", "eventName"}, {"groupBy.1", "eventType"}
 #define EVENT_ADDED           {"eventName", "{.eventName}"}, {"eventType", "{.eventType}"}
@@ -41,8 +43,8 @@ enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600
 	.rows = "dataset", .shape = ROWS_SERIES, .series = "series", .accept = BETA, .page_rows = 1000,               \
 	.window = WINDOW_DAYS, .settle_s = DELIVERY_SETTLE, .reach_days = 30
 #define OF_DESTINATION(stream)                                                                                        \
-	OVERVIEW(stream, "sourceId", "destinationId", "eventName", "eventType", "discardReason", "timestamp"),        \
-		.parent = "destinations"
+	STREAM(stream, OVERVIEW("sourceId", "destinationId", "eventName", "eventType", "discardReason", "timestamp"), \
+	       .parent = "destinations")
 #define DESTINATION_POINTS                                                                                            \
 	.query = PAIRS({"sourceId", "{sourceId}"}, {"destinationConfigId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS,            \
 		  {"groupBy.2", "discardReason"}), POINTS,                                                            \
@@ -53,77 +55,72 @@ enum { AUDIT_SETTLE = 3600, DELIVERY_SETTLE = 6 * 3600, USAGE_SETTLE = 24 * 3600
 /* Destinations carry their kind with all its actions, so a page of them is megabytes: they come by the hundred.
  * A stream stands behind its parent's, a slow one behind the others. */
 const struct stream streams[] = {
-	{LIST(sources), .path = "/sources", .rows = "sources", .accept = V1, .page_rows = 200,
+	{LIST(sources), .path = "/sources", PAGED("sources", V1, 200),
 	 .needs = "access to sources",
 	 .cost = "1", .personal = "writeKeys, settings"},
-	{.singer = {NAMED(destinations), .key = NAMES("id"), .unique_key = NAMES("id", "sourceId")}, SCHEMA(destinations),
-	 .path = "/destinations", .rows = "destinations", .accept = V1, .page_rows = 100,
+	{STREAM(destinations, .key = NAMES("id"), .unique_key = NAMES("id", "sourceId")),
+	 .path = "/destinations", PAGED("destinations", V1, 100),
 	 .needs = "access to destinations",
 	 .cost = "1", .personal = "settings"},
-	{LIST(warehouses), .path = "/warehouses", .rows = "warehouses", .accept = V1, .page_rows = 200,
+	{LIST(warehouses), .path = "/warehouses", PAGED("warehouses", V1, 200),
 	 .needs = "access to warehouses",
 	 .cost = "1", .personal = "settings"},
-	{.singer = {NAMED(source_connected_destinations), .key = NAMES("sourceId"), .unique_key = NAMES("sourceId", "id"),
-		    .parent = "sources"}, SCHEMA(source_connected_destinations),
-	 .path = "/sources/{id}/connected-destinations", .rows = "destinations", .accept = V1, .page_rows = 100,
+	{STREAM(source_connected_destinations, .key = NAMES("sourceId"), .unique_key = NAMES("sourceId", "id"),
+		.parent = "sources"),
+	 .path = "/sources/{id}/connected-destinations", PAGED("destinations", V1, 100),
 	 .add = PAIRS({"sourceId", "{id}"}),
 	 .needs = "access to sources and their destinations",
 	 .cost = "S", .personal = "settings"},
-	{.singer = {NAMED(source_connected_warehouses), .key = NAMES("sourceId"), .unique_key = NAMES("sourceId", "id"),
-		    .parent = "sources"}, SCHEMA(source_connected_warehouses),
-	 .path = "/sources/{id}/connected-warehouses", .rows = "warehouses", .accept = V1, .page_rows = 200,
-	 .add = PAIRS({"sourceId", "{id}"}),
+	{STREAM(source_connected_warehouses, .key = NAMES("sourceId"), .unique_key = NAMES("sourceId", "id"),
+		.parent = "sources"),
+	 .path = "/sources/{id}/connected-warehouses", PAGED("warehouses", V1, 200), .add = PAIRS({"sourceId", "{id}"}),
 	 .needs = "access to sources and their warehouses",
 	 .cost = "S", .personal = "settings"},
-	{.singer = {NAMED(destination_subscriptions), .key = NAMES("destinationId"), .unique_key = NAMES("destinationId", "id"),
-		    .parent = "destinations"}, SCHEMA(destination_subscriptions),
-	 .path = "/destinations/{id}/subscriptions", .rows = "subscriptions", .accept = ALPHA, .page_rows = 200,
+	{STREAM(destination_subscriptions, .key = NAMES("destinationId"), .unique_key = NAMES("destinationId", "id"),
+		.parent = "destinations"),
+	 .path = "/destinations/{id}/subscriptions", PAGED("subscriptions", ALPHA, 200),
 	 .needs = "access to destinations and to alpha endpoints",
 	 .cost = "D", .personal = "settings"},
-	{LIST(catalog_sources), .path = "/catalog/sources", .rows = "sourcesCatalog", .accept = V1, .page_rows = 200,
+	{LIST(catalog_sources), .path = "/catalog/sources", PAGED("sourcesCatalog", V1, 200),
 	 .needs = "access to the catalog",
 	 .cost = "1"},
-	{LIST(catalog_destinations), .path = "/catalog/destinations", .rows = "destinationsCatalog", .accept = V1,
-	 .page_rows = 100,
+	{LIST(catalog_destinations), .path = "/catalog/destinations", PAGED("destinationsCatalog", V1, 100),
 	 .needs = "access to the catalog",
 	 .cost = "1", .personal = "contacts of vendors"},
-	{LIST(catalog_warehouses), .path = "/catalog/warehouses", .rows = "warehousesCatalog", .accept = V1,
-	 .page_rows = 200,
+	{LIST(catalog_warehouses), .path = "/catalog/warehouses", PAGED("warehousesCatalog", V1, 200),
 	 .needs = "access to the catalog",
 	 .cost = "1"},
-	{.singer = {NAMED(usage_api_calls_per_source_daily), .key = NAMES("sourceId"),
-		    .unique_key = NAMES("sourceId", "timestamp"), .replication_key = "timestamp"}, SCHEMA(usage_api_calls_per_source_daily), USAGE,
+	{STREAM(usage_api_calls_per_source_daily, .key = NAMES("sourceId"),
+		.unique_key = NAMES("sourceId", "timestamp"), .replication_key = "timestamp"), USAGE,
 	 .path = "/usage/api-calls/sources/daily", .rows = "dailyPerSourceAPICallsUsage",
 	 .cost = "1 a month"},
-	{.singer = {NAMED(usage_api_calls_workspace_daily), .key = NAMES("timestamp"), .replication_key = "timestamp"}, SCHEMA(usage_api_calls_workspace_daily), USAGE,
+	{STREAM(usage_api_calls_workspace_daily, .key = NAMES("timestamp"), .replication_key = "timestamp"), USAGE,
 	 .path = "/usage/api-calls/daily", .rows = "dailyWorkspaceAPICallsUsage",
 	 .cost = "1 a month"},
-	{.singer = {NAMED(usage_mtu_per_source_daily), .key = NAMES("sourceId"),
-		    .unique_key = NAMES("sourceId", "periodStart", "timestamp"), .replication_key = "timestamp"}, SCHEMA(usage_mtu_per_source_daily), USAGE,
+	{STREAM(usage_mtu_per_source_daily, .key = NAMES("sourceId"),
+		.unique_key = NAMES("sourceId", "periodStart", "timestamp"), .replication_key = "timestamp"), USAGE,
 	 .path = "/usage/mtu/sources/daily", .rows = "dailyPerSourceMTUUsage",
 	 .cost = "1 a month"},
-	{.singer = {NAMED(usage_mtu_workspace_daily), .key = NAMES("timestamp"),
-		    .unique_key = NAMES("periodStart", "timestamp"), .replication_key = "timestamp"}, SCHEMA(usage_mtu_workspace_daily), USAGE,
+	{STREAM(usage_mtu_workspace_daily, .key = NAMES("timestamp"),
+		.unique_key = NAMES("periodStart", "timestamp"), .replication_key = "timestamp"), USAGE,
 	 .path = "/usage/mtu/daily", .rows = "dailyWorkspaceMTUUsage",
 	 .cost = "1 a month"},
-	{.singer = {NAMED(audit_events), .key = NAMES("id"), .replication_key = "timestamp"}, SCHEMA(audit_events),
-	 .path = "/audit-events", .query = PAIRS({"startTime", "{from}"}, {"endTime", "{to}"}), .rows = "events",
-	 .accept = V1, .page_rows = 1000,
+	{STREAM(audit_events, .key = NAMES("id"), .replication_key = "timestamp"),
+	 .path = "/audit-events", .query = PAIRS({"startTime", "{from}"}, {"endTime", "{to}"}), PAGED("events", V1, 1000),
 	 .window = WINDOW_SPAN, .settle_s = AUDIT_SETTLE, .overlap_s = 1,
 	 .needs = "the audit trail, which is part of the Business plan",
 	 .cost = "1 in 30 days", .personal = "e-mails"},
-	{LIST(iam_users), .singer.alias = "users", .path = "/users", .rows = "users", .accept = V1, .page_rows = 200,
+	{LIST(iam_users), .singer.alias = "users", .path = "/users", PAGED("users", V1, 200),
 	 .needs = "a token that may read users, a workspace owner's say",
 	 .cost = "1", .personal = "names, e-mails"},
-	{LIST(iam_groups), .singer.alias = "groups", .path = "/groups", .rows = "userGroups", .accept = V1, .page_rows = 200,
+	{LIST(iam_groups), .singer.alias = "groups", .path = "/groups", PAGED("userGroups", V1, 200),
 	 .needs = "a token that may read groups, a workspace owner's say",
 	 .cost = "1"},
-	{LIST(transformations), .path = "/transformations", .rows = "transformations", .accept = V1, .page_rows = 200,
+	{LIST(transformations), .path = "/transformations", PAGED("transformations", V1, 200),
 	 .needs = "the Protocols feature in the plan",
 	 .cost = "1", .personal = "hash keys"},
-	{.singer = {NAMED(destination_delivery_metrics_summary), .key = NAMES("destinationId"),
-		    .unique_key = NAMES("destinationId", "sourceId", "timestamp"), .replication_key = "timestamp",
-		    .parent = "destinations"}, SCHEMA(destination_delivery_metrics_summary),
+	{STREAM(destination_delivery_metrics_summary, .key = NAMES("destinationId"),
+		.unique_key = NAMES("destinationId", "sourceId", "timestamp"), .replication_key = "timestamp", .parent = "destinations"),
 	 .path = "/destinations/{id}/delivery-metrics",
 	 .query = PAIRS({"sourceId", "{sourceId}"}, {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"}),
 	 .rows = "deliveryMetricsSummary", .shape = ROWS_OBJECT, .accept = BETA,
@@ -131,127 +128,123 @@ const struct stream streams[] = {
 	 .add = PAIRS({"destinationId", "{id}"}, {"timestamp", "{from}"}),
 	 .needs = "event delivery metrics in the plan, and access to destinations",
 	 .cost = "D a day"},
-	{.singer = {NAMED_ONLY(workspace, "id")}, SCHEMA(workspace), .path = "/", .rows = "workspace", .shape = ROWS_OBJECT, .accept = V1,
+	{STREAM(workspace, BY_NAME("id")), .path = "/", .rows = "workspace", .shape = ROWS_OBJECT, .accept = V1,
 	 .needs = "any valid token",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(labels, "key", "value")}, SCHEMA(labels), .path = "/labels", .rows = "labels", .accept = V1,
+	{STREAM(labels, BY_NAME("key", "value")), .path = "/labels", .rows = "labels", .accept = V1,
 	 .needs = "a token that may read labels, a workspace owner's say",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(roles, "id")}, SCHEMA(roles), .path = "/roles", PAGED("roles"),
+	{STREAM(roles, BY_NAME("id")), .path = "/roles", PAGED("roles", V1, 200),
 	 .needs = "a token that may read roles, a workspace owner's say",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(invites, "email")}, SCHEMA(invites), .path = "/invites", PAGED("invites"), .shape = ROWS_TEXTS,
+	{STREAM(invites, BY_NAME("email")), .path = "/invites", PAGED("invites", V1, 200), .shape = ROWS_TEXTS,
 	 .add = PAIRS({"email", "{.}"}),
 	 .needs = "a token that may read invites, a workspace owner's say",
 	 .cost = "1", .personal = "e-mails"},
-	{.singer = {NAMED_ONLY(iam_group_members, "userGroupId", "id"), .parent = "iam_groups"}, SCHEMA(iam_group_members),
-	 .path = "/groups/{id}/users", PAGED("users"), .add = PAIRS({"userGroupId", "{id}"}),
+	{STREAM(iam_group_members, BY_NAME("userGroupId", "id"), .parent = "iam_groups"),
+	 .path = "/groups/{id}/users", PAGED("users", V1, 200), .add = PAIRS({"userGroupId", "{id}"}),
 	 .needs = "a token that may read users and groups, a workspace owner's say",
 	 .cost = "G", .personal = "names, e-mails"},
-	{.singer = {NAMED_ONLY(tracking_plans, "id")}, SCHEMA(tracking_plans), .path = "/tracking-plans", PAGED("trackingPlans"),
+	{STREAM(tracking_plans, BY_NAME("id")), .path = "/tracking-plans", PAGED("trackingPlans", V1, 200),
 	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(tracking_plan_sources, "trackingPlanId", "id"), .parent = "tracking_plans"}, SCHEMA(tracking_plan_sources),
-	 .path = "/tracking-plans/{id}/sources", PAGED("sources"), .add = PAIRS({"trackingPlanId", "{id}"}),
+	{STREAM(tracking_plan_sources, BY_NAME("trackingPlanId", "id"), .parent = "tracking_plans"),
+	 .path = "/tracking-plans/{id}/sources", PAGED("sources", V1, 200), .add = PAIRS({"trackingPlanId", "{id}"}),
 	 .needs = "the Protocols feature in the plan, the role Tracking Plan Read-only, and access to sources",
 	 .cost = "T", .personal = "writeKeys, settings"},
-	{.singer = {NAMED_ONLY(source_schema_settings, "sourceId"), .parent = "sources"}, SCHEMA(source_schema_settings),
+	{STREAM(source_schema_settings, BY_NAME("sourceId"), .parent = "sources"),
 	 .path = "/sources/{id}/settings", .rows = "settings", .shape = ROWS_OBJECT, .accept = V1,
 	 .add = PAIRS({"sourceId", "{id}"}),
 	 .needs = "access to sources",
 	 .cost = "S"},
-	{.singer = {NAMED_ONLY(destination_filters, "id"), .parent = "destinations"}, SCHEMA(destination_filters),
-	 .path = "/destination/{id}/filters", PAGED("filters"),
+	{STREAM(destination_filters, BY_NAME("id"), .parent = "destinations"),
+	 .path = "/destination/{id}/filters", PAGED("filters", V1, 200),
 	 .needs = "access to destinations, and destination filters in the plan (Business)",
 	 .cost = "D", .personal = "conditions may quote user data"},
-	{.singer = {NAMED_ONLY(functions, "id")}, SCHEMA(functions),
-	 .path = "/functions", .query = PAIRS({"resourceType", "{each}"}), PAGED("functions"),
+	{STREAM(functions, BY_NAME("id")),
+	 .path = "/functions", .query = PAIRS({"resourceType", "{each}"}), PAGED("functions", V1, 200),
 	 .each = NAMES("DESTINATION", "INSERT_DESTINATION", "INSERT_SOURCE", "INSERT_TRANSFORMATION", "SOURCE"),
 	 .needs = "the Functions feature in the plan, and the role Function Read-only",
 	 .cost = "5"},
-	{.singer = {NAMED_ONLY(function_versions, "functionId", "id"), .parent = "functions"}, SCHEMA(function_versions),
-	 .path = "/functions/{id}/versions", .rows = "versions", .accept = ALPHA, .page_rows = 200,
-	 .add = PAIRS({"functionId", "{id}"}),
+	{STREAM(function_versions, BY_NAME("functionId", "id"), .parent = "functions"),
+	 .path = "/functions/{id}/versions", PAGED("versions", ALPHA, 200), .add = PAIRS({"functionId", "{id}"}),
 	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints",
 	 .cost = "5 + F", .personal = "source code, authors"},
-	{.singer = {NAMED_ONLY(insert_function_instances, "id"), .parent = "functions",
-		    .secret = NAMES("settings", "encryptedSettings")}, SCHEMA(insert_function_instances),
+	{STREAM(insert_function_instances, BY_NAME("id"), .parent = "functions",
+		.secret = NAMES("settings", "encryptedSettings")),
 	 .path = "/insert-function-instances", .query = PAIRS({"functionId", "{id}"}), .only = {"resourceType", "INSERT_"},
-	 .rows = "instances", .accept = ALPHA, .page_rows = 200,
+	 PAGED("instances", ALPHA, 200),
 	 .needs = "the Functions feature in the plan, the role Function Read-only, and access to alpha endpoints",
 	 .cost = "5 + insert functions", .personal = "settings, encryptedSettings: out unless named"},
-	{.singer = {NAMED_ONLY(reverse_etl_models, "id")}, SCHEMA(reverse_etl_models), .path = "/reverse-etl-models", .rows = "models",
-	 .accept = ALPHA, .page_rows = 200,
+	{STREAM(reverse_etl_models, BY_NAME("id")), .path = "/reverse-etl-models", PAGED("models", ALPHA, 200),
 	 .needs = "Reverse ETL in the plan, and access to alpha endpoints",
 	 .cost = "1", .personal = "SQL"},
-	{.singer = {NAMED_ONLY(reverse_etl_syncs, "syncId"), .parent = "destination_subscriptions"}, SCHEMA(reverse_etl_syncs),
+	{STREAM(reverse_etl_syncs, BY_NAME("syncId"), .parent = "destination_subscriptions"),
 	 .path = "/reverse-etl-models/{modelId}/subscriptionId/{id}/syncs", .only = {"modelId", ""},
-	 .rows = "syncStatuses", .accept = ALPHA, .page_rows = 100, .page_most = 100, .count_name = "count",
+	 PAGED("syncStatuses", ALPHA, 100), .page_most = 100, .count_name = "count",
 	 .cursor_name = "cursor",
 	 .add = PAIRS({"subscriptionId", "{id}"}),
 	 .needs = "Reverse ETL in the plan, and access to alpha endpoints",
 	 .cost = "D + M", .personal = "error texts"},
-	{.singer = {NAMED_ONLY(warehouse_connected_sources, "warehouseId", "id"), .parent = "warehouses"}, SCHEMA(warehouse_connected_sources),
-	 .path = "/warehouses/{id}/connected-sources", PAGED("sources"), .add = PAIRS({"warehouseId", "{id}"}),
+	{STREAM(warehouse_connected_sources, BY_NAME("warehouseId", "id"), .parent = "warehouses"),
+	 .path = "/warehouses/{id}/connected-sources", PAGED("sources", V1, 200), .add = PAIRS({"warehouseId", "{id}"}),
 	 .needs = "access to warehouses and their sources",
 	 .cost = "W", .personal = "writeKeys, settings"},
-	{.singer = {NAMED_ONLY(spaces, "id")}, SCHEMA(spaces), .path = "/spaces", .rows = "spaces", .accept = ALPHA, .page_rows = 200,
+	{STREAM(spaces, BY_NAME("id")), .path = "/spaces", PAGED("spaces", ALPHA, 200),
 	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
 	 .cost = "1"},
-	{.singer = {NAMED_ONLY(profiles_warehouses, "spaceId", "id"), .parent = "spaces"}, SCHEMA(profiles_warehouses),
-	 .path = "/spaces/{id}/profiles-warehouses", .rows = "profilesWarehouses", .accept = ALPHA, .page_rows = 200,
+	{STREAM(profiles_warehouses, BY_NAME("spaceId", "id"), .parent = "spaces"),
+	 .path = "/spaces/{id}/profiles-warehouses", PAGED("profilesWarehouses", ALPHA, 200),
 	 .add = PAIRS({"spaceId", "{id}"}),
 	 .needs = "Profiles Sync (Unify) in the plan, and access to alpha endpoints",
 	 .cost = "P, each an audit event", .personal = "settings"},
-	{.singer = {NAMED_ONLY(regulations, "id")}, SCHEMA(regulations), .path = "/regulations", .rows = "regulations", .accept = V1,
-	 .page_rows = 100, /* a row may hold 5000 ids */
+	{STREAM(regulations, BY_NAME("id")),
+		.path = "/regulations", PAGED("regulations", V1, 100), /* a row may hold 5000 ids */
 	 .needs = "a workspace owner's token",
 	 .cost = "1", .personal = "ids of people"},
-	{.singer = {NAMED_ONLY(suppressions, "subjectType", "subjectId")}, SCHEMA(suppressions),
+	{STREAM(suppressions, BY_NAME("subjectType", "subjectId")),
 	 .path = "/suppressions", .rows = "suppressed", .shape = ROWS_SERIES, .series = "subjectIds", .accept = V1,
 	 .page_rows = 1000,
 	 .add = PAIRS({"subjectType", "{.subjectType}"}, {"subjectId", "{.}"}),
 	 .needs = "a workspace owner's token",
 	 .cost = "1", .personal = "ids of people"},
-	{.singer = {NAMED_ONLY(credentials, "id")}, SCHEMA(credentials), .path = "/credentials", PAGED("credentials"),
+	{STREAM(credentials, BY_NAME("id")), .path = "/credentials", PAGED("credentials", V1, 200),
 	 .needs = "one of the roles Workspace Owner, Warehouse Admin, Source Admin, Entities Admin, Unify and Engage Admin",
 	 .cost = "1", .personal = "of the settings only their type"},
-	{.singer = {OVERVIEW(delivery_overview_successfully_received, "sourceId", "eventName", "eventType", "timestamp"),
-		    .parent = "sources"}, SCHEMA(delivery_overview_successfully_received),
+	{STREAM(delivery_overview_successfully_received, OVERVIEW("sourceId", "eventName", "eventType", "timestamp"),
+		.parent = "sources"),
 	 .path = "/delivery-overview/successfully-received", .query = PAIRS({"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS), POINTS,
 	 .add = PAIRS({"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED),
 	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
 	 .cost = "S in 30 days"},
-	{.singer = {OVERVIEW(delivery_overview_failed_on_ingest, "sourceId", "eventName", "eventType", "discardReason",
-			     "timestamp"), .parent = "sources"}, SCHEMA(delivery_overview_failed_on_ingest),
+	{STREAM(delivery_overview_failed_on_ingest, OVERVIEW("sourceId", "eventName", "eventType", "discardReason",
+			     "timestamp"), .parent = "sources"),
 	 .path = "/delivery-overview/failed-on-ingest", .query = PAIRS({"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}), POINTS,
 	 .add = PAIRS({"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED),
 	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
 	 .cost = "S in 30 days"},
-	{.singer = {OVERVIEW(delivery_overview_filtered_at_source, "sourceId", "eventName", "eventType",
-			     "discardReason", "timestamp"), .parent = "sources"}, SCHEMA(delivery_overview_filtered_at_source),
+	{STREAM(delivery_overview_filtered_at_source, OVERVIEW("sourceId", "eventName", "eventType",
+			     "discardReason", "timestamp"), .parent = "sources"),
 	 .path = "/delivery-overview/filtered-at-source", .query = PAIRS({"sourceId", "{id}"}, WINDOW_ASKED, EVENT_GROUPS, {"groupBy.2", "discardReason"}), POINTS,
 	 .add = PAIRS({"timestamp", "{.time}"}, {"sourceId", "{id}"}, EVENT_ADDED, REASON_ADDED),
 	 .needs = "event delivery in the plan, access to sources, and beta endpoints",
 	 .cost = "S in 30 days"},
-	{.singer = {OF_DESTINATION(delivery_overview_filtered_at_destination)}, SCHEMA(delivery_overview_filtered_at_destination),
+	{OF_DESTINATION(delivery_overview_filtered_at_destination),
 	 .path = "/delivery-overview/filtered-at-destination", DESTINATION_POINTS,
 	 .cost = "D in 30 days"},
-	{.singer = {OF_DESTINATION(delivery_overview_failed_delivery)}, SCHEMA(delivery_overview_failed_delivery),
+	{OF_DESTINATION(delivery_overview_failed_delivery),
 	 .path = "/delivery-overview/failed-delivery", DESTINATION_POINTS,
 	 .cost = "D in 30 days"},
-	{.singer = {OF_DESTINATION(delivery_overview_successful_delivery)}, SCHEMA(delivery_overview_successful_delivery),
+	{OF_DESTINATION(delivery_overview_successful_delivery),
 	 .path = "/delivery-overview/successful-delivery", DESTINATION_POINTS,
 	 .cost = "D in 30 days"},
 	/* From here on the API documents a limit: 200 to 25 requests a minute, then 2. */
-	{.singer = {NAMED_ONLY(tracking_plan_rules, "trackingPlanId", "type", "key", "version"),
-		    .parent = "tracking_plans"}, SCHEMA(tracking_plan_rules),
-	 .path = "/tracking-plans/{id}/rules", PAGED("rules"),
+	{STREAM(tracking_plan_rules, BY_NAME("trackingPlanId", "type", "key", "version"), .parent = "tracking_plans"),
+	 .path = "/tracking-plans/{id}/rules", PAGED("rules", V1, 200),
 	 .add = PAIRS({"trackingPlanId", "{id}"}, {"key", "{.key}"}), .per_minute = 200,
 	 .needs = "the Protocols feature in the plan, and the role Tracking Plan Read-only",
 	 .cost = "T"},
-	{.singer = {OVERVIEW(events_volume_daily, "sourceId", "eventName", "eventType", "timestamp"),
-		    .parent = "sources"}, SCHEMA(events_volume_daily),
+	{STREAM(events_volume_daily, OVERVIEW("sourceId", "eventName", "eventType", "timestamp"), .parent = "sources"),
 	 .path = "/events/volume",
 	 .query = PAIRS({"sourceId.0", "{id}"}, {"startTime", "{from}"}, {"endTime", "{to}"}, {"granularity", "DAY"},
 		   {"groupBy.0", "source"}, {"groupBy.1", "eventName"}, {"groupBy.2", "eventType"}),
@@ -261,47 +254,44 @@ const struct stream streams[] = {
 		 {"sourceSlug", "{.source.slug}"}, EVENT_ADDED), .per_minute = 60,
 	 .needs = "a token that may read event volume (Team or Business plan)",
 	 .cost = "S in 30 days"},
-	{.singer = {NAMED_ONLY(audiences, "id"), .parent = "spaces"}, SCHEMA(audiences),
-	 .path = "/spaces/{id}/audiences", .query = PAIRS({"include", "schedules"}), PAGED("audiences"), .page_most = 200,
+	{STREAM(audiences, BY_NAME("id"), .parent = "spaces"),
+	 .path = "/spaces/{id}/audiences", .query = PAIRS({"include", "schedules"}), PAGED("audiences", V1, 200), .page_most = 200,
 	 .per_minute = 60,
 	 .needs = "the Audiences feature (Engage) in the plan",
 	 .cost = "P", .personal = "definitions may quote traits"},
-	{.singer = {NAMED_ONLY(activations, "id"), .parent = "audiences"}, SCHEMA(activations),
-	 .path = "/spaces/{spaceId}/audiences/{id}/activations", .rows = "activations", .accept = ALPHA,
-	 .page_rows = 200, .per_minute = 60,
+	{STREAM(activations, BY_NAME("id"), .parent = "audiences"),
+	 .path = "/spaces/{spaceId}/audiences/{id}/activations", PAGED("activations", ALPHA, 200), .per_minute = 60,
 	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints",
 	 .cost = "P + A"},
-	{.singer = {NAMED_ONLY(audience_destination_connections, "audienceId", "id"), .parent = "audiences"}, SCHEMA(audience_destination_connections),
-	 .path = "/spaces/{spaceId}/audiences/{id}/destination-connections", .rows = "connections", .accept = ALPHA,
-	 .page_rows = 200, .per_minute = 50,
+	{STREAM(audience_destination_connections, BY_NAME("audienceId", "id"), .parent = "audiences"),
+	 .path = "/spaces/{spaceId}/audiences/{id}/destination-connections", PAGED("connections", ALPHA, 200), .per_minute = 50,
 	 .add = PAIRS({"spaceId", "{spaceId}"}, {"audienceId", "{id}"}),
 	 .needs = "the Audiences feature (Engage) in the plan, and access to alpha endpoints",
 	 .cost = "P + A", .personal = "settings"},
-	{.singer = {NAMED_ONLY(computed_traits, "id"), .parent = "spaces"}, SCHEMA(computed_traits),
-	 .path = "/spaces/{id}/computed-traits", .rows = "computedTraits", .accept = ALPHA, .page_rows = 200,
-	 .per_minute = 25,
+	{STREAM(computed_traits, BY_NAME("id"), .parent = "spaces"),
+	 .path = "/spaces/{id}/computed-traits", PAGED("computedTraits", ALPHA, 200), .per_minute = 25,
 	 .needs = "the Computed Traits feature (Unify) in the plan, and access to alpha endpoints",
 	 .cost = "P"},
-	{.singer = {NAMED_ONLY(space_events, "spaceId", "type", "name"), .parent = "spaces"}, SCHEMA(space_events),
+	{STREAM(space_events, BY_NAME("spaceId", "type", "name"), .parent = "spaces"),
 	 .path = "/spaces/{id}/events", .query = PAIRS({"sortBy", "name"}, {"sortDir", "asc"}), /* or rows move in the walk */
-	 .rows = "events", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
+	 PAGED("events", ALPHA, 200), .per_minute = 25,
 	 .add = PAIRS({"spaceId", "{id}"}),
 	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
 	 .cost = "P"},
-	{.singer = {NAMED_ONLY(space_traits, "spaceId", "collection", "trait", "type"), .parent = "spaces"}, SCHEMA(space_traits),
+	{STREAM(space_traits, BY_NAME("spaceId", "collection", "trait", "type"), .parent = "spaces"),
 	 .path = "/spaces/{id}/traits", .query = PAIRS({"collection", "{each}"}, {"sortBy", "trait"}, {"sortDir", "asc"}),
-	 .each = NAMES("users", "accounts"), .rows = "traits", .accept = ALPHA, .page_rows = 200, .per_minute = 25,
+	 .each = NAMES("users", "accounts"), PAGED("traits", ALPHA, 200), .per_minute = 25,
 	 .add = PAIRS({"spaceId", "{id}"}, {"collection", "{each}"}),
 	 .needs = "the Spaces feature (Unify, Engage) in the plan, and access to alpha endpoints",
 	 .cost = "2 x P"},
-	{.singer = {NAMED_ONLY(warehouse_syncs, "warehouseId", "sourceId", "start"), .parent = "warehouses"}, SCHEMA(warehouse_syncs),
-	 .path = "/warehouses/{id}/syncs", .rows = "reports", .accept = V1, .page_rows = 1000, .per_minute = 2,
+	{STREAM(warehouse_syncs, BY_NAME("warehouseId", "sourceId", "start"), .parent = "warehouses"),
+	 .path = "/warehouses/{id}/syncs", PAGED("reports", V1, 1000), .per_minute = 2,
 	 .add = PAIRS({"warehouseId", "{id}"}),
 	 .needs = "access to warehouses",
 	 .cost = "W", .personal = "names of tables"},
-	{.singer = {NAMED_ONLY(warehouse_selective_syncs, "warehouseId", "sourceId", "collection"),
-		    .parent = "warehouse_connected_sources"}, SCHEMA(warehouse_selective_syncs),
-	 .path = "/warehouses/{warehouseId}/connected-sources/{id}/selective-syncs", PAGED("items"), .per_minute = 2,
+	{STREAM(warehouse_selective_syncs, BY_NAME("warehouseId", "sourceId", "collection"),
+		.parent = "warehouse_connected_sources"),
+	 .path = "/warehouses/{warehouseId}/connected-sources/{id}/selective-syncs", PAGED("items", V1, 200), .per_minute = 2,
 	 .needs = "access to warehouses, and selective sync in the plan (Business)",
 	 .cost = "W + C"},
 };
@@ -749,14 +739,12 @@ static bool targets_make(struct targets *t, size_t child, const struct parents *
 /* A place in the order of the streams. */
 struct entry {
 	size_t stream;
-	bool quiet;   /* not selected: read for the ids of its rows, of which nothing is written */
-	bool dropped; /* failed or forbidden: the rest of it is not planned */
+	bool quiet; /* not selected: read for the ids of its rows, of which nothing is written */
 	/* How far it is planned. */
-	bool opened;         /* the fields below are set */
-	bool planned;        /* to its end */
+	bool planned;        /* to its end, or given up */
 	int64_t from, until; /* next window's start, and the end of all windows */
 	size_t unit;         /* next job in the window: target * values of {each} + value */
-	uint64_t jobs;       /* given out so far */
+	uint64_t jobs;       /* given out so far; 0: from and until are not set yet */
 };
 
 struct since {
@@ -901,7 +889,6 @@ static void plan_open(const struct plan *p, struct entry *e)
 {
 	enum window window = streams[e->stream].window;
 
-	e->opened = true;
 	if (p->opt->sample) {
 		e->from = sample_window(p->opt, window);
 		e->until = e->from + 1;
@@ -963,13 +950,13 @@ static enum plan_answer plan_next(const struct plan *p, struct entry *e, struct 
 {
 	size_t parent = parent_of(e->stream);
 
-	if (e->planned || e->dropped)
+	if (e->planned)
 		return PLAN_END;
 	if (parent < STREAMS && !p->parents[parent].whole && !p->parents[parent].lost && !plan_ahead(p, e->stream))
 		return PLAN_WAITS;
 	memset(j, 0, sizeof *j);
-	j->first = !e->opened;
-	if (!e->opened)
+	j->first = !e->jobs;
+	if (j->first)
 		plan_open(p, e);
 	plan_job(p, e, j);
 	return PLAN_JOB;
@@ -1087,39 +1074,17 @@ static void job_path(struct json_out *out, const struct plan *p, const struct jo
 	json_put(out, (struct str){"", 1});
 }
 
-/* Does a path come from this template? */
-static bool path_matches(const char *from, const char *path)
-{
-	while (*from) {
-		if (*from == '{') {
-			from += strcspn(from, "}") + 1;
-			path += strcspn(path, "/?");
-		} else if (*from++ != *path++) {
-			return false;
-		}
-	}
-	return *path == '\0' || *path == '?';
-}
-
-static const char *path_stream(const char *path)
-{
-	size_t i;
-
-	for (i = 0; i < STREAMS; i++)
-		if (path_matches(streams[i].path, path))
-			return stream_name(i);
-	return "workspace";
-}
-
 void streams_notice(void *ctx, const struct http_notice *n)
 {
+	const char *stream = n->lane < STREAMS ? stream_name(n->lane) : "workspace"; /* GET / */
+
 	(void)ctx;
 	if (n->event == HTTP_RATE_LIMIT)
-		log_stream(LOG_INFO, path_stream(n->path), "%s: %s: rate limit (%s): waiting %lld ms",
-			   path_stream(n->path), n->path, n->reason, (long long)n->wait_ms);
+		log_stream(LOG_INFO, stream, "%s: %s: rate limit (%s): waiting %lld ms", stream, n->path, n->reason,
+			   (long long)n->wait_ms);
 	else if (n->event == HTTP_RETRY)
-		log_stream(LOG_WARNING, path_stream(n->path), "%s: %s: %s: attempt %u failed, next one in %lld ms",
-			   path_stream(n->path), n->path, n->reason, n->attempt, (long long)n->wait_ms);
+		log_stream(LOG_WARNING, stream, "%s: %s: %s: attempt %u failed, next one in %lld ms", stream, n->path,
+			   n->reason, n->attempt, (long long)n->wait_ms);
 }
 
 /* ---- Texts: what an answer says of itself ---- */
@@ -1328,7 +1293,6 @@ struct tally {
 	bool begun;    /* its turn came, and its end is not reported yet */
 	bool answered; /* some request was answered well */
 	enum token_state token;
-	uint64_t asked;                     /* jobs whose turn came */
 	uint64_t forbidden, gone;           /* jobs left out: 403, and 404 or without a field that they need */
 	char first_left_out[LEFT_OUT_SIZE]; /* id of the first of them */
 	uint64_t failed;                    /* jobs that failed while the others went on */
@@ -1471,19 +1435,14 @@ static const char *advice_of_field(const struct stream *s, const struct http_res
 
 static const char *advice(const struct stream *s, const struct http_response *a)
 {
-	static const struct {
-		int from, to;
-		const char *text;
-	} table[] = {
-		{200, 200, "it was asked three times; run again later"},
-		{300, 399, "check region as well"},
-		{404, 404, "check base_url and region"},
-	};
-	size_t i;
-
-	for (i = 0; i < countof(table); i++)
-		if (a->outcome == HTTP_DONE && a->status >= table[i].from && a->status <= table[i].to)
-			return table[i].text;
+	if (a->outcome != HTTP_DONE)
+		return "run again later";
+	if (a->status == 200)
+		return "it was asked three times; run again later";
+	if (a->status / 100 == 3)
+		return "check region as well";
+	if (a->status == 404)
+		return "check base_url and region";
 	return a->status == 400 || a->status == 422 ? advice_of_field(s, a) : "run again later";
 }
 
@@ -2437,11 +2396,6 @@ static bool page_ask(struct run *r, size_t place, struct job *j)
 	return true;
 }
 
-static bool same_bytes(const struct json_out *a, struct str b)
-{
-	return str_equal((struct str){a->bytes, a->length}, b);
-}
-
 static bool keep_bytes(struct json_out *to, struct str s)
 {
 	to->length = 0;
@@ -2464,7 +2418,7 @@ static bool chain_follow(struct run *r, struct job *j, struct page *p)
 		return false;
 	if (!cursor.n || r->opt->sample)
 		return true;
-	if (j->pages > 1 && same_bytes(&j->milestone, cursor)) {
+	if (j->pages > 1 && str_equal((struct str){j->milestone.bytes, j->milestone.length}, cursor)) {
 		j->circle = true;
 		return true;
 	}
@@ -2757,7 +2711,6 @@ static enum step job_begin(struct run *r, struct job *j)
 	enum step step = j->first ? stream_begin(r, j) : STEP_ON;
 
 	j->begun = true;
-	r->tally[j->stream].asked++;
 	return step == STEP_ON && target_is_left_out(r, j) ? STEP_SKIP : step;
 }
 
@@ -2804,7 +2757,7 @@ static void stream_drop(struct run *r)
 
 	while (r->queue[r->at].front)
 		queue_remove_front(r, r->at);
-	r->plan.order[r->at].dropped = true;
+	r->plan.order[r->at].planned = true;
 	if (r->plan.order[r->at].quiet && !r->opt->sample)
 		warn_of_left_out(r, stream);
 	stream_report(r, stream, false);
@@ -2818,17 +2771,10 @@ static bool job_waits(const struct run *r, const struct job *j)
 	return r->token_probe || (j->begun && !j->arrived && (j->asked || j->want));
 }
 
-static bool place_is_over(const struct run *r, size_t place)
-{
-	const struct entry *e = &r->plan.order[place];
-
-	return e->dropped || (e->planned && !r->queue[place].front);
-}
-
 /* The job whose turn it is; NULL at the end of the plan, or without memory. */
 static struct job *front_job(struct run *r)
 {
-	while (r->at < r->plan.entries && place_is_over(r, r->at))
+	while (r->at < r->plan.entries && r->plan.order[r->at].planned && !r->queue[r->at].front)
 		r->at++;
 	if (r->at == r->plan.entries)
 		return NULL;
@@ -3007,48 +2953,15 @@ const char *segment_region_url(const char *region)
 	return NULL;
 }
 
-/* Ten to the power that stands behind a number's e, cut to what makes no difference. */
-static int exponent_of(struct str text)
-{
-	bool negative = text.n && *text.s == '-';
-	int value = 0;
-
-	for (; text.n; str_skip(&text, 1))
-		if (is_digit(*text.s) && value < 1000)
-			value = value * 10 + (*text.s - '0');
-	return negative ? -value : value;
-}
-
-/* Milliseconds, rounded up: an integer in the examples seen, but any number may stand there.  -1: none. */
+/* Milliseconds, rounded up.  -1: none.  Behind a number in a JSON text stands what strtod stops at. */
 static int64_t milliseconds(struct json number)
 {
 	const int64_t most = INT64_C(1) << 53;
-	struct str token = json_token(number), digits = token;
-	int64_t ms = 0;
-	int left = 0; /* digits before the point */
-	bool rest = false, point = false;
-	size_t i;
+	double ms = json_type(number) == JSON_NUMBER ? strtod(json_token(number).s, NULL) : -1;
 
-	if (json_type(number) != JSON_NUMBER || *token.s == '-')
+	if (ms < 0)
 		return -1;
-	for (i = 0; i < token.n && token.s[i] != 'e' && token.s[i] != 'E'; i++) {
-		point = point || token.s[i] == '.';
-		left += !point && left < 1000;
-	}
-	digits.n = i;
-	str_skip(&token, i < token.n ? i + 1 : i);
-	left += exponent_of(token);
-	for (i = 0; i < digits.n; i++) {
-		if (digits.s[i] == '.')
-			continue;
-		if (left-- > 0)
-			ms = ms < most ? ms * 10 + (digits.s[i] - '0') : most;
-		else
-			rest = rest || digits.s[i] != '0';
-	}
-	for (; left > 0 && ms > 0 && ms < most; left--)
-		ms *= 10;
-	return ms + rest < most ? ms + rest : most;
+	return ms < (double)most ? (int64_t)ms + ((double)(int64_t)ms < ms) : most;
 }
 
 int64_t segment_pause_ms(const char *body, size_t length)

@@ -161,11 +161,11 @@ static const struct option *option_by_letter(char letter, struct error *error)
 	return NULL;
 }
 
-static const char *choice_find(const char *const *choices, const char *value)
+static const char *const *choice_find(const char *const *choices, const char *value)
 {
 	for (; *choices; choices++)
 		if (strcasecmp(*choices, value) == 0)
-			return *choices;
+			return choices;
 	return NULL;
 }
 
@@ -185,10 +185,10 @@ static bool option_apply(struct options *options, const struct option *o, const 
 	char *field = (char *)options + o->at;
 
 	if (o->choices && value) {
-		const char *choice = choice_find(o->choices, value);
+		const char *const *choice = choice_find(o->choices, value);
 		if (!choice)
 			return wrong_choice(o, value, error);
-		value = choice;
+		value = *choice;
 	}
 	switch (o->kind) {
 	case OPTION_FLAG: *(bool *)field = true; break;
@@ -592,11 +592,10 @@ static bool is_left_out(struct json value)
 {
 	struct str text = json_token(value);
 	struct json_each it = json_each(value);
-	bool off;
 
 	switch (json_type(value)) {
 	case JSON_STRING: return !text.n;
-	case JSON_BOOL: return json_bool(value, &off) && !off;
+	case JSON_BOOL: return str_is(text, "false");
 	case JSON_OBJECT:
 	case JSON_ARRAY: return !json_next(&it);
 	default: return json_type(value) == JSON_NULL;
@@ -1463,7 +1462,7 @@ static int mode_about(struct tap *tap)
 /* catalog_name: the file's, for errors. */
 static bool make_selection(struct tap *tap, struct json catalog, const char *catalog_name)
 {
-	const char *const list[] = {tap->options.select, NULL}, *const *rules = tap->options.select ? list : NULL;
+	const char *rules = tap->options.select;
 	bool unique_keys = tap->config.value[KEY_UNIQUE_KEYS].number != 0;
 
 	if (!streams_unpack(tap->selection, &tap->arena))
@@ -2177,14 +2176,11 @@ static bool file_holds(const char *name, const char *word)
 /* The level of that name, or false. */
 static bool level_find(const char *name, enum log_level *level)
 {
-	size_t i;
+	const char *const *choice = choice_find(log_levels, name);
 
-	for (i = 0; log_levels[i]; i++)
-		if (strcasecmp(log_levels[i], name) == 0) {
-			*level = log_level_of[i];
-			return true;
-		}
-	return false;
+	if (choice)
+		*level = log_level_of[choice - log_levels];
+	return choice;
 }
 
 static void logging_set(const struct options *options)

@@ -545,19 +545,19 @@ static void fuzz_catalog(const char *bytes, size_t length)
 	struct json document = {NULL, NULL};
 	struct json_error problem;
 	struct error error = {""};
-	const char *rules[] = {arena_string(&arena, rest), NULL};
+	const char *rules = rest.n ? arena_string(&arena, rest) : NULL;
 	bool good;
 	size_t i;
 
 	table_begin(sel);
 	log_hold();
 	if (!text.n || json_parse(&arena, text.s, text.n, &document, &problem)) {
-		good = selection_make(sel, STREAMS, document, rest.n ? rules : NULL, length % 2, &arena, &error);
+		good = selection_make(sel, STREAMS, document, rules, length % 2, &arena, &error);
 		must(good != (bool)*error.text, "what is refused has a reason");
 		for (i = 0; good && i < STREAMS; i++)
 			if (sel[i].selected)
 				must_hold(&sel[i]);
-		if (good && rest.n && !selection_check_rules(sel, STREAMS, rules, &error))
+		if (good && rules && !selection_check_rules(sel, STREAMS, rules, &error))
 			must(*error.text, "a rule that matches nothing is named");
 	}
 	log_release(false);

@@ -1173,7 +1173,6 @@ static void test_absent(void)
 	struct arena arena = {0};
 	struct str s = {NULL, 0};
 	int64_t number = 7;
-	bool truth = true;
 
 	check(json_type(absent) == JSON_ABSENT, "absent: type");
 	check(json_get(json_get(absent, "a"), "b").node == NULL, "absent: json_get, nested");
@@ -1181,7 +1180,6 @@ static void test_absent(void)
 	check(json_token(absent).n == 0, "absent: no token");
 	check(!json_string(absent, &arena, &s), "absent: no string");
 	check(!json_int64(absent, &number) && number == 7, "absent: no integer, and the variable stays");
-	check(!json_bool(absent, &truth) && truth, "absent: no boolean, and the variable stays");
 	check(!json_next(&it), "absent: no round");
 	json_put_value(&out, absent, 0);
 	json_put_value(&out, absent, 2);
@@ -1377,27 +1375,6 @@ static void test_int64(void)
 		bool ok = json_int64(p.root, &value);
 
 		check(ok == cases[i].ok && value == (ok ? cases[i].value : 42), "json_int64: %s", cases[i].text);
-		parsed_free(&p);
-	}
-}
-
-static void test_bool(void)
-{
-	static const struct {
-		const char *text;
-		bool ok, value;
-	} cases[] = {
-		{"true", true, true}, {"false", true, false},     {"null", false, false},
-		{"1", false, false},  {"\"true\"", false, false}, {"[true]", false, false},
-	};
-	size_t i;
-
-	for (i = 0; i < COUNT(cases); i++) {
-		struct parsed p = parse(str_of(cases[i].text));
-		bool value = !cases[i].value, ok = json_bool(p.root, &value);
-
-		check(ok == cases[i].ok && value == (ok ? cases[i].value : !cases[i].value), "json_bool: %s",
-		      cases[i].text);
 		parsed_free(&p);
 	}
 }
@@ -1940,7 +1917,6 @@ int main(void)
 	test_strings();
 	test_string_memory();
 	test_int64();
-	test_bool();
 	test_put_string();
 	test_every_character();
 	test_put_int64();

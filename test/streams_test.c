@@ -325,7 +325,7 @@ static struct str schema_of(size_t stream)
 /* Selects the scenario's streams; what a run changes is in a copy. */
 static void prepare(const struct scenario *s)
 {
-	const char *rules[] = {s->select, NULL};
+	const char *rules = s->select;
 	struct json none = {NULL, NULL};
 	struct error error;
 	size_t i;
@@ -2148,6 +2148,20 @@ static void add_rows(char *to, size_t size, size_t stream, const char *path)
 		add_list_rows(to, size, stream, path);
 }
 
+/* Does a path come from this template? */
+static bool path_matches(const char *from, const char *path)
+{
+	while (*from) {
+		if (*from == '{') {
+			from += strcspn(from, "}") + 1;
+			path += strcspn(path, "/?");
+		} else if (*from++ != *path++) {
+			return false;
+		}
+	}
+	return *path == '\0' || *path == '?';
+}
+
 /* Answers as the table says, so that a new row needs nothing here; lists that are paginated have a second page.  Whether
  * the table is right is another question, which the end-to-end tests ask: test/segmentd.c has every path once more. */
 static bool workspace(const char *path, struct fake_answer *a)
@@ -3000,9 +3014,9 @@ static void test_log(void)
 static void test_notice(void)
 {
 	static const struct http_notice notices[] = {
-		{HTTP_RETRY, "/users?" COUNT, "status 503", 2, 4000, 0},
-		{HTTP_RATE_LIMIT, "/sources/a/connected-warehouses?" COUNT, "Retry-After", 1, 60000, 0},
-		{HTTP_RETRY, "/", "timeout", 1, 1000, 0},
+		{HTTP_RETRY, "/users?" COUNT, "status 503", 2, 4000, 14},
+		{HTTP_RATE_LIMIT, "/sources/a/connected-warehouses?" COUNT, "Retry-After", 1, 60000, 4},
+		{HTTP_RETRY, "/", "timeout", 1, 1000, STREAMS},
 	};
 	static struct outcome o;
 	size_t i;
@@ -3441,7 +3455,6 @@ static void test_pause(void)
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1.25E+2}}]}", 125},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1250e-1}}]}", 125},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1251e-1}}]}", 126},
-		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1e-99999}}]}", 1},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":1e99999}}]}", INT64_C(1) << 53},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":0e9}}]}", 0},
 		{"{\"errors\":[{\"data\":{\"msBeforeNext\":0.125}}]}", 1},
@@ -3460,27 +3473,6 @@ static void test_pause(void)
 	for (i = 0; i < countof(cases); i++)
 		check(segment_pause_ms(cases[i].body, strlen(cases[i].body)) == cases[i].ms, "msBeforeNext of %s",
 		      cases[i].body);
-}
-
-static void test_path_streams(void)
-{
-	static const struct {
-		const char *path, *stream;
-	} cases[] = {
-		{"/sources?pagination.count=200", "sources"},
-		{"/sources", "sources"},
-		{"/sourcesX", "workspace"},
-		{"/sources/a%2Fb/connected-warehouses?pagination.count=200", "source_connected_warehouses"},
-		{"/destinations/x/delivery-metrics?sourceId=a", "destination_delivery_metrics_summary"},
-		{"/usage/mtu/sources/daily?period=2021-01-01", "usage_mtu_per_source_daily"},
-		{"/usage/mtu/daily?period=2021-01-01", "usage_mtu_workspace_daily"},
-		{"/", "workspace"},
-		{"", "workspace"},
-	};
-	size_t i;
-
-	for (i = 0; i < countof(cases); i++)
-		check_text(path_stream(cases[i].path), cases[i].stream, cases[i].path);
 }
 
 /* ---- Page ---- */
@@ -3725,7 +3717,6 @@ int main(void)
 	test_titles();
 	test_advice();
 	test_pause();
-	test_path_streams();
 	test_shapes();
 	for (i = 0; i < countof(probe_cases); i++)
 		test_probe(&probe_cases[i]);
