@@ -37,8 +37,8 @@ SCHEMA = """{
 }
 """
 ROW = """\
-	{.singer = {NAMED_ONLY(subscription_notes, "subscriptionId", "note"), .parent = "destination_subscriptions"},
-	 SCHEMA(subscription_notes), .path = "/destinations/{destinationId}/subscriptions/{id}/notes", PAGED("notes"),
+	{STREAM(subscription_notes, BY_NAME("subscriptionId", "note"), .parent = "destination_subscriptions"),
+	 .path = "/destinations/{destinationId}/subscriptions/{id}/notes", PAGED("notes", V1, 200),
 	 .shape = ROWS_TEXTS, .add = PAIRS({"subscriptionId", "{id}"}, {"note", "{.}"}),
 	 .needs = "access to destinations and their notes",
 	 .cost = "D + subscriptions"},
@@ -84,7 +84,7 @@ ROWS = 12
 
 # What stands before which line of which file.
 INSERTED = (
-    ("streams.c", "\t{.singer = {NAMED_ONLY(warehouse_connected_sources,", ROW),
+    ("streams.c", "\t{STREAM(warehouse_connected_sources,", ROW),
     ("test/segmentd.c", "\tREGULATIONS,\n", "\tNOTES,\n"),
     ("test/segmentd.c", "\t      [RULES] =", '\t      [NOTES] = {"note", 0, 0, 0, 1, 0, SOURCE_CATALOG},\n'),
     (
