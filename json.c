@@ -1344,7 +1344,7 @@ static bool closes(char c)
 	return c == '}' || c == ']';
 }
 
-/* Is this the escape of U+0000, or of half a surrogate pair?  If not, *p moves past it. */
+/* Moves *p past an escape.  true: it stands for U+0000, or for half a surrogate pair. */
 static bool is_no_text(const char **p)
 {
 	const char *escape = *p;

@@ -1,7 +1,7 @@
 /* streams.c - the streams of the Segment Public API as a table, the plan of a run, and the walk over it.
  *
- * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · rows ·
- *           windows and bookmarks · a stream's begin and end · chain · walk · sample · the rate limit's own words */
+ * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · a token's
+ *           probe · rows · sample · windows and bookmarks · a stream's begin and end · chain · walk · regions and pauses */
 #define SCHEMA_TEXTS /* of schemas/schemas.h */
 #include "streams.h"
 
@@ -999,7 +999,8 @@ static void put_encoded(struct json_out *out, struct str s)
 }
 
 /* What is asked for begins and ends a little outside of the window where it is not said whether the API's ends are
- * inclusive: the rows are compared anyway.  A day's last millisecond is its end, for the API's window may hold its end. */
+ * inclusive: the rows are compared anyway.  A day is asked for to its last millisecond, as the API may count the end itself
+ * to the window. */
 static int64_t asked_from(const struct job *j)
 {
 	return j->from - streams[j->stream].overlap_s * SECOND_US;
@@ -1076,14 +1077,15 @@ static void job_path(struct json_out *out, const struct plan *p, const struct jo
 
 void streams_notice(void *ctx, const struct http_notice *n)
 {
-	const char *stream = n->lane < STREAMS ? stream_name(n->lane) : "workspace"; /* GET / */
+	const char *stream = n->lane < STREAMS ? stream_name(n->lane) : NULL; /* NULL: GET / asks about the token */
+	const char *subject = stream ? stream : "the token";
 
 	(void)ctx;
 	if (n->event == HTTP_RATE_LIMIT)
-		log_stream(LOG_INFO, stream, "%s: %s: rate limit (%s): waiting %lld ms", stream, n->path, n->reason,
+		log_stream(LOG_INFO, stream, "%s: %s: rate limit (%s): waiting %lld ms", subject, n->path, n->reason,
 			   (long long)n->wait_ms);
 	else if (n->event == HTTP_RETRY)
-		log_stream(LOG_WARNING, stream, "%s: %s: %s: attempt %u failed, next one in %lld ms", stream, n->path,
+		log_stream(LOG_WARNING, stream, "%s: %s: %s: attempt %u failed, next one in %lld ms", subject, n->path,
 			   n->reason, n->attempt, (long long)n->wait_ms);
 }
 
@@ -1218,7 +1220,7 @@ static const char *row_misshape(const struct stream *s, const struct names *hand
 		return "holds a row whose series is no list";
 	for (it = json_each(json_get(row, s->series)); json_next(&it);)
 		if (json_type(it.value) != JSON_OBJECT && json_type(it.value) != JSON_STRING)
-			return "holds a series with an element that is no object";
+			return "holds a series with an element that is neither an object nor a text";
 	return NULL;
 }
 
@@ -1286,7 +1288,7 @@ static void error_add_page(struct error *t, const struct page *p)
 /* ---- The run ---- */
 
 /* What is known of whether the token is good, where a stream was refused with 401. */
-enum token_state { TOKEN_UNASKED, TOKEN_WORKS, TOKEN_UNTOLD };
+enum token_state { TOKEN_UNASKED, TOKEN_WORKS, TOKEN_UNCLEAR };
 
 /* What is known of a stream so far, in plan order. */
 struct tally {
@@ -1299,7 +1301,7 @@ struct tally {
 	unsigned failed_in_a_row;
 	uint64_t misfits;         /* rows left out because they do not fit the schema */
 	bool hole;                /* something of a window is missing: the bookmark stays where it is */
-	bool part;                /* it is over, and rows of it or of its parents may be missing */
+	bool incomplete;          /* it is over, and rows of it or of its parents may be missing */
 	uint64_t in_window;       /* rows written since the last bookmark was due */
 	int64_t highest;          /* ... and the latest of them */
 	bool gap;                 /* months or days, from since on, that the API doesn't have: */
@@ -1352,10 +1354,10 @@ enum step {
 	STEP_STOP  /* the run is over: a signal */
 };
 
-/* The first failure, or what ended the run, is told once more in the run's last line. */
-static void run_reason(struct run *r, enum log_level level, const char *text)
+/* The first failure is told once more in the run's last line. */
+static void run_reason(struct run *r, const char *text)
 {
-	if (level == LOG_CRITICAL || !r->totals.reason.text[0])
+	if (!r->totals.reason.text[0])
 		fail(&r->totals.reason, "%.300s", text);
 }
 
@@ -1366,18 +1368,20 @@ static void run_log(struct run *r, enum log_level level, size_t stream, const ch
 
 	error_add(&line, "%s: %s", stream_name(stream), text);
 	if (level >= LOG_ERROR || r->opt->fail_on_forbidden)
-		run_reason(r, level, line.text);
+		run_reason(r, line.text);
 	log_stream(level, stream_name(stream), "%s", line.text);
 }
 
+/* What ends the run is told in its last line, and before it where that is not the next one. */
 static enum step run_ends(struct run *r, enum sync_result result, const char *subject, const char *why)
 {
 	struct error line = {""};
 
 	error_add(&line, "%s: %s", subject, why);
 	r->result = result;
-	run_reason(r, LOG_CRITICAL, line.text);
-	log_line(LOG_CRITICAL, "%s", line.text);
+	fail(&r->totals.reason, "%.300s", line.text);
+	if (!r->opt->sample)
+		log_line(LOG_CRITICAL, "%s", line.text);
 	return STEP_END;
 }
 
@@ -1477,9 +1481,10 @@ static enum step job_fails(struct run *r, const struct job *j, const char *why)
 	if (!has_peers(j->stream) || ++t->failed_in_a_row == FAILED_JOBS)
 		return stream_fails(r, j, why);
 	t->hole = true;
-	error_add(&line, "%s; the others go on", why);
+	error_add(&line, "%s: %s", stream_name(j->stream), why);
+	run_reason(r, line.text);
 	if (t->failed++ < ERRORS_TOLD)
-		run_log(r, LOG_ERROR, j->stream, line.text);
+		log_stream(LOG_ERROR, stream_name(j->stream), "%s; the others go on", line.text);
 	return STEP_SKIP;
 }
 
@@ -1577,7 +1582,7 @@ static enum step answer_forbidden(struct run *r, const struct job *j, const stru
 {
 	struct error what = {""};
 
-	if (p->answer->status == 401 && r->tally[j->stream].token == TOKEN_UNTOLD) {
+	if (p->answer->status == 401 && r->tally[j->stream].token == TOKEN_UNCLEAR) {
 		error_add_page(&what, p);
 		error_add(&what, "; whether the token is good can't be told, for GET / gives no answer either; "
 				 "run again later");
@@ -1734,7 +1739,7 @@ static enum step token_judge(struct run *r)
 		step = run_ends(r, a->outcome == HTTP_UNTRUSTED ? SYNC_REFUSED : SYNC_LATER,
 				"the token can't be checked", a->error);
 	}
-	r->tally[r->token_stream].token = a->outcome == HTTP_DONE && a->status == 200 ? TOKEN_WORKS : TOKEN_UNTOLD;
+	r->tally[r->token_stream].token = a->outcome == HTTP_DONE && a->status == 200 ? TOKEN_WORKS : TOKEN_UNCLEAR;
 	http_release(r->http, r->token_probe);
 	r->token_probe = NULL;
 	return step;
@@ -1928,7 +1933,7 @@ static void sample_row(struct run *r, const struct job *j, const struct rows *it
 	sample_note(r, j, ACCESS_YES, 200, key.text);
 }
 
-static void sample_refused(struct error *t, const struct job *j, const struct page *p)
+static void sample_refused(struct error *t, const struct job *j, const struct page *p, bool forbidden)
 {
 	int status = p->answer->status;
 
@@ -1937,10 +1942,10 @@ static void sample_refused(struct error *t, const struct job *j, const struct pa
 	} else if (status == 200) {
 		error_add(t, "%s", p->wrong.text);
 	} else {
-		if (status == 401 || status == 403)
+		if (forbidden)
 			error_add(t, "needs %s", streams[j->stream].needs);
 		else
-			error_add(t, "refused");
+			error_add(t, "refused%s", status == 401 ? "; whether the token is good can't be told" : "");
 		error_add_answer(t, p->answer);
 	}
 }
@@ -1949,7 +1954,8 @@ static void sample_refused(struct error *t, const struct job *j, const struct pa
 static enum step sample_judge(struct run *r, const struct job *j, const struct page *p)
 {
 	enum step step = answer_ends_run(r, j, p);
-	bool forbidden = page_is(p, 401) || page_is(p, 403);
+	bool unclear = page_is(p, 401) && r->tally[j->stream].token == TOKEN_UNCLEAR;
+	bool forbidden = !unclear && (page_is(p, 401) || page_is(p, 403));
 	struct error text = {""};
 
 	if (step != STEP_ON)
@@ -1959,10 +1965,12 @@ static enum step sample_judge(struct run *r, const struct job *j, const struct p
 		sample_note(r, j, ACCESS_YES, 200, "no rows");
 		return STEP_ON;
 	}
-	sample_refused(&text, j, p);
+	sample_refused(&text, j, p, forbidden);
 	sample_note(r, j, forbidden ? ACCESS_NO : ACCESS_ERROR, p->answer->status, text.text);
+	error_about(&text, stream_name(j->stream));
+	run_reason(r, text.text);
 	r->partly = r->partly || !j->quiet;
-	r->failed_for_good = r->failed_for_good || (!forbidden && !failure_passes(p));
+	r->failed_for_good = r->failed_for_good || !(forbidden || unclear || failure_passes(p));
 	return stream_ends(r, j, forbidden ? LOSS_FORBIDDEN : LOSS_FAILED);
 }
 
@@ -2029,11 +2037,11 @@ static enum step row_misfits(struct run *r, const struct job *j, const struct pa
 
 	t->hole = true;
 	error_add(&line, "%s; the row is left out (GET %.400s)", why, p->path.bytes);
+	run_reason(r, line.text);
 	if (r->opt->sample) {
 		sample_add(r, j, why);
 		t->misfits++;
 	} else if (t->misfits++ == 0) {
-		run_reason(r, LOG_ERROR, line.text);
 		log_stream(LOG_ERROR, stream_name(j->stream), "%s", line.text);
 	}
 	return STEP_ON;
@@ -2074,7 +2082,7 @@ static enum step row_take(struct run *r, const struct job *j, const struct page 
 	return STEP_ON;
 }
 
-/* What a target of standard output takes long for, a stop need not wait for: the flag is looked at between rows. */
+/* The stop flag is looked at between rows, so that a slow target does not put a stop off. */
 static enum step rows_take(struct run *r, const struct job *j, const struct page *p)
 {
 	struct rows it;
@@ -2194,7 +2202,7 @@ static void count_missing(struct run *r, size_t stream)
 
 	t->gone = targets->missing;
 	memcpy(t->first_left_out, targets->first_missing, LEFT_OUT_SIZE);
-	if (!targets->nameless || !streams[stream].window)
+	if (!targets->nameless || !streams[stream].window || r->opt->sample)
 		return;
 	t->hole = r->partly = true;
 	error_add(&what, "a row of %s has no id, so what belongs to it can't be asked for; the next run will ask again",
@@ -2207,7 +2215,7 @@ static enum step stream_begin(struct run *r, const struct job *j)
 	size_t parent = parent_of(j->stream);
 	struct tally *t = &r->tally[j->stream];
 
-	if (parent < STREAMS && r->plan.parents[parent].lost)
+	if (parent < STREAMS && r->plan.parents[parent].lost && !plan_ahead(&r->plan, j->stream))
 		return r->opt->sample ? sample_lost(r, j, r->plan.parents[parent].lost) : child_lost(r, j, parent);
 	if (r->opt->sample && j->empty)
 		sample_untried(r, j);
@@ -2318,13 +2326,13 @@ static void log_finished(const struct run *r, size_t stream)
 }
 
 /* May there be rows that this run has not seen?  Of a parent that is read in part its children are, too. */
-static bool is_in_part(const struct run *r, size_t stream)
+static bool is_incomplete(const struct run *r, size_t stream)
 {
 	const struct tally *t = &r->tally[stream];
 	size_t parent = parent_of(stream);
 
 	return t->misfits || t->failed || t->forbidden || t->gone || r->plan.targets[stream].missing ||
-	       (parent < STREAMS && r->tally[parent].part);
+	       (parent < STREAMS && r->tally[parent].incomplete);
 }
 
 static enum step stream_end(struct run *r, const struct job *j)
@@ -2332,7 +2340,7 @@ static enum step stream_end(struct run *r, const struct job *j)
 	struct tally *t = &r->tally[j->stream];
 	bool whole = !t->misfits && !t->failed;
 
-	t->part = is_in_part(r, j->stream);
+	t->incomplete = is_incomplete(r, j->stream);
 
 	if (!children_begin(r, j->stream))
 		return run_no_memory(r);
@@ -2343,7 +2351,7 @@ static enum step stream_end(struct run *r, const struct job *j)
 	if (j->quiet)
 		return STEP_ON;
 	singer_schema(r->singer, &r->sel[j->stream]);
-	if (!t->part && !r->opt->sample)
+	if (!t->incomplete && !r->opt->sample)
 		singer_activate(r->singer, &r->sel[j->stream]);
 	stream_report(r, j->stream, whole);
 	if (!r->opt->sample)
@@ -2814,7 +2822,7 @@ static enum sync_result walk_end(struct run *r)
 	else if (r->totals.selected && r->totals.skipped == r->totals.selected)
 		step = all_forbidden(r);
 	else if (nothing_works(r))
-		step = run_ends(r, SYNC_LATER, "no request was answered as it should be", "run again later");
+		step = run_ends(r, SYNC_LATER, "no request was answered as it should be", r->totals.reason.text);
 	assert(step != STEP_ON || r->at == r->plan.entries);
 	if (step == STEP_STOP)
 		return SYNC_STOPPED;
@@ -2936,7 +2944,7 @@ enum sync_result streams_sync(struct http *http, struct singer *singer, struct s
 	return result;
 }
 
-/* ---- The rate limit's own words ---- */
+/* ---- Regions, and how long a 429 asks to wait ---- */
 
 const char *segment_region_url(const char *region)
 {
