@@ -1295,6 +1295,7 @@ struct tally {
 	bool begun;    /* its turn came, and its end is not reported yet */
 	bool answered; /* some request was answered well */
 	enum token_state token;
+	int doubts;                         /* 401s since GET / was asked, but for the one that it was asked for */
 	uint64_t forbidden, gone;           /* jobs left out: 403, and 404 or without a field that they need */
 	char first_left_out[LEFT_OUT_SIZE]; /* id of the first of them */
 	uint64_t failed;                    /* jobs that failed while the others went on */
@@ -1437,15 +1438,17 @@ static const char *advice_of_field(const struct stream *s, const struct http_res
 	return text;
 }
 
-static const char *advice(const struct stream *s, const struct http_response *a)
+static const char *advice(const struct stream *s, const struct page *p)
 {
+	const struct http_response *a = p->answer;
+
 	if (a->outcome != HTTP_DONE)
 		return "run again later";
 	if (a->status == 200)
 		return "it was asked three times; run again later";
 	if (a->status / 100 == 3)
 		return "check region as well";
-	if (a->status == 404)
+	if (a->status == 404 && p->first)
 		return "check base_url and region";
 	return a->status == 400 || a->status == 422 ? advice_of_field(s, a) : "run again later";
 }
@@ -1503,7 +1506,7 @@ static enum step answer_fails(struct run *r, const struct job *j, const struct p
 
 	r->failed_for_good = r->failed_for_good || !failure_passes(p);
 	error_add_page(&what, p);
-	error_add(&what, "; %s", advice(&streams[j->stream], p->answer));
+	error_add(&what, "; %s", advice(&streams[j->stream], p));
 	return job_fails(r, j, what.text);
 }
 
@@ -1570,11 +1573,19 @@ static enum step job_forbidden(struct run *r, const struct job *j, const struct 
 		return stream_forbidden(r, j, p);
 	}
 	note_left_out(r, j);
+	t->doubts += p->answer->status == 401;
 	if (windowed && state)
 		*state = TARGET_LEFT_OUT;
 	if (r->opt->fail_on_forbidden)
 		t->hole = r->partly = true;
 	return STEP_SKIP;
+}
+
+/* what: the answer with status 401. */
+static enum step token_fails(struct run *r, const struct job *j, struct error *what)
+{
+	error_add(what, "; whether the token is good can't be told, for GET / gives no answer either; run again later");
+	return stream_fails(r, j, what->text);
 }
 
 /* 403, or a 401 of a token that works elsewhere.  After a good answer to the same list it is no matter of permission. */
@@ -1584,9 +1595,7 @@ static enum step answer_forbidden(struct run *r, const struct job *j, const stru
 
 	if (p->answer->status == 401 && r->tally[j->stream].token == TOKEN_UNCLEAR) {
 		error_add_page(&what, p);
-		error_add(&what, "; whether the token is good can't be told, for GET / gives no answer either; "
-				 "run again later");
-		return stream_fails(r, j, what.text);
+		return token_fails(r, j, &what);
 	}
 	if (has_peers(j->stream) && p->first)
 		return job_forbidden(r, j, p);
@@ -1639,7 +1648,7 @@ static enum step answer_refused(struct run *r, const struct job *j, const struct
 	struct tally *t = &r->tally[j->stream];
 	int status = p->answer->status;
 
-	if (status == 404 && has_peers(j->stream)) {
+	if (status == 404 && has_peers(j->stream) && (p->first || !streams[j->stream].window)) {
 		t->gone++;
 		note_left_out(r, j);
 		return STEP_SKIP;
@@ -1707,14 +1716,16 @@ static enum step answer_judge(struct run *r, const struct job *j, const struct p
 
 /* ---- A token's probe: is a 401 about the token, or about one resource? ---- */
 
-/* Once for each stream that is refused: a token may be revoked while the run goes on. */
+/* Once for each stream that is refused, and once more where a window ends in which others of it were: a token may be revoked
+ * while the run goes on. */
 static bool token_is_unknown(const struct run *r, const struct job *j, const struct page *p)
 {
 	return page_is(p, 401) && r->tally[j->stream].token == TOKEN_UNASKED;
 }
 
-static enum step token_ask(struct run *r, size_t stream)
+static enum step token_ask(struct run *r, size_t stream, int doubts)
 {
+	r->tally[stream].doubts = doubts;
 	r->token_probe = http_start(r->http, "/", V1, 0, STREAMS);
 	r->token_stream = stream;
 	return r->token_probe ? STEP_ON : run_no_memory(r);
@@ -2722,9 +2733,18 @@ static enum step job_begin(struct run *r, struct job *j)
 	return step == STEP_ON && target_is_left_out(r, j) ? STEP_SKIP : step;
 }
 
+/* Where GET / is to be asked once more the job stays, and ends when that is answered. */
 static enum step job_end(struct run *r, const struct job *j)
 {
-	enum step step = j->closes ? window_close(r, j) : STEP_ON;
+	const struct tally *t = &r->tally[j->stream];
+	struct error what = {"status 401"};
+	enum step step;
+
+	if (j->closes && t->doubts > 0)
+		return token_ask(r, j->stream, 0);
+	if (t->token == TOKEN_UNCLEAR)
+		return token_fails(r, j, &what);
+	step = j->closes ? window_close(r, j) : STEP_ON;
 
 	if (step == STEP_ON && j->last)
 		step = stream_end(r, j);
@@ -2748,13 +2768,15 @@ static enum step job_advance(struct run *r, struct job *j)
 
 	if (step == STEP_ON && j->arrived) {
 		if (token_is_unknown(r, j, j->arrived))
-			return token_ask(r, j->stream);
+			return token_ask(r, j->stream, -1);
 		step = page_consume(r, j);
 	}
 	if (step == STEP_ON && (j->arrived || j->asked || j->want))
 		return STEP_ON;
-	if (step == STEP_ON && j->circle)
+	if (step == STEP_ON && j->circle) {
+		j->circle = false;
 		step = chain_in_circle(r, j);
+	}
 	return step == STEP_ON || step == STEP_SKIP ? job_end(r, j) : step;
 }
 
@@ -2793,7 +2815,7 @@ static struct job *front_job(struct run *r)
 static enum step all_forbidden(struct run *r)
 {
 	size_t first = r->plan.order[0].stream;
-	enum step step = r->tally[first].token == TOKEN_UNASKED ? token_ask(r, first) : STEP_ON;
+	enum step step = r->tally[first].token == TOKEN_UNASKED ? token_ask(r, first, 0) : STEP_ON;
 
 	while (step == STEP_ON && r->token_probe)
 		step = page_wait(r);
