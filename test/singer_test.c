@@ -1441,6 +1441,42 @@ static void test_left_out_lengths(void)
 	free(schema);
 }
 
+/* A member that another field is made of is no loss, in the row itself; and more names than a line holds are cut. */
+static void test_left_out_more(void)
+{
+	char *schema = json_text(
+		     "{'properties':{'k':{},'an_object_of_the_row':{'type':'object','properties':{'a':{}}}}}"),
+	     row[1400] = "{\"k\":1,\"an_object_of_the_row\":{\"a\":1";
+	struct singer s = singer_to_file();
+	struct singer_stream stream = {.renamed = "time"};
+	struct selection sel = {0};
+	struct arena arena = {0};
+	struct error error = {""};
+	const char *log;
+	int i;
+
+	select_row_stream(&sel, &stream, schema, &arena, &error);
+	check(singer_record(&s, &sel,
+			    parsed(&arena, "{\"k\":1,\"time\":1,\"date\":1,\"an_object_of_the_row\":{\"time\":1}}"),
+			    NULL, 0, 0, &error),
+	      "a row with a renamed member");
+	selection_report(&sel);
+	check_text(take(log_file),
+		   "INFO stream s: left out, because its schema does not have it: date, an_object_of_the_row.time\n",
+		   "what has another name is not left out, but for a namesake below");
+	for (i = 0; i < 14; i++)
+		snprintf(row + strlen(row), sizeof row - strlen(row), ",\"%064d\":1", i);
+	check(singer_record(&s, &sel, parsed(&arena, strcat(row, "}}")), NULL, 0, 0, &error),
+	      "a row with many long names");
+	selection_report(&sel);
+	log = take(log_file);
+	check(strlen(log) == strlen("INFO stream s: left out, because its schema does not have it: \n") + 1023,
+	      "more than fits is cut (%zu)", strlen(log));
+	json_out_free(&s.out);
+	arena_free(&arena);
+	free(schema);
+}
+
 /* The first field of a stream with text that targets refuse. */
 static void test_mended(void)
 {
@@ -2433,6 +2469,7 @@ int main(void)
 	test_row_orders();
 	test_left_out();
 	test_left_out_lengths();
+	test_left_out_more();
 	test_mended();
 	test_unselected();
 	test_extras();

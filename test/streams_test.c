@@ -1739,6 +1739,24 @@ static const struct scenario scenarios[] = {
 			"STATE null\n",
 	},
 	{
+		.name = "a month that is forbidden is not asked for again: nobody else's rows are behind it",
+		.select = "warehouses," DAILY,
+		.start = "2021-03-01",
+		.answers = {{"/warehouses?" COUNT, 200, ROWS("warehouses", "")},
+			    {"/usage/api-calls/daily?period=2021-02-01&pagination.count=1000", 403, REFUSED}},
+		.messages =
+			"STATE null\n"
+			"STATE warehouses\n"
+			"SCHEMA warehouses\n"
+			"STATE " DAILY "\n"
+			"STATE null\n",
+		.log =
+			"WARNING " DAILY ": skipped: GET /usage/api-calls/daily?period=2021-02-01&pagination.count=1000: status 403 (No such thing; not-found; field id); it needs access to usage data; or leave the stream out\n",
+		.asked =
+			"/warehouses?" COUNT "\n"
+			"/usage/api-calls/daily?period=2021-02-01&pagination.count=1000\n",
+	},
+	{
 		.name = "what a list that is read quietly leaves out is told as well",
 		.select = "activations",
 		.answers = {{"/spaces?" COUNT, 200, ROWS("spaces", "{'id':'p'},{'id':'q'}")},
@@ -3007,6 +3025,7 @@ static void test_connections(void)
 {
 	static const struct scenario s = {.select = "source_connected_warehouses,destination_subscriptions",
 					  .make = forbidden_first};
+	static const struct scenario all = {.select = "*", .make = workspace};
 	static struct outcome o;
 
 	prepare(&s);
@@ -3015,6 +3034,11 @@ static void test_connections(void)
 	run(&s, NULL, &o);
 	check(o.result == SYNC_DONE && o.totals.skipped == 1 && o.totals.synced == 1 && fake.most_unanswered == 4,
 	      "after a stream is given up with requests under way, the next one has all connections");
+	prepare(&all);
+	run(&all, NULL, &o);
+	check(o.result == SYNC_DONE && fake.most_unanswered == 16,
+	      "of many streams four times as many requests are asked for as there are connections (%zu)",
+	      fake.most_unanswered);
 }
 
 /* ---- Time, if every request takes as long as the others ---- */
