@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the fuzzing programs (test/fuzz_*.c) for a while each, as many at once as there are processors.
+"""Runs the fuzzing programs (test/fuzz_*.c) for a while each, as many at once as FUZZ_JOBS says, or as there are
+processors.
 
     test/fuzz.py
 
 FUZZ_SECONDS=N: how long each target runs.  FUZZ_ONLY=NAME: one of them alone.  BUILD=FOLDER/: where the programs are, and
 where inputs that were found stay, for the next run.  FUZZ_SEED=N: the same inputs in a clean folder, as far as the
-time goes.  Each begins with test/corpus/NAME and the vectors of test/*.txt that
-are its matter.  A target fails if something that must hold does not, or if it ran too seldom to say anything.  Output is
-TAP (Test Anything Protocol).
+time goes.  Each begins with test/corpus/NAME and the vectors of test/*.txt that are its matter.  A target fails if
+something that must hold does not, or if it ran too seldom to say anything.  Output is TAP (Test Anything Protocol).
 """
 
 import os
@@ -22,6 +22,7 @@ from typing import NamedTuple
 SECONDS = int(os.environ.get("FUZZ_SECONDS") or 10)
 ONLY = os.environ.get("FUZZ_ONLY", "")
 SEED = os.environ.get("FUZZ_SEED", "")
+JOBS = int(os.environ.get("FUZZ_JOBS") or os.cpu_count() or 1)
 BUILD = Path(os.environ.get("BUILD") or ".")
 LEAST = 20  # executions a second: the slowest target on a busy machine does ten times as many
 
@@ -178,7 +179,7 @@ def main():
     """All of them."""
     names = [name for name in TARGETS if ONLY in ("", name)]
     failed = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(JOBS) as pool:
         for number, (good, numbers, told) in enumerate(pool.map(run, names), 1):
             failed += not good
             print("ok" if good else "not ok", number, "-", numbers)
