@@ -2849,7 +2849,7 @@ static void test_outage_partly(void)
 	net_reset(replies, countof(replies));
 	o.base_url = "http://localtest";
 	o.connections = 3;
-	o.attempts = 2;
+	o.attempts = 1;
 	h = test_open(&o);
 	http_start(h, "/1", V1, 1, 0);
 	http_start(h, "/2", V1, 2, 0);
