@@ -2921,6 +2921,30 @@ static bool volume(const char *path, struct fake_answer *a)
 	return true;
 }
 
+/* A chain whose cursor, or the old one that finds circles, can't be kept does not go on. */
+static void test_chain_memory(void)
+{
+	static const char text[] = "\"c\"";
+	static struct run r;
+	struct sync_options options = {0};
+	struct json_error unused;
+	unsigned i;
+
+	r.opt = &options;
+	for (i = 0; i < 3; i++) {
+		struct page p = {.count = 1};
+		struct job j = {.milestone.failed = i == 1, .cursor.failed = i == 2};
+		check(json_parse(&p.tape, text, sizeof text - 1, &p.cursor, &unused) && chain_follow(&r, &j, &p) == !i,
+		      "%s",
+		      i == 0   ? "a cursor is kept"
+		      : i == 1 ? "no memory for an old one"
+			       : "no memory for it");
+		json_out_free(&j.milestone);
+		json_out_free(&j.cursor);
+		arena_free(&p.tape);
+	}
+}
+
 static void test_cut_chain(void)
 {
 	static const struct scenario s = {.select = "events_volume_daily", .start = "2021-03-09", .make = volume};
@@ -3847,6 +3871,7 @@ int main(void)
 	test_all_holes();
 	test_circles();
 	test_cut_chain();
+	test_chain_memory();
 	test_memory();
 	test_connections();
 	test_parallel();
