@@ -2860,8 +2860,8 @@ static const struct alert {
 	{120, "no_application_protocol", NULL},
 };
 
-/* A server that asked for a client certificate and got none may end the handshake with nearly any alert.  After a good
- * handshake, OpenSSL's servers answer a refused renegotiation with handshake_failure. */
+/* An alert after the request for a client certificate means nothing but that.  After a good handshake, OpenSSL's servers
+ * answer a refused renegotiation with handshake_failure. */
 static enum step alert_failed(struct conn *c, int number)
 {
 	const struct alert *a = NULL;
@@ -2870,12 +2870,7 @@ static enum step alert_failed(struct conn *c, int number)
 	for (i = 0; i < countof(alerts); i++)
 		if (alerts[i].number == number)
 			a = &alerts[i];
-	if (!c->greeted && c->tls->request.seen)
-		return conn_failed(c, FAILED_TRUST,
-				   "the server wants a client certificate, which is not supported (it ended the TLS "
-				   "handshake with alert %d)",
-				   number);
-	if (!c->greeted && a && a->refusal)
+	if (!c->greeted && !c->tls->request.seen && a && a->refusal)
 		return conn_failed(c, FAILED_TRUST, "%s", a->refusal);
 	return conn_failed(c, FAILED_AGAIN, "the server ended TLS with alert %d%s%s%s%s", number, a ? " (" : "",
 			   a ? a->name : "", a ? ")" : "",
@@ -3660,10 +3655,8 @@ static enum step exchange_end(struct conn *c, bool clean)
 	struct answer *a;
 
 	if (c->state == CONN_HANDSHAKE)
-		return conn_failed(
-			c, FAILED_AGAIN, "the connection ended in the TLS handshake%s%s%s", c->error ? ": " : "",
-			c->error ? strerror(c->error) : "",
-			c->tls->request.seen ? "; the server wants a client certificate, which is not supported" : "");
+		return conn_failed(c, FAILED_AGAIN, "the connection ended in the TLS handshake%s%s",
+				   c->error ? ": " : "", c->error ? strerror(c->error) : "");
 	a = &c->request->answer;
 	if (c->reused && !a->heard)
 		return conn_failed(c, FAILED_STALE, "the kept-alive connection was closed");
@@ -3693,6 +3686,19 @@ static enum step exchange_step(struct http *h, struct conn *c)
 	return tls_failed(h, c);
 }
 
+/* A server that asked for a client certificate and got none may end the handshake in any way, and would do so again:
+ * which way is seen may depend on chance, for a write may fail before its alert is read. */
+static enum step handshake_step(struct http *h, struct conn *c)
+{
+	enum step step = exchange_step(h, c);
+
+	if (step == STEP_FAILED && c->tls->request.seen && c->failure == FAILED_AGAIN) {
+		c->failure = FAILED_TRUST;
+		error_add(&c->why, "; the server wants a client certificate, which is not supported");
+	}
+	return step;
+}
+
 /* Goes on as far as the socket allows. */
 static enum step conn_step(struct http *h, struct conn *c)
 {
@@ -3703,7 +3709,7 @@ static enum step conn_step(struct http *h, struct conn *c)
 		switch (c->state) {
 		case CONN_CONNECTING: step = connecting_step(h, c); break;
 		case CONN_PROXY: step = proxy_step(h, c); break;
-		case CONN_HANDSHAKE:
+		case CONN_HANDSHAKE: step = handshake_step(h, c); break;
 		case CONN_BUSY: step = exchange_step(h, c); break;
 		case CONN_CLOSED:
 		case CONN_IDLE: return STEP_READS;
