@@ -2372,7 +2372,7 @@ enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_PROXY, CONN_HANDSHAKE, CONN
 enum failure {
 	FAILED_AGAIN, /* may go better next time */
 	FAILED_STALE, /* a kept-alive connection that the server had closed: no attempt */
-	FAILED_OVER,  /* an answer over a limit: HTTP_BROKEN */
+	FAILED_OVER,  /* an answer over a limit: HTTP_TOO_LARGE */
 	FAILED_HOST,  /* no connection, and none to be had: HTTP_UNREACHABLE */
 	FAILED_TRUST, /* HTTP_UNTRUSTED */
 	FAILED_NO_MEMORY
@@ -3908,7 +3908,7 @@ static void attempt_failed(struct http *h, struct http_request *r, const struct 
 		request_plain(r);
 	switch (c->failure) {
 	case FAILED_STALE: request_repeat(h, r); return;
-	case FAILED_OVER: request_finish(h, r, HTTP_BROKEN); return;
+	case FAILED_OVER: request_finish(h, r, HTTP_TOO_LARGE); return;
 	case FAILED_HOST: requests_unreachable(h, r); return;
 	case FAILED_TRUST: request_finish(h, r, HTTP_UNTRUSTED); return;
 	case FAILED_NO_MEMORY: request_finish(h, r, HTTP_NO_MEMORY); return;

@@ -84,8 +84,9 @@ struct http_options {
 };
 
 enum http_outcome {
-	HTTP_DONE,   /* a whole answer that will not be tried again: 2xx, 3xx, 4xx, or 5xx after the last attempt */
-	HTTP_BROKEN, /* a connection, but no whole answer in all attempts; or one over a limit; or patience_ms is over */
+	HTTP_DONE,      /* a whole answer that will not be tried again: 2xx, 3xx, 4xx, or 5xx after the last attempt */
+	HTTP_BROKEN,    /* a connection, but no whole answer in all attempts; or patience_ms is over */
+	HTTP_TOO_LARGE, /* an answer over a limit of ours: it would be so the next time too; not tried again */
 	HTTP_UNREACHABLE, /* no connection can be opened; all requests that wait end together */
 	HTTP_UNTRUSTED,   /* certificate or TLS refused; not tried again */
 	HTTP_NO_MEMORY

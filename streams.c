@@ -1497,7 +1497,7 @@ static bool failure_passes(const struct page *p)
 	const struct http_response *a = p->answer;
 
 	return a->outcome == HTTP_BROKEN || a->status >= 500 || a->status == 408 || a->status == 425 ||
-	       a->status == 429;
+	       a->status == 429 || a->outcome == HTTP_TOO_LARGE;
 }
 
 static enum step answer_fails(struct run *r, const struct job *j, const struct page *p)
@@ -1669,7 +1669,8 @@ static enum step answer_ends_run(struct run *r, const struct job *j, const struc
 
 	switch (a->outcome) {
 	case HTTP_DONE:
-	case HTTP_BROKEN: break;
+	case HTTP_BROKEN:
+	case HTTP_TOO_LARGE: break;
 	case HTTP_UNREACHABLE: return run_ends(r, SYNC_LATER, stream_name(j->stream), a->error);
 	case HTTP_UNTRUSTED: return run_ends(r, SYNC_REFUSED, stream_name(j->stream), a->error);
 	case HTTP_NO_MEMORY: return run_no_memory(r);
@@ -1701,7 +1702,7 @@ static enum step answer_judge(struct run *r, const struct job *j, const struct p
 		return answer_forbidden(r, j, p);
 	if (state)
 		*state = TARGET_ANSWERED;
-	if (p->answer->outcome == HTTP_BROKEN || (p->answer->status == 200 && !page_is_good(p)))
+	if (p->answer->outcome != HTTP_DONE || (p->answer->status == 200 && !page_is_good(p)))
 		return answer_fails(r, j, p);
 	if (p->answer->status != 200)
 		return answer_refused(r, j, p);

@@ -2325,19 +2325,34 @@ static void test_recovery(void)
 
 static void test_over(void)
 {
-	static const struct reply replies[] = {{"HTTP/1.1 200 OK\r\nX: ", STAYS, 0, 0, 70000}};
+	static const struct {
+		struct reply reply;
+		const char *limit;
+	} cases[] = {
+		{{"HTTP/1.1 200 OK\r\nX: ", STAYS, 0, 0, 70000}, "more than 64 KiB of headers"},
+		{{"HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n", STAYS, 0, 0, 0},
+		 "an announced body of more than 64 MiB"},
+		{{"HTTP/1.1 200 OK\r\n\r\n", STAYS, 0, 0, HTTP_BODY_LIMIT + 1}, "a body of more than 64 MiB"},
+		{{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n", STAYS, 0, 0, 0},
+		 "a chunk size beyond 64 bits"},
+	};
 	struct http_options o = test_options();
-	const struct http_response *a;
-	struct http *h;
+	size_t i;
 
-	net_reset(replies, countof(replies));
-	h = test_open(&o);
-	http_start(h, "/p", V1, 1, 0);
-	a = http_response(http_next(h));
-	check(a->outcome == HTTP_BROKEN && a->attempts == 1 && a->length == 0,
-	      "an answer over a limit is not asked for again");
-	check_text(a->error, "/p: the answer has more than 64 KiB of headers", "and the error says which limit");
-	http_close(h);
+	for (i = 0; i < countof(cases); i++) {
+		const struct http_response *a;
+		char expected[100];
+		struct http *h;
+		net_reset(&cases[i].reply, 1);
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		a = http_response(http_next(h));
+		check(a->outcome == HTTP_TOO_LARGE && a->attempts == 1 && net.requests == 1 && a->length == 0,
+		      "an answer over a limit is not asked for again: %s", cases[i].limit);
+		snprintf(expected, sizeof expected, "/p: the answer has %s", cases[i].limit);
+		check_text(a->error, expected, "and the error says which limit");
+		http_close(h);
+	}
 }
 
 /* Who gives neither hooks nor texts gets an answer all the same. */
