@@ -3813,7 +3813,7 @@ static const char *failure_text(const struct http *h, struct http_request *r, co
 	size_t subject;
 
 	if (c->state == CONN_BUSY)
-		fail(&r->error, "%.100s: ", r->path);
+		fail(&r->error, "%.400s: ", r->path);
 	else if (c->state == CONN_HANDSHAKE || !h->tunnel)
 		fail(&r->error, "%.100s: ", h->origin.name);
 	else
@@ -4083,7 +4083,7 @@ static void request_limited(struct http *h, struct http_request *r)
 		r->lane->refusals++;
 	wait = limit_wait(h, r);
 	if (wait > patience - r->waited_ms || held + lane_extension(h, r->lane, wait) > patience) {
-		fail(&r->error, "%.100s: rate limit: after %ld s of waiting the server asks for %ld s more", r->path,
+		fail(&r->error, "%.400s: rate limit: after %ld s of waiting the server asks for %ld s more", r->path,
 		     (long)((held > r->waited_ms ? held : r->waited_ms) / 1000), (long)(wait / 1000));
 		request_finish(h, r, HTTP_BROKEN);
 		return;
@@ -4112,13 +4112,13 @@ static void request_done(struct http *h, struct http_request *r)
 		lane_hold(h, r->lane, wait, "the rate limit is used up");
 	r->error.text[0] = '\0';
 	if (a->head.status == 304)
-		fail(&r->error, "%.100s: status 304 answers a condition, but none was sent; check base_url and proxy",
+		fail(&r->error, "%.400s: status 304 answers a condition, but none was sent; check base_url and proxy",
 		     r->path);
 	else if (a->head.status / 100 == 3)
-		fail(&r->error, "%.100s: status %d leads to %s, which is not followed; check base_url", r->path,
+		fail(&r->error, "%.400s: status %d leads to %s, which is not followed; check base_url", r->path,
 		     a->head.status, *a->head.location ? a->head.location : "an unnamed place");
 	else if (a->head.status == 400 && wants_certificate(a))
-		fail(&r->error, "%.100s: status 400: the server wants a client certificate, which is not supported",
+		fail(&r->error, "%.400s: status 400: the server wants a client certificate, which is not supported",
 		     r->path);
 	request_finish(h, r, HTTP_DONE);
 }
@@ -4448,7 +4448,7 @@ static void poll_failed(struct http *h, int error)
 			continue;
 		if (r->state == ACTIVE)
 			lane_end(h, r, false);
-		fail(&r->error, "%.100s: this system cannot wait for the network: poll: %s", r->path, strerror(error));
+		fail(&r->error, "%.400s: this system cannot wait for the network: poll: %s", r->path, strerror(error));
 		request_finish(h, r, error == ENOMEM ? HTTP_NO_MEMORY : HTTP_UNREACHABLE);
 	}
 }

@@ -2355,6 +2355,49 @@ static void test_over(void)
 	}
 }
 
+/* An error names 400 bytes of a path, and behind them says all that it has to say. */
+static void test_long_path(void)
+{
+	static const struct {
+		const char *text, *reason;
+	} cases[] = {
+		{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell",
+		 "cut off: the body is shorter than its Content-Length (2 attempts)"},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n",
+		 "the answer has an announced body of more than 64 MiB"},
+		{"HTTP/1.1 304 Not Modified\r\n\r\n",
+		 "status 304 answers a condition, but none was sent; check base_url and proxy"},
+		{"HTTP/1.1 301 Moved\r\nLocation: "
+		 "https://example.com/2345678901234567890123456789012345678901234567890123456789\r\n\r\n",
+		 "status 301 leads to https://example.com/2345678901234567890123456789012345678901234567890123456789, "
+		 "which is not followed; check base_url"},
+		{"HTTP/1.1 400 Bad\r\nContent-Length: 15\r\n\r\nSSL certificate",
+		 "status 400: the server wants a client certificate, which is not supported"},
+		{"HTTP/1.1 429 Slow\r\nRetry-After: 1000\r\nContent-Length: 0\r\n\r\n",
+		 "rate limit: after 0 s of waiting the server asks for 1000 s more"},
+		{NULL, "this system cannot wait for the network: poll: Invalid argument"},
+	};
+	struct http_options o = test_options();
+	char path[601] = "/", expected[600];
+	size_t i;
+
+	memset(path + 1, 'a', sizeof path - 2);
+	path[399] = 'z';
+	o.attempts = 2;
+	for (i = 0; i < countof(cases); i++) {
+		struct reply reply = {cases[i].text, ENDS, 0, 0, 0};
+		struct http *h;
+		net_reset(&reply, 1);
+		net.poll_error = EINVAL;
+		net.poll_fails = cases[i].text ? 0 : SIZE_MAX;
+		h = test_open(&o);
+		http_start(h, path, V1, 1, 0);
+		snprintf(expected, sizeof expected, "%.400s: %s", path, cases[i].reason);
+		check_text(http_response(http_next(h))->error, expected, "a path of 600 bytes");
+		http_close(h);
+	}
+}
+
 /* Who gives neither hooks nor texts gets an answer all the same. */
 static void test_bare(void)
 {
@@ -4745,6 +4788,7 @@ int main(void)
 	test_miscoded();
 	test_recovery();
 	test_over();
+	test_long_path();
 	test_bare();
 	test_longest_pause();
 	test_timeouts();
