@@ -1514,13 +1514,13 @@ static enum verdict answer_gunzip(struct answer *a)
 	return v;
 }
 
-/* A body in another coding than gzip cannot be read; its status can.  No body is one in any coding. */
+/* A body in another coding than gzip cannot be read; its status can.  Nothing is no gzip, but only a 200 needs a body. */
 static enum verdict answer_whole(struct answer *a)
 {
 	a->stage = AT_END;
 	if (a->head.encoded)
 		a->length = 0;
-	if (a->head.gzip && a->length)
+	if (a->head.gzip && (a->length || (a->head.status == 200 && !a->tunnel)))
 		return answer_gunzip(a);
 	answer_trim(a);
 	return ANSWER_WHOLE;

@@ -293,7 +293,7 @@ static bool decoded(void)
 
 	if (said.encoded)
 		said.length = 0;
-	if (!said.gzip || !said.length)
+	if (!said.gzip || (!said.length && said.status != 200))
 		return true;
 	if (!unpack(said.body, said.length, text, &length, sizeof text))
 		return false;

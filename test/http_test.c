@@ -2270,6 +2270,8 @@ static void test_miscoded(void)
 		 "/p: malformed answer: gzip that is cut off (3 attempts)"},
 		{"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
 		 "/p: malformed answer: a Content-Encoding that was not asked for (3 attempts)"},
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+		 "/p: malformed answer: gzip that is cut off (3 attempts)"},
 	};
 	static const char ending[] = "\r\nAccept-Encoding: identity\r\n\r\n";
 	struct http_options o = test_options();
@@ -4672,6 +4674,8 @@ static void test_proxy(void)
 		{NULL, "proxy 127.0.0.1:3128: no answer to CONNECT in time (2 attempts)", HTTP_UNREACHABLE, 0},
 		{"HTTP/1.1 200 OK\r\n\r\n", "api.example.com: the TLS handshake did not end in time (2 attempts)",
 		 HTTP_UNREACHABLE, 0},
+		{"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n",
+		 "api.example.com: the TLS handshake did not end in time (2 attempts)", HTTP_UNREACHABLE, 0},
 	};
 	struct http_options o = test_options();
 	size_t i;
