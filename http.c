@@ -4469,7 +4469,7 @@ static void wait_and_serve(struct http *h)
 			count = poll_add(fds, count, c->fd, c->events);
 	}
 	h->poll_failures = poll(fds, count, wait_ms(h)) < 0 && errno != EINTR ? h->poll_failures + 1 : 0;
-	if (h->poll_failures == POLL_FAILURES) {
+	if (h->poll_failures >= POLL_FAILURES) {
 		poll_failed(h, errno);
 		return;
 	}

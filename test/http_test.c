@@ -1885,6 +1885,7 @@ static int net_poll(struct pollfd *fds, nfds_t count, int timeout)
 	if (timeout > GLANCE_MS || timeout < 0 || ++net.polls > 2000000)
 		exit(2);
 	if (net.poll_fails) {
+		net.stop = net.polls > 1000; /* a loop without an end */
 		net.poll_fails--;
 		errno = net.poll_error;
 		return -1;
@@ -4257,7 +4258,7 @@ static void test_poll_fails_later(void)
 {
 	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}, {ok, STAYS, 5000, 0, 0}};
 	struct http_options o = test_options();
-	struct http_request *first, *second;
+	struct http_request *first, *second, *third, *fourth;
 	struct http *h;
 
 	net_reset(replies, countof(replies));
@@ -4269,6 +4270,11 @@ static void test_poll_fails_later(void)
 	net.poll_fails = SIZE_MAX;
 	check(http_next(h) == second && http_response(second)->outcome == HTTP_UNREACHABLE, "and none after it");
 	check(http_response(first)->outcome == HTTP_DONE && http_response(first)->status == 200, "the first one stays");
+	third = http_start(h, "/3", V1, 3, 0);
+	check(http_next(h) == third && http_response(third)->outcome == HTTP_UNREACHABLE, "a later one ends as well");
+	net.poll_fails = 0;
+	fourth = http_start(h, "/4", V1, 4, 0);
+	check(http_next(h) == fourth && http_response(fourth)->outcome == HTTP_DONE, "until poll works again");
 	http_close(h);
 }
 
