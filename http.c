@@ -4051,8 +4051,9 @@ static void lanes_announce(struct http *h)
 
 /* ---- Judging attempts ---- */
 
-/* What a 429 asks for, in the order of trust; never next to nothing, or a server could keep us running in a circle. */
-static int64_t limit_wait(struct http *h, struct http_request *r)
+/* What a 429 asks for, in the order of trust; -1: for nothing.  Never next to nothing, or a server could keep us running
+ * in a circle. */
+static int64_t limit_asks(const struct http *h, const struct http_request *r)
 {
 	const struct answer *a = &r->answer;
 	int64_t wait = when_ms(&a->head.retry_after, &a->head.date, a->now);
@@ -4061,9 +4062,7 @@ static int64_t limit_wait(struct http *h, struct http_request *r)
 		wait = h->options.pause_ms(a->length ? a->bytes : "", a->length);
 	if (wait < 0)
 		wait = when_ms(&a->head.reset, &a->head.date, a->now);
-	if (wait < 0)
-		return backoff_ms(h, r->lane->refusals);
-	return wait < h->options.backoff_ms ? h->options.backoff_ms : wait;
+	return wait >= 0 && wait < h->options.backoff_ms ? h->options.backoff_ms : wait;
 }
 
 /* How long a request has waited for its lane; holds between which others of the lane were answered do not count. */
@@ -4074,17 +4073,26 @@ static int64_t request_held(const struct http_request *r)
 	return l->held_ms - (r->held_before > l->held_at_answer ? r->held_before : l->held_at_answer);
 }
 
+/* An answer is the last one because there is no time for another.  asked: -1, the server did not say. */
+static void patience_ends(struct http_request *r, const char *what, int64_t waited, int64_t asked)
+{
+	fail(&r->error, "%.400s: %s: after %ld s of waiting the server ", r->path, what, (long)(waited / 1000));
+	if (asked < 0)
+		error_add(&r->error, "still refuses, and does not say for how long");
+	else
+		error_add(&r->error, "asks for %ld s more", (long)(asked / 1000));
+}
+
 /* A 429 is no attempt; but there is an end to the waiting of one request. */
 static void request_limited(struct http *h, struct http_request *r)
 {
-	int64_t patience = h->options.patience_ms, held = request_held(r), wait;
+	int64_t patience = h->options.patience_ms, held = request_held(r), asked = limit_asks(h, r), wait;
 
 	if (!lane_is_held(h, r->lane))
 		r->lane->refusals++;
-	wait = limit_wait(h, r);
+	wait = asked < 0 ? backoff_ms(h, r->lane->refusals) : asked;
 	if (wait > patience - r->waited_ms || held + lane_extension(h, r->lane, wait) > patience) {
-		fail(&r->error, "%.400s: rate limit: after %ld s of waiting the server asks for %ld s more", r->path,
-		     (long)((held > r->waited_ms ? held : r->waited_ms) / 1000), (long)(wait / 1000));
+		patience_ends(r, "rate limit", held > r->waited_ms ? held : r->waited_ms, asked);
 		request_finish(h, r, HTTP_BROKEN);
 		return;
 	}
@@ -4110,7 +4118,6 @@ static void request_done(struct http *h, struct http_request *r)
 	if (a->head.status / 100 == 2 && a->head.counted && !a->head.remaining && wait >= 0 &&
 	    wait <= h->options.patience_ms)
 		lane_hold(h, r->lane, wait, "the rate limit is used up");
-	r->error.text[0] = '\0';
 	if (a->head.status == 304)
 		fail(&r->error, "%.400s: status 304 answers a condition, but none was sent; check base_url and proxy",
 		     r->path);
@@ -4123,13 +4130,6 @@ static void request_done(struct http *h, struct http_request *r)
 	request_finish(h, r, HTTP_DONE);
 }
 
-/* Is there another attempt after a status that may go better next time?  The server may ask for more time than we
- * have. */
-static bool request_has_retry(const struct http *h, const struct http_request *r, int64_t asked)
-{
-	return r->attempts < h->options.attempts && asked <= h->options.patience_ms - r->waited_ms;
-}
-
 /* A whole answer: is it the last word? */
 static void attempt_answered(struct http *h, struct http_request *r)
 {
@@ -4140,14 +4140,18 @@ static void attempt_answered(struct http *h, struct http_request *r)
 	char reason[32];
 
 	lane_end(h, r, status != 429 && !again);
+	r->error.text[0] = '\0';
+	snprintf(reason, sizeof reason, "status %d", status);
 	if (status == 429) {
 		request_limited(h, r);
-	} else if (again && request_has_retry(h, r, asked)) {
-		r->waited_ms += asked > 0 ? asked : 0;
-		snprintf(reason, sizeof reason, "status %d", status);
-		request_retry(h, r, reason, asked);
-	} else {
+	} else if (!again || r->attempts >= h->options.attempts) {
 		request_done(h, r);
+	} else if (asked > h->options.patience_ms - r->waited_ms) {
+		patience_ends(r, reason, r->waited_ms, asked);
+		request_done(h, r);
+	} else {
+		r->waited_ms += asked > 0 ? asked : 0;
+		request_retry(h, r, reason, asked);
 	}
 }
 

@@ -102,7 +102,8 @@ struct http_response {
 	int64_t elapsed_ms;  /* of the last attempt, without the time outside http_next */
 	unsigned attempts;   /* that count */
 	/* One line: path or host, cause, way out; never the token.  Of HTTP_DONE "", but a 3xx and
-	 * the 400 of a server that wants a client certificate say why they are of no use. */
+	 * the 400 of a server that wants a client certificate say why they are of no use, and a 408,
+	 * 425 or 5xx that asked for more time than there is says for how much. */
 	const char *error;
 };
 

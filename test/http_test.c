@@ -3210,8 +3210,10 @@ static void test_patience(void)
 	static const struct reply long_[] = {
 		{"HTTP/1.1 429 \r\nRetry-After: 99999999999999999999\r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0},
 		{ok, STAYS, 0, 0, 0}};
+	static const struct reply unadvised[] = {{"HTTP/1.1 429 \r\nContent-Length: 0\r\n\r\n", STAYS, 0, 0, 0}};
 	struct http_options o = test_options();
 	const struct http_response *a;
+	long waited;
 	struct http *h;
 
 	net_reset(often, countof(often));
@@ -3233,6 +3235,17 @@ static void test_patience(void)
 	check(http_response(http_next(h))->outcome == HTTP_BROKEN && net.now == 1000000, "a longer wait is not begun");
 	http_start(h, "/q", V1, 2, 0);
 	check(http_response(http_next(h))->status == 200 && net.now == 1000000, "and holds back nobody else");
+	http_close(h);
+
+	net_reset(unadvised, countof(unadvised));
+	h = test_open(&o);
+	http_start(h, "/p", V1, 1, 0);
+	a = http_response(http_next(h));
+	check(a->outcome == HTTP_BROKEN && sscanf(a->error, "/p: rate limit: after %ld s", &waited) == 1 &&
+		      waited > 900 - 60 && waited <= 900,
+	      "pauses of ours come to an end as well: %s", a->error);
+	check_text(strstr(a->error, " s of"), " s of waiting the server still refuses, and does not say for how long",
+		   "and the error does not say that the server asked for any");
 	http_close(h);
 }
 
@@ -3558,13 +3571,19 @@ static void test_retry_after(void)
 		const char *fields;
 		int64_t least, most;
 		unsigned attempts;
+		const char *error;
 	} cases[] = {
-		{503, "Retry-After: 20", 40000, 40000, 3},
-		{503, "Retry-After: 0", 1500, 3000, 3},
-		{503, "Retry-After: 901", 0, 0, 1},
-		{503, "Retry-After: 500", 500000, 500000, 2},
-		{408, "Retry-After: 2.5", 6000, 6000, 3},
-		{503, "Retry-After: Tue, 24 Nov 2026 22:00:20 GMT", 21000 + 1000, 21000 + 2000, 3},
+		{503, "Retry-After: 20", 40000, 40000, 3, ""},
+		{503, "Retry-After: 0", 1500, 3000, 3, ""},
+		{503, "Retry-After: 901", 0, 0, 1,
+		 "/p: status 503: after 0 s of waiting the server asks for 901 s more"},
+		{503, "Retry-After: 500", 500000, 500000, 2,
+		 "/p: status 503: after 500 s of waiting the server asks for 500 s more"},
+		{503, "Retry-After: 450", 900000, 900000, 3, ""},
+		{408, "Retry-After: 2.5", 6000, 6000, 3, ""},
+		{425, "Retry-After: 1000", 0, 0, 1,
+		 "/p: status 425: after 0 s of waiting the server asks for 1000 s more"},
+		{503, "Retry-After: Tue, 24 Nov 2026 22:00:20 GMT", 21000 + 1000, 21000 + 2000, 3, ""},
 	};
 	struct http_options o = test_options();
 	size_t i;
@@ -3586,6 +3605,7 @@ static void test_retry_after(void)
 			      took >= cases[i].least && took <= cases[i].most,
 		      "status %d, %s: %u attempts in %ld ms", cases[i].status, cases[i].fields, a->attempts,
 		      (long)took);
+		check_text(a->error, cases[i].error, "and the error says for how much more it asked, if that is why");
 		http_close(h);
 	}
 }
