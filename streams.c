@@ -1442,6 +1442,8 @@ static const char *advice(const struct stream *s, const struct page *p)
 {
 	const struct http_response *a = p->answer;
 
+	if (a->outcome == HTTP_TOO_LARGE)
+		return "a smaller page_size may help";
 	if (a->outcome != HTTP_DONE)
 		return "run again later";
 	if (a->status == 200)
@@ -1497,7 +1499,7 @@ static bool failure_passes(const struct page *p)
 	const struct http_response *a = p->answer;
 
 	return a->outcome == HTTP_BROKEN || a->status >= 500 || a->status == 408 || a->status == 425 ||
-	       a->status == 429 || a->outcome == HTTP_TOO_LARGE;
+	       a->status == 429;
 }
 
 static enum step answer_fails(struct run *r, const struct job *j, const struct page *p)

@@ -1757,6 +1757,18 @@ static const struct scenario scenarios[] = {
 			"/usage/api-calls/daily?period=2021-02-01&pagination.count=1000\n",
 	},
 	{
+		.name = "an answer over a limit would be so later as well: no reason to try again by itself",
+		.select = "warehouses",
+		.answers = {{"/warehouses?" COUNT, -HTTP_TOO_LARGE, ""}},
+		.result = SYNC_PARTLY,
+		.messages =
+			"STATE null\n"
+			"STATE warehouses\n"
+			"STATE null\n",
+		.log =
+			"ERROR warehouses: failed: GET /path: the connection broke; a smaller page_size may help\n",
+	},
+	{
 		.name = "what a list that is read quietly leaves out is told as well",
 		.select = "activations",
 		.answers = {{"/spaces?" COUNT, 200, ROWS("spaces", "{'id':'p'},{'id':'q'}")},
@@ -3581,6 +3593,8 @@ static void test_advice(void)
 			   "... and by days");
 		check(a.status != 404 || strcmp(advice(streams, &later), "run again later") == 0,
 		      "status %d of a later page", a.status);
+		a.outcome = HTTP_TOO_LARGE;
+		check_text(advice(streams, &first), "a smaller page_size may help", "an answer over a limit");
 		a.outcome = HTTP_BROKEN;
 		check(a.status == 400 || a.status == 422 || strcmp(advice(streams, &first), "run again later") == 0,
 		      "status %d of an answer that is not whole", a.status);
