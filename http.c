@@ -2780,14 +2780,18 @@ static void tls_keep_session(struct http *h, struct conn *c)
 	h->session_state = now.session_id_len ? SESSION_KEPT : SESSION_NONE;
 }
 
+/* What only others can mend. */
+#define ASK   "; ask the operator of the server or proxy"
+#define RENEW ASK " for another certificate"
+
 /* BearSSL's codes in words, and whether another attempt could go better. */
 static const struct tls_text {
 	int code;
 	enum failure failure;
 	const char *text;
 } tls_texts[] = {
-	{BR_ERR_UNSUPPORTED_VERSION, FAILED_TRUST, "the server does not speak TLS 1.2, which is needed"},
-	{BR_ERR_BAD_VERSION, FAILED_TRUST, "the server does not speak TLS 1.2, which is needed"},
+	{BR_ERR_UNSUPPORTED_VERSION, FAILED_TRUST, "the server does not speak TLS 1.2, which is needed" ASK},
+	{BR_ERR_BAD_VERSION, FAILED_TRUST, "the server does not speak TLS 1.2, which is needed" ASK},
 	{BR_ERR_BAD_LENGTH, FAILED_AGAIN, "a TLS record of a wrong length"},
 	{BR_ERR_TOO_LARGE, FAILED_AGAIN, "a TLS record that is too large"},
 	{BR_ERR_BAD_MAC, FAILED_AGAIN, "a TLS record that was changed on its way"},
@@ -2813,7 +2817,7 @@ static const struct tls_text {
 	{BR_ERR_INVALID_ALGORITHM, FAILED_TRUST,
 	 "the server signs the TLS handshake with an algorithm or curve that is not supported"},
 	{BR_ERR_X509_UNSUPPORTED, FAILED_TRUST,
-	 "its certificate has a signature or key that is not accepted (SHA-1, RSA-PSS, Ed25519)"},
+	 "its certificate has a signature or key that is not accepted (SHA-1, RSA-PSS, Ed25519)" RENEW},
 	{BR_ERR_X509_LIMIT_EXCEEDED, FAILED_TRUST, "its certificate has a key or name that is too large"},
 	{BR_ERR_X509_WRONG_KEY_TYPE, FAILED_TRUST, "its certificate's key is of another kind than the TLS suite needs"},
 	{BR_ERR_X509_BAD_SIGNATURE, FAILED_TRUST, "a signature in its certificate chain is wrong"},
@@ -2824,7 +2828,7 @@ static const struct tls_text {
 	 "its certificate chain has a critical extension that is not supported (name constraints, say)"},
 	{BR_ERR_X509_NOT_CA, FAILED_TRUST, "its certificate was signed by one that is no authority"},
 	{BR_ERR_X509_FORBIDDEN_KEY_USAGE, FAILED_TRUST, "its certificate is not meant for this use"},
-	{BR_ERR_X509_WEAK_PUBLIC_KEY, FAILED_TRUST, "its certificate chain has an RSA key below 2048 bits"},
+	{BR_ERR_X509_WEAK_PUBLIC_KEY, FAILED_TRUST, "its certificate chain has an RSA key below 2048 bits" RENEW},
 };
 
 /* Alerts (RFC 5246 section 7.2; 112: RFC 6066, 116 and 120: their TLS 1.3 and ALPN names).  refusal: how it reads if it
@@ -2848,7 +2852,7 @@ static const struct alert {
 	{49, "access_denied", NULL},
 	{50, "decode_error", NULL},
 	{51, "decrypt_error", NULL},
-	{70, "protocol_version", "the server refuses TLS 1.2, which is needed"},
+	{70, "protocol_version", "the server refuses TLS 1.2, which is needed" ASK},
 	{71, "insufficient_security",
 	 "the server wants stronger cipher suites than TLS 1.2 with ECDHE and AES-GCM or ChaCha20"},
 	{80, "internal_error", NULL},
@@ -2882,20 +2886,22 @@ static enum step alert_failed(struct conn *c, int number)
 /* Whose dates are wrong, what they are, and what this machine's clock says. */
 static enum step chain_expired(struct conn *c)
 {
+	static const char renew[] = RENEW ", unless the clock is wrong";
 	const struct chain_watch *w = &c->tls->chain;
 	char now[TIME_SIZE], date[TIME_SIZE] = "";
 	bool early = wall_us() < w->from;
 
 	time_format(wall_us(), now);
 	if (!w->wrong)
-		return conn_failed(
-			c, FAILED_TRUST,
-			"its certificate chain has expired or is not valid yet; this machine's clock says %.19sZ", now);
+		return conn_failed(c, FAILED_TRUST,
+				   "its certificate chain has expired or is not valid yet; this machine's clock says "
+				   "%.19sZ%s",
+				   now, renew);
 	time_format(early ? w->from : w->until, date);
 	return conn_failed(c, FAILED_TRUST, "%s %s %.19sZ; this machine's clock says %.19sZ%s",
 			   w->wrong == 1 ? "its certificate" : "an intermediate certificate of its chain",
 			   early ? "is not valid before" : "has expired on", date, now,
-			   early ? ", which may be wrong" : "");
+			   early ? ", which may be wrong" : renew);
 }
 
 /* The root may be one of those that could not be read. */

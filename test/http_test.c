@@ -3911,7 +3911,8 @@ static void test_tls_alerts(void)
 		 "the server ended TLS with alert 40 (handshake_failure) after a good handshake; it may want to "
 		 "renegotiate, which is not supported"},
 		{42, false, false, FAILED_AGAIN, "the server ended TLS with alert 42 (bad_certificate)"},
-		{70, false, false, FAILED_TRUST, "the server refuses TLS 1.2, which is needed"},
+		{70, false, false, FAILED_TRUST,
+		 "the server refuses TLS 1.2, which is needed; ask the operator of the server or proxy"},
 		{80, true, false, FAILED_AGAIN, "the server ended TLS with alert 80 (internal_error)"},
 		{99, false, false, FAILED_AGAIN, "the server ended TLS with alert 99"},
 	};
@@ -3933,6 +3934,8 @@ static void test_tls_alerts(void)
 /* BearSSL's own codes have words, each once. */
 static void test_tls_texts(void)
 {
+	static const int advised[] = {BR_ERR_UNSUPPORTED_VERSION, BR_ERR_BAD_VERSION, BR_ERR_X509_UNSUPPORTED,
+				      BR_ERR_X509_WEAK_PUBLIC_KEY};
 	struct http h = {0};
 	struct conn c = {0};
 	size_t i;
@@ -3950,6 +3953,12 @@ static void test_tls_texts(void)
 			check(tls_failed(&h, &c) == STEP_FAILED &&
 				      (strstr(c.why.text, "BearSSL error") != NULL) == malformed,
 			      "code %d: %s", code, c.why.text);
+	}
+	for (i = 0; i < countof(advised); i++) {
+		c.tls->client.eng.err = advised[i];
+		tls_failed(&h, &c);
+		check(strstr(c.why.text, "; ask the operator of the server or proxy") != NULL,
+		      "code %d: the error says what to do: %s", advised[i], c.why.text);
 	}
 	c.tls->client.eng.err = BR_ERR_SEND_FATAL_ALERT + 10;
 	tls_failed(&h, &c);
@@ -3981,10 +3990,12 @@ static void test_tls_dates(void)
 		 "2026-11-24T22:00:00Z, which may be wrong"},
 		{INT64_C(6000000000) * 1000000, 1,
 		 "an intermediate certificate of its chain has expired on 2126-10-31T23:26:52Z; this machine's clock "
-		 "says 2160-02-18T10:40:00Z"},
+		 "says 2160-02-18T10:40:00Z; ask the operator of the server or proxy for another certificate, unless "
+		 "the clock is wrong"},
 		{INT64_C(1800000000) * 1000000, 0,
 		 "its certificate chain has expired or is not valid yet; this machine's clock says "
-		 "2027-01-15T08:00:00Z"},
+		 "2027-01-15T08:00:00Z; ask the operator of the server or proxy for another certificate, unless the "
+		 "clock is wrong"},
 	};
 	struct tls *tls = calloc(1, sizeof *tls);
 	struct trust none = {0};
