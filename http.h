@@ -88,7 +88,7 @@ enum http_outcome {
 	HTTP_BROKEN,    /* a connection, but no whole answer in all attempts; or patience_ms is over */
 	HTTP_TOO_LARGE, /* an answer over a limit of ours: it would be so the next time too; not tried again */
 	HTTP_UNREACHABLE, /* no connection can be opened; all requests that wait end together */
-	HTTP_UNTRUSTED,   /* certificate or TLS refused; not tried again */
+	HTTP_UNTRUSTED,   /* certificate or TLS refused, or a client certificate wanted; not tried again */
 	HTTP_NO_MEMORY
 };
 
