@@ -35,7 +35,7 @@ struct options {
 		*log_format;
 };
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_CONFIG };
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_INPUT, OPTION_OUTPUT, OPTION_CONFIG }; /* files from INPUT on */
 
 /* The levels' own names come first, in their order; the others are Python's. */
 static const char *const log_levels[] = {"debug", "info",  "warning", "error", "critical",
@@ -60,17 +60,17 @@ static const struct option {
 	 "the configuration, a JSON object; may be repeated, later ones win; - reads standard input, ENV the "
 	 "environment "
 	 "(TAP_SEGMENT_API_TOKEN, ...), which beats files"},
-	{"catalog", 0, OPTION_TEXT, offsetof(struct options, catalog), "FILE", NULL, NULL,
+	{"catalog", 0, OPTION_INPUT, offsetof(struct options, catalog), "FILE", NULL, NULL,
 	 "the catalog that selects streams and fields; without one, the streams of a plain run"},
-	{"properties", 'p', OPTION_TEXT, offsetof(struct options, properties), "FILE", NULL, NULL,
+	{"properties", 'p', OPTION_INPUT, offsetof(struct options, properties), "FILE", NULL, NULL,
 	 "the same under its older name"},
-	{"state", 's', OPTION_TEXT, offsetof(struct options, state), "FILE", NULL, NULL,
+	{"state", 's', OPTION_INPUT, offsetof(struct options, state), "FILE", NULL, NULL,
 	 "the state of an earlier run, to go on from"},
 	{"select", 0, OPTION_TEXT, offsetof(struct options, select), "RULES", NULL, NULL,
 	 "streams and fields in place of the catalog's selection; see below"},
-	{"output", 'o', OPTION_TEXT, offsetof(struct options, output), "FILE", NULL, NULL,
+	{"output", 'o', OPTION_OUTPUT, offsetof(struct options, output), "FILE", NULL, NULL,
 	 "messages go to FILE, which takes its name once it is whole; %Y%m%d and the like are the run's start"},
-	{"state-file", 0, OPTION_TEXT, offsetof(struct options, state_file), "FILE", NULL, NULL,
+	{"state-file", 0, OPTION_OUTPUT, offsetof(struct options, state_file), "FILE", NULL, NULL,
 	 "state to go on from, if it is there, and to be replaced once the output is in place"},
 	{"log-level", 0, OPTION_TEXT, offsetof(struct options, log_level), "LEVEL", NULL, log_levels,
 	 "debug, info, warning, error or critical; default TAP_SEGMENT_LOGLEVEL, LOGLEVEL, info"},
@@ -190,9 +190,16 @@ static bool option_apply(struct options *options, const struct option *o, const 
 			return wrong_choice(o, value, error);
 		value = *choice;
 	}
+	if (o->kind >= OPTION_INPUT && *value == '\0')
+		return fail(error, "--%s: expects a file's name", o->name);
+	if (o->kind == OPTION_OUTPUT && strcmp(value, "-") == 0)
+		return fail(error, "--%s: \"-\" is not a file; standard output is what is written without --output",
+			    o->name);
 	switch (o->kind) {
 	case OPTION_FLAG: *(bool *)field = true; break;
-	case OPTION_TEXT: memcpy(field, &value, sizeof value); break;
+	case OPTION_TEXT:
+	case OPTION_INPUT:
+	case OPTION_OUTPUT: memcpy(field, &value, sizeof value); break;
 	case OPTION_CONFIG:
 		if (options->configs == CONFIG_FILES)
 			return fail(error, "--config: given more than %d times", CONFIG_FILES);
@@ -907,7 +914,9 @@ static bool state_document(struct arena *arena, const char *name, struct json *d
 enum { FILE_NAME = 4096, PART_TRIES = 16, LINKS = 16 };
 
 struct new_file {
-	const char *name, *part, *folder; /* part: NULL until it is open, and again once it has its name */
+	const char *name, *part, *folder; /* NULL: standard output is written */
+	mode_t mode;                      /* of the file that it replaces; 0: there is none */
+	bool open;                        /* until it has its name */
 	int fd;
 };
 
@@ -943,7 +952,7 @@ static bool name_expand(const char *option, int64_t now_us, char name[FILE_NAME]
 		n += piece.n;
 	}
 	name[n] = '\0';
-	return n || fail(error, "--output: the name is empty");
+	return true;
 }
 
 /* What a symbolic link stands for takes the link's place, so that the link stays. */
@@ -978,18 +987,24 @@ static bool name_check(const char *name, mode_t *mode, struct error *error)
 	return S_ISREG(status.st_mode) || fail(error, "%.200s: is no regular file, and can't be replaced by one", name);
 }
 
-/* The names that come with it, in the arena. */
-static bool names_make(struct new_file *f, const char *name, const char **part, struct arena *arena)
+/* The names that a file goes by, in the arena.  Nothing is touched. */
+static bool file_name(struct new_file *f, const char *given, struct arena *arena, struct error *error)
 {
-	char text[FILE_NAME + sizeof ".part"];
-	const char *slash = strrchr(name, '/');
+	char name[FILE_NAME], part[FILE_NAME + sizeof ".part"];
+	const char *slash;
 
-	snprintf(text, sizeof text, "%s.part", name);
-	*part = arena_string(arena, str_of(text));
+	if (strlen(given) >= sizeof name)
+		return fail(error, "%.200s: %s", given, strerror(ENAMETOOLONG));
+	memcpy(name, given, strlen(given) + 1);
+	if (!name_follow(name, error) || !name_check(name, &f->mode, error))
+		return false;
+	slash = strrchr(name, '/');
+	snprintf(part, sizeof part, "%s.part", name);
 	f->name = arena_string(arena, str_of(name));
+	f->part = arena_string(arena, str_of(part));
 	f->folder = arena_string(arena,
 				 slash ? (struct str){name, slash > name ? (size_t)(slash - name) : 1} : str_of("."));
-	return *part && f->name && f->folder;
+	return (f->name && f->part && f->folder) || fail(error, "%.200s: no memory", name);
 }
 
 static bool same_inode(const struct stat *a, const struct stat *b)
@@ -997,69 +1012,88 @@ static bool same_inode(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* What was opened may have got its name from the run that held it meanwhile, or have been removed. */
-static bool part_is(const struct new_file *f, const char *part)
+static bool same_file(const char *a, const char *b)
 {
-	struct stat here, there;
+	struct stat one, other;
 
-	return fstat(f->fd, &here) == 0 && stat(part, &there) == 0 && same_inode(&here, &there);
+	return stat(a, &one) == 0 && stat(b, &other) == 0 && same_inode(&one, &other);
 }
 
-/* Opens and locks it.  *busy: another run has it. */
-static bool part_take(struct new_file *f, const char *part, bool *busy, struct error *error)
+static const char *last_name(const char *path)
 {
-	struct flock lock;
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Is one file the other, however that is spelt, or what the other is written as before it has its name? */
+static bool files_clash(const struct new_file *a, const struct new_file *b)
+{
+	const char *name = last_name(a->name), *other = last_name(b->name);
+
+	return same_file(a->folder, b->folder) && (strcmp(name, other) == 0 || strcmp(last_name(a->part), other) == 0 ||
+						   strcmp(name, last_name(b->part)) == 0);
+}
+
+/* What was opened may have got its name from the run that held it meanwhile, or have been removed. */
+static bool part_is(const struct new_file *f, struct stat *here)
+{
+	struct stat there;
+
+	return fstat(f->fd, here) == 0 && stat(f->part, &there) == 0 && same_inode(here, &there);
+}
+
+/* Opens and locks it.  What is there already may be another user's, who can read it, or a second name of another file.
+ * *busy: another run has it. */
+static bool part_take(struct new_file *f, bool *busy, struct error *error)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct stat here;
 	int number = 0;
 	unsigned i;
 
 	for (i = 0; i < PART_TRIES; i++) {
-		memset(&lock, 0, sizeof lock);
-		lock.l_type = F_WRLCK;
-		lock.l_whence = SEEK_SET;
-		f->fd = open(part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-		if (f->fd < 0 && errno == EINTR)
+		bool found;
+		f->fd = open(f->part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, f->mode ? f->mode : 0666);
+		found = f->fd < 0 && errno == EEXIST;
+		if (found)
+			f->fd = open(f->part, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+		if (f->fd < 0 && (errno == EINTR || (found && errno == ENOENT)))
 			continue;
 		if (f->fd < 0)
-			return fail(error, "%s: %s", part, strerror(errno));
+			return fail(error, "%s: %s", f->part, strerror(errno));
 		number = fcntl(f->fd, F_SETLK, &lock) == 0 ? 0 : errno;
-		if (!number && part_is(f, part))
-			return true;
+		if (!number && part_is(f, &here)) {
+			f->open = !found || (here.st_uid == geteuid() && here.st_nlink == 1);
+			if (!f->open)
+				close(f->fd);
+			return f->open ||
+			       fail(error, "%s: is another user's, or has a second name; remove it", f->part);
+		}
 		close(f->fd);
 		if (number && number != EINTR)
 			break;
 	}
 	*busy = number == EACCES || number == EAGAIN || !number;
 	return *busy ? fail(error, "%s: another run is writing it; try again when that is done", f->name)
-		     : fail(error, "%s: can't be locked: %s", part, strerror(number));
+		     : fail(error, "%s: can't be locked: %s", f->part, strerror(number));
 }
 
 static void file_drop(struct new_file *f)
 {
-	if (!f->part)
+	if (!f->open)
 		return;
 	unlink(f->part);
 	close(f->fd);
-	f->part = NULL;
+	f->open = false;
 }
 
-static bool file_open(struct new_file *f, const char *given, struct arena *arena, bool *busy, struct error *error)
+static bool file_open(struct new_file *f, bool *busy, struct error *error)
 {
-	char name[FILE_NAME];
-	const char *part;
-	mode_t mode;
-
-	if (strlen(given) >= sizeof name)
-		return fail(error, "%.200s: %s", given, strerror(ENAMETOOLONG));
-	memcpy(name, given, strlen(given) + 1);
-	if (!name_follow(name, error) || !name_check(name, &mode, error))
+	if (!part_take(f, busy, error))
 		return false;
-	if (!names_make(f, name, &part, arena))
-		return fail(error, "%.200s: no memory", name);
-	if (!part_take(f, part, busy, error))
-		return false;
-	f->part = part;
-	return (ftruncate(f->fd, 0) == 0 && (!mode || fchmod(f->fd, mode) == 0)) ||
-	       fail(error, "%.200s: %s", part, strerror(errno));
+	return (ftruncate(f->fd, 0) == 0 && (!f->mode || fchmod(f->fd, f->mode) == 0)) ||
+	       fail(error, "%.200s: %s", f->part, strerror(errno));
 }
 
 /* Some file systems have nothing to store, and say so by EINVAL. */
@@ -1097,7 +1131,7 @@ static bool file_store(struct new_file *f, struct error *error)
 		file_drop(f);
 		return false;
 	}
-	f->part = NULL;
+	f->open = false;
 	close(f->fd);
 	return folder_store(f->folder) || fail(error, "%s: %s", f->folder, strerror(errno));
 }
@@ -1810,44 +1844,46 @@ static bool prepare_sync(struct tap *tap)
 	       error_about(&tap->error, name);
 }
 
-/* Is one file the other, or what the other is written as before it has its name? */
-static bool names_clash(const char *a, const char *b)
+/* What the run reads may not be lost to what it writes. */
+static bool inputs_stay(struct tap *tap, const char *option, const struct new_file *f)
 {
-	size_t n = strlen(a), m = strlen(b);
+	const struct options *o = &tap->options;
+	const char *inputs[CONFIG_FILES + 3] = {o->catalog, o->properties, o->state};
+	size_t i;
 
-	return strcmp(a, b) == 0 || (strncmp(a, b, n) == 0 && strcmp(b + n, ".part") == 0) ||
-	       (strncmp(a, b, m) == 0 && strcmp(a + m, ".part") == 0);
-}
-
-/* One name may be spelt in two ways. */
-static bool same_file(const struct new_file *a, const struct new_file *b)
-{
-	struct stat one, other;
-
-	return fstat(a->fd, &one) == 0 && fstat(b->fd, &other) == 0 && same_inode(&one, &other);
+	memcpy(inputs + 3, o->config, sizeof o->config);
+	for (i = 0; i < countof(inputs); i++)
+		if (inputs[i] && (same_file(f->name, inputs[i]) || same_file(f->part, inputs[i])))
+			return fail(&tap->error, "%s: %.200s would take the place of %.200s, which this run reads",
+				    option, f->name, inputs[i]);
+	return true;
 }
 
 /* Before the state is read, so that no other run replaces it meanwhile. */
 static bool open_files(struct tap *tap)
 {
 	const struct options *o = &tap->options;
+	struct new_file *output = &tap->output, *state = &tap->state_file;
 	char name[FILE_NAME];
 
 	if (!o->output)
 		return true;
-	if (!name_expand(o->output, tap->now_us, name, &tap->error))
+	if (!name_expand(o->output, tap->now_us, name, &tap->error) ||
+	    !file_name(output, name, &tap->arena, &tap->error) || !inputs_stay(tap, "--output", output))
 		return false;
-	if (o->state_file && names_clash(name, o->state_file))
+	if (o->state_file &&
+	    (!file_name(state, o->state_file, &tap->arena, &tap->error) || !inputs_stay(tap, "--state-file", state)))
+		return false;
+	if (o->state_file && files_clash(output, state))
 		return fail(&tap->error,
 			    "--state-file: %.200s: --output writes to the same file, or FILE.part of one is the "
 			    "other",
 			    o->state_file);
-	if ((o->state_file && !file_open(&tap->state_file, o->state_file, &tap->arena, &tap->busy, &tap->error)) ||
-	    !file_open(&tap->output, name, &tap->arena, &tap->busy, &tap->error))
+	if ((o->state_file && !file_open(state, &tap->busy, &tap->error)) ||
+	    !file_open(output, &tap->busy, &tap->error))
 		return false;
-	tap->singer.fd = tap->output.fd;
-	return !o->state_file || !same_file(&tap->output, &tap->state_file) ||
-	       fail(&tap->error, "--state-file: the same file as --output");
+	tap->singer.fd = output->fd;
+	return true;
 }
 
 static void drop_files(struct tap *tap)
@@ -1871,11 +1907,15 @@ static bool write_state_file(struct tap *tap, struct error *fault)
  * output is not there, or the state. */
 static bool store_files(struct tap *tap, struct error *fault)
 {
-	if (!tap->output.part || lseek(tap->output.fd, 0, SEEK_CUR) <= 0)
+	off_t written = tap->output.open ? lseek(tap->output.fd, 0, SEEK_CUR) : 0;
+
+	if (written < 0)
+		return fail(fault, "%s: %s", tap->output.part, strerror(errno));
+	if (!written)
 		return true;
 	if (!file_store(&tap->output, fault))
 		return false;
-	if (!tap->state_file.part) {
+	if (!tap->state_file.open) {
 		log_line(LOG_INFO, "The messages are in %s", tap->output.name);
 		return true;
 	}

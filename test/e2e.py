@@ -1813,7 +1813,7 @@ def output_replaced(t):
     old = Path(tap.file("old.jsonl", "old\n", mode=0o640))
     link = tap.folder / "link"
     link.symlink_to("old.jsonl")
-    spelt = f"{tap.folder}/./old.jsonl.n"
+    spelt = f"{tap.folder}/./old.jsonl"
     for name, words, pattern in (
         ("a wrong config", ["--config", tap.file("bad.json", "{}"), "--output", str(link)], r"api_token"),
         ("a device", [*tap.arguments(), "--output", "/dev/null"], r"/dev/null: is no regular file"),
@@ -1822,8 +1822,10 @@ def output_replaced(t):
         ("an empty state", [*tap.arguments(), "-o", str(old), "--state-file", tap.file("none", "")], r"holds no state"),
         ("one file for both", [*tap.arguments(), "-o", str(old), "--state-file", str(old)], r"same file"),
         ("the other's name", [*tap.arguments(), "-o", str(old), "--state-file", f"{old}.part"], r"FILE\.part"),
-        ("one file by a link", [*tap.arguments(), "-o", str(link), "--state-file", str(old)], r"same file|another run"),
-        ("one new file in two spellings", [*tap.arguments(), "-o", f"{old}.n", "--state-file", spelt], r"same file"),
+        ("one file by a link", [*tap.arguments(), "-o", str(link), "--state-file", str(old)], r"same file"),
+        ("one new file in two spellings", [*tap.arguments(), "-o", f"{old}.n", "--state-file", f"{spelt}.n"], r"same file"),
+        ("a dash", [*tap.arguments(), "-o", "-"], r'--output: "-" is not a file; standard output is what'),
+        ("a dash for the state", [*tap.arguments(), "-o", str(old), "--state-file", "-"], r'--state-file: "-" is not'),
     ):
         check_refusal(t, tap.run(*words), name, pattern)
         t.equal(old.read_text(), "old\n", f"{name}: the old output stays")
@@ -1831,6 +1833,32 @@ def output_replaced(t):
     t.equal((run.exit, link.is_symlink(), old.stat().st_mode & 0o777), (0, True, 0o640), "link and mode", run.stderr)
     t.equal(old.read_text().count('"RECORD"'), len(HAMLET.expect("iam_groups", Options(0)).records), "new records")
     t.none(tap.folder.glob("*.part"), "nothing is left over")
+
+
+@case("output file in place of an input")
+def output_input(t):
+    """What a run reads, the state file included, is not lost to what it writes, in whatever spelling."""
+    tap = t.tap(base_url="https://localhost:1", max_attempts=1)
+    config = tap.file("config.json", tap.config)
+    catalog = tap.file("catalog.json", plain_catalog("iam_groups"))
+    state = tap.file("state.part", {"bookmarks": {}})
+    link = tap.folder / "link"
+    link.symlink_to("catalog.json")
+    plain, out = ["--config", config], str(tap.folder / "out")
+    for name, words, pattern in (
+        ("a state file", ["-o", f"{tap.folder}/./state", "--state-file", state], r"FILE\.part"),
+        ("by a state file", ["-o", state, "--state-file", f"{tap.folder}/./state"], r"FILE\.part"),
+        ("the configuration", ["-o", f"{tap.folder}/./config.json"], r"--output: .*config\.json would .*config\.json"),
+        ("another of several", ["-c", tap.file("more.json", "{}"), "-o", config], r"--output: .*config\.json, which"),
+        ("the catalog", ["--catalog", catalog, "-o", str(link)], r"--output: .*catalog\.json, which"),
+        ("the older catalog", ["-p", str(link), "-o", catalog], r"--output: .*catalog\.json would .*link, which"),
+        ("the state", ["-s", state, "-o", f"{tap.folder}/./state.part"], r"--output: .*state\.part, which"),
+        ("what is written first", ["-s", state, "-o", f"{tap.folder}/./state"], r"--output: .*state\.part, which"),
+        ("by the state", ["-o", out, "--state-file", config], r"--state-file: .*config\.json, which"),
+    ):
+        before = {file.name: file.read_text() for file in tap.folder.iterdir()}
+        check_refusal(t, tap.run(*plain, *words), name, pattern)
+        t.equal({file.name: file.read_text() for file in tap.folder.iterdir()}, before, f"{name}: nothing is touched")
 
 
 @case("output file of another run")

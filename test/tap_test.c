@@ -62,8 +62,20 @@ static const struct {
 	{"long, value apart", {"--config", "c"}, "config=c"},
 	{"long, value after =", {"--config=c"}, "config=c"},
 	{"long, value holds =", {"--config=a=b"}, "config=a=b"},
-	{"long, empty value after =", {"--state="}, "state="},
-	{"long, empty value apart", {"--state", ""}, "state="},
+	{"long, empty value after =", {"--select="}, "select="},
+	{"long, empty value apart", {"--select", ""}, "select="},
+	{"no file's name after =", {"--state="}, "!--state: expects a file's name"},
+	{"no file's name apart", {"-c", ""}, "!--config: expects a file's name"},
+	{"no file's name, others", {"--catalog="}, "!--catalog: expects a file's name"},
+	{"no file's name, the older one", {"-p", ""}, "!--properties: expects a file's name"},
+	{"no file's name to write", {"-o", ""}, "!--output: expects a file's name"},
+	{"no file's name for the state", {"-o", "o", "--state-file="}, "!--state-file: expects a file's name"},
+	{"output is a dash",
+	 {"-o", "-"},
+	 "!--output: \"-\" is not a file; standard output is what is written without --output"},
+	{"state file is a dash",
+	 {"-o", "o", "--state-file=-"},
+	 "!--state-file: \"-\" is not a file; standard output is what is written without --output"},
 	{"short, value apart", {"-c", "c"}, "config=c"},
 	{"short, value joined", {"-cfile"}, "config=file"},
 	{"short, value after =", {"-c=file"}, "config=file"},
@@ -152,6 +164,8 @@ static void put_options(struct text *t, const struct options *options)
 				add(t, "%s%s", blank, o->name);
 			break;
 		case OPTION_TEXT:
+		case OPTION_INPUT:
+		case OPTION_OUTPUT:
 			memcpy(&value, field, sizeof value);
 			if (value)
 				add(t, "%s%s=%s", blank, o->name, value);
@@ -879,7 +893,6 @@ static const struct {
 	{"%F_%R", "2026-02-03_04:05"},
 	{"%y %T", "26 04:05:06"},
 	{"100%%", "100%"},
-	{"", "!--output: the name is empty"},
 	{"%", "!--output: %: % is no conversion"},
 	{"a%Ya%", "!--output: a%Ya%: % is no conversion"},
 	{"%q", "!--output: %q: %q is no conversion"},
@@ -888,18 +901,32 @@ static const struct {
 	{"%n", "!--output: %n: %n is no conversion"},
 };
 
-static void test_names_clash(void)
+/* Names are compared, folders by what they are. */
+static void test_files_clash(void)
 {
 	static const struct {
-		const char *a, *b;
+		const char *a, *b; /* below the tests' folder */
 		bool clash;
-	} clashes[] = {{"a", "a", true},        {"a", "a.part", true},       {"a.part", "a", true},  {"a", "b", false},
-		       {"a", "a.parts", false}, {"a.part", "b.part", false}, {"ab", "a.part", false}};
+	} clashes[] = {
+		{"/a", "/a", true},        {"/a", "/a.part", true},      {"/a.part", "/a", true},
+		{"/a", "/b", false},       {"/a", "/a.parts", false},    {"/a.part", "/b.part", false},
+		{"/ab", "/a.part", false}, {"/a", "/./a", true},         {"/./a", "/a.part", true},
+		{"//a.part", "/a", true},  {"/a.part", "/./a", true},    {"/tap_test.a", "/../tap_test.a", false},
+		{"/a", "/no/a", false},    {"/a", "/a.part.part", false}};
 	size_t i;
 
-	for (i = 0; i < countof(clashes); i++)
-		check(names_clash(clashes[i].a, clashes[i].b) == clashes[i].clash, "output %s and state %s",
-		      clashes[i].a, clashes[i].b);
+	for (i = 0; i < countof(clashes); i++) {
+		struct new_file a = {NULL, NULL, NULL, 0, false, -1}, b = a;
+		struct arena arena = {0};
+		struct error error = {""};
+		struct text one = {"", 0}, other = one;
+		add(&one, "%s%s", folder, clashes[i].a);
+		add(&other, "%s%s", folder, clashes[i].b);
+		check(file_name(&a, one.s, &arena, &error) && file_name(&b, other.s, &arena, &error) &&
+			      files_clash(&a, &b) == clashes[i].clash,
+		      "output %s and state %s", clashes[i].a, clashes[i].b);
+		arena_free(&arena);
+	}
 }
 
 static void test_file_names(void)
@@ -955,13 +982,12 @@ static void test_long_names(void)
 {
 	static char long_name[FILE_NAME + 1];
 	char link_name[sizeof folder + 16], name[FILE_NAME];
-	struct new_file file = {NULL, NULL, NULL, -1};
+	struct new_file file = {NULL, NULL, NULL, 0, false, -1};
 	struct arena arena = {0}, none = {.limit = 1};
 	struct error error = {""};
-	bool busy = false;
 
 	memset(long_name, 'a', FILE_NAME);
-	check(!file_open(&file, long_name, &arena, &busy, &error) && strstr(error.text, strerror(ENAMETOOLONG)),
+	check(!file_name(&file, long_name, &arena, &error) && strstr(error.text, strerror(ENAMETOOLONG)),
 	      "a file whose name is too long");
 	long_name[FILE_NAME - 2] = '\0';
 	snprintf(link_name, sizeof link_name, "%s/link", folder);
@@ -973,39 +999,111 @@ static void test_long_names(void)
 	} else {
 		check(true, "a long link # SKIP this file system has none");
 	}
-	check(!file_open(&file, link_name, &none, &busy, &error) && strstr(error.text, "no memory"),
+	check(!file_name(&file, link_name, &none, &error) && strstr(error.text, "no memory"),
 	      "a file's names without memory");
-	check(!busy && !file.part, "nothing is opened");
 	arena_free(&arena);
 	arena_free(&none);
+}
+
+static bool take_file(struct new_file *file, struct arena *arena, struct error *error)
+{
+	bool busy = false;
+
+	return file_name(file, path, arena, error) && file_open(file, &busy, error) && !busy;
 }
 
 /* What a run that died has left is taken over; a name that was taken away meanwhile is noticed. */
 static void test_new_file(void)
 {
 	struct arena arena = {0};
-	struct new_file file = {NULL, NULL, NULL, -1};
+	struct new_file file = {NULL, NULL, NULL, 0, false, -1};
 	struct error error = {""};
+	struct stat here;
 	struct str text;
 	char part[sizeof path + 8];
-	bool busy = false, ok;
+	bool ok;
 
 	file_write("old", 3);
 	snprintf(part, sizeof part, "%s.part", path);
-	ok = file_open(&file, path, &arena, &busy, &error);
+	ok = take_file(&file, &arena, &error);
 	check(ok && strcmp(file.part, part) == 0 && strcmp(file.folder, folder) == 0, "FILE.part is open");
-	check(part_is(&file, part), "it is what stands there");
-	check(unlink(part) == 0 && !part_is(&file, part), "it was removed");
-	check(rename(path, part) == 0 && !part_is(&file, part), "another one is there");
+	check(part_is(&file, &here), "it is what stands there");
+	check(unlink(part) == 0 && !part_is(&file, &here), "it was removed");
+	check(rename(path, part) == 0 && !part_is(&file, &here), "another one is there");
 	close(file.fd);
-	ok = file_open(&file, path, &arena, &busy, &error) && write(file.fd, "new", 3) == 3 &&
-	     file_store(&file, &error);
-	check(ok && !file.part && access(part, F_OK) != 0, "what was left over is taken over, and gone at the end");
+	ok = take_file(&file, &arena, &error) && write(file.fd, "new", 3) == 3 && file_store(&file, &error);
+	check(ok && !file.open && access(part, F_OK) != 0, "what was left over is taken over, and gone at the end");
 	check(file_text(&arena, path, &text, &error) && str_is(text, "new"), "the file has the new bytes only");
-	ok = file_open(&file, path, &arena, &busy, &error);
+	ok = take_file(&file, &arena, &error);
 	file_drop(&file);
 	check(ok && access(part, F_OK) != 0 && access(path, F_OK) == 0, "given up: the old file stays");
 	arena_free(&arena);
+}
+
+/* FILE.part is nobody else's, from its first moment. */
+static void test_new_file_is_ours(void)
+{
+	static const struct {
+		mode_t old, mask, created, wanted; /* old: 0 where there is no file */
+	} modes[] = {{0600, 022, 0600, 0600}, {0640, 077, 0600, 0640}, {0, 022, 0644, 0644}, {0, 077, 0600, 0600}};
+	struct arena arena = {0};
+	struct new_file file = {NULL, NULL, NULL, 0, false, -1};
+	struct error error = {""};
+	struct stat status;
+	char part[sizeof path + 8], other[sizeof path + 8];
+	bool busy = false, ok;
+	size_t i;
+
+	for (i = 0; i < countof(modes); i++) {
+		mode_t mask;
+		file_write("old", 3);
+		ok = modes[i].old ? chmod(path, modes[i].old) == 0 : unlink(path) == 0;
+		mask = umask(modes[i].mask);
+		ok = ok && file_name(&file, path, &arena, &error) && part_take(&file, &busy, &error);
+		check(ok && fstat(file.fd, &status) == 0 && (status.st_mode & 0777) == modes[i].created,
+		      "in place of %o, umask %o: created with %o", (unsigned)modes[i].old, (unsigned)modes[i].mask,
+		      (unsigned)(status.st_mode & 0777));
+		file_drop(&file);
+		check(take_file(&file, &arena, &error) && fstat(file.fd, &status) == 0 &&
+			      (status.st_mode & 0777) == modes[i].wanted,
+		      "... and then it has %o", (unsigned)(status.st_mode & 0777));
+		file_drop(&file);
+		umask(mask);
+	}
+	file_write("old", 3);
+	snprintf(part, sizeof part, "%s.part", path);
+	snprintf(other, sizeof other, "%s.other", path);
+	check(rename(path, other) == 0 && link(other, part) == 0, "FILE.part is another file too");
+	check(!take_file(&file, &arena, &error) && strstr(error.text, part) && strstr(error.text, "second name"),
+	      "... and is refused: %s", error.text);
+	file_drop(&file);
+	check(stat(part, &status) == 0 && status.st_size == 3, "... as it was");
+	check(unlink(other) == 0, "the other name is gone");
+	if (geteuid() == 0) {
+		check(chown(part, 1, 1) == 0 && !take_file(&file, &arena, &error) && strstr(error.text, part),
+		      "FILE.part is another user's");
+		file_drop(&file);
+		check(stat(part, &status) == 0 && status.st_size == 3, "... and stays as it was");
+	} else {
+		check(true, "FILE.part is another user's # SKIP only root can give a file away");
+	}
+	check(unlink(part) == 0, "it is removed");
+	arena_free(&arena);
+}
+
+/* Not to know how much was written is no reason to take it for nothing. */
+static void test_unknown_length(void)
+{
+	static struct tap tap;
+	struct error fault = {""};
+	int ends[2];
+
+	check(pipe(ends) == 0, "a pipe, which has no position");
+	tap.output = (struct new_file){"out", "out.part", ".", 0, true, ends[1]};
+	check(!store_files(&tap, &fault), "an output of unknown length is an error");
+	check(strstr(fault.text, "out.part: ") && strstr(fault.text, strerror(ESPIPE)), "... that says why");
+	close(ends[0]);
+	close(ends[1]);
 }
 
 /* ---- Words for what there is ---- */
@@ -1192,10 +1290,12 @@ int main(void)
 	test_file_without_memory();
 	test_file_holds();
 	test_file_names();
-	test_names_clash();
+	test_files_clash();
 	test_links();
 	test_long_names();
 	test_new_file();
+	test_new_file_is_ours();
+	test_unknown_length();
 	test_words();
 	test_signals();
 	test_summary();
