@@ -717,6 +717,7 @@ static bool field_compile(const struct maker *m, struct field *f, struct json bu
 /* [!]stream or [!]stream.field, both with * and ?. */
 struct rule {
 	struct str text, stream, field; /* field: none for the whole stream */
+	struct str below;               /* what follows a field */
 	bool exclude;
 };
 
@@ -743,7 +744,7 @@ static bool glob_matches(struct str glob, struct str name)
 	return g == glob.n;
 }
 
-/* "s.*" is all of s, as "s" is; what may follow a top-level field, as in "s.f.*", comes with it anyway. */
+/* "s.*" is all of s, as "s" is, and "s.f.*" all of f. */
 static struct rule rule_of(struct str text)
 {
 	struct rule rule = {.text = text};
@@ -755,6 +756,7 @@ static struct rule rule_of(struct str text)
 	}
 	rule.stream = str_trim(str_cut(&text, '.'));
 	rule.field = str_trim(str_cut(&text, '.'));
+	rule.below = str_trim(text);
 	if (str_is(rule.field, "*"))
 		rule.field.n = 0;
 	return rule;
@@ -869,6 +871,11 @@ bool selection_check_rules(const struct selection sel[], size_t n, const char *r
 	size_t i;
 
 	for (; rule_next(&rest, &rule); any = true) {
+		if (rule.below.n && !str_is(rule.below, "*"))
+			return fail(
+				error,
+				"--select: %.*s: rules go down to top-level fields; a catalog selects what is below",
+				str_width(rule.text, 128), rule.text.s);
 		for (i = 0; i < n && !rule_matches(&rule, &sel[i]); i++)
 			;
 		if (i == n)
@@ -1492,6 +1499,19 @@ static void warn_nothing(const struct maker *m)
 			    "metadata with the breadcrumb [], or use --select");
 }
 
+/* A target would take two streams of one name for one. */
+static bool name_is_new(const struct maker *m, const struct selection sel[], size_t i)
+{
+	size_t k;
+
+	for (k = 0; k < i; k++)
+		if (sel[k].selected && sel[i].selected && str_equal(sel[k].name, sel[i].name))
+			return fail(
+				m->error, "streams %s and %s: the catalog calls both of them %.*s, and selects both",
+				sel[k].stream->name, sel[i].stream->name, str_width(sel[i].name, 64), sel[i].name.s);
+	return true;
+}
+
 static bool selection_fill(struct maker *m, struct selection sel[], size_t n, struct json catalog)
 {
 	bool any = false;
@@ -1503,7 +1523,7 @@ static bool selection_fill(struct maker *m, struct selection sel[], size_t n, st
 		struct selection fresh = {
 			.stream = sel[i].stream, .schema_text = sel[i].schema_text, .bookmark_us = INT64_MIN};
 		sel[i] = fresh;
-		if (!stream_make(m, &sel[i], m->entries[i]))
+		if (!stream_make(m, &sel[i], m->entries[i]) || !name_is_new(m, sel, i))
 			return false;
 		any = any || sel[i].selected;
 	}
@@ -2296,7 +2316,7 @@ static size_t bookmarks_count(const struct state *st, const struct selection sel
 	return ours;
 }
 
-bool state_bookmarks(struct state *st, struct selection sel[], size_t n, int64_t start_us, struct error *error)
+bool state_bookmarks(const struct state *st, struct selection sel[], size_t n, int64_t start_us, struct error *error)
 {
 	size_t i, all, ours = bookmarks_count(st, sel, n, &all);
 	char start[TIME_SIZE];
@@ -2305,8 +2325,6 @@ bool state_bookmarks(struct state *st, struct selection sel[], size_t n, int64_t
 	for (i = 0; i < n; i++) {
 		const struct singer_stream *stream = sel[i].stream;
 
-		if (stream->alias && str_is(st->syncing, stream->alias))
-			st->syncing = str_of(stream->name);
 		sel[i].bookmark_us = INT64_MIN;
 		if (!stream->replication_key || sel[i].full_table)
 			continue;

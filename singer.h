@@ -167,9 +167,9 @@ bool state_read(struct state *, struct json, struct arena *, struct error *);
  * None, null or {}: *us stays.  false: unreadable. */
 bool state_get(const struct state *, const struct singer_stream *, int64_t *us, struct error *);
 /* Reads and checks what the incremental streams, selected or not, go on from, into sel[0..n), before anything is sent.
- * Warns of bookmarks without a time and of a state of other streams; a currently_syncing by another tap's name becomes
- * ours.  false: a bookmark can't be read; the error names the stream. */
-bool state_bookmarks(struct state *, struct selection sel[], size_t n, int64_t start_us, struct error *);
+ * Warns of bookmarks without a time and of a state of other streams.  false: a bookmark can't be read; the error names the
+ * stream. */
+bool state_bookmarks(const struct state *, struct selection sel[], size_t n, int64_t start_us, struct error *);
 bool state_raise(struct state *, const struct singer_stream *, int64_t us); /* never back; false: no memory */
 void state_syncing(struct state *, const char *stream); /* kept by pointer; NULL is written as null */
 

@@ -315,13 +315,14 @@ bool streams_unpack(struct selection sel[STREAMS], struct arena *arena)
 	return text;
 }
 
-/* The stream of that name, STREAMS if there is none. */
+/* The stream of that name, or that another tap gives that name; STREAMS if there is none. */
 static size_t stream_named(struct str name)
 {
 	size_t i;
 
 	for (i = 0; i < STREAMS; i++)
-		if (str_is(name, streams[i].singer.name))
+		if (str_is(name, streams[i].singer.name) ||
+		    (name.n && str_equal(name, str_of(streams[i].singer.alias))))
 			break;
 	return i;
 }

@@ -203,6 +203,8 @@ static bool option_apply(struct options *options, const struct option *o, const 
 	case OPTION_CONFIG:
 		if (options->configs == CONFIG_FILES)
 			return fail(error, "--config: given more than %d times", CONFIG_FILES);
+		if (value[strspn(value, " \t\r\n")] == '{') /* with the token in it */
+			return fail(error, "--config: expected the name of a file, not the configuration itself");
 		options->config[options->configs++] = strcmp(value, "-") == 0 ? standard_input : value;
 		break;
 	}
@@ -376,6 +378,8 @@ static bool integer_read(const struct config_key *k, const char *text, int64_t *
 
 	errno = 0;
 	value = strtoll(text, &end, 10);
+	if (end > text && *end == '.' && end[1]) /* 4.0 is an integer for JSON Schema */
+		end += 1 + strspn(end + 1, "0");
 	if (end == text || *end || errno || value < k->least || value > k->most)
 		return false;
 	*number = value;
@@ -387,6 +391,7 @@ static bool seconds_read(const struct config_key *k, const char *text, int64_t *
 {
 	int64_t whole = 0, fraction = 0, weight = 100;
 	const char *p = text;
+	bool zero = !text[strspn(text, "0.")];
 
 	for (; is_digit(*p) && whole <= k->most; p++)
 		whole = whole * 10 + (*p - '0');
@@ -396,7 +401,7 @@ static bool seconds_read(const struct config_key *k, const char *text, int64_t *
 		for (p++; is_digit(*p); p++, weight /= 10)
 			fraction += weight * (*p - '0');
 	*ms = whole * 1000 + fraction;
-	return *p == '\0' && *ms <= k->most * 1000 && (*ms >= k->least * 1000 || (*ms == 0 && k->zero_is_default));
+	return *p == '\0' && *ms <= k->most * 1000 && (*ms >= k->least * 1000 || (zero && k->zero_is_default));
 }
 
 /* The words that environments and configuration files use for a boolean. */
@@ -416,6 +421,14 @@ static bool bool_read(const char *text, int64_t *number)
 	return false;
 }
 
+/* A wrong value may be the token in another's place, and is not to be shown then. */
+static bool may_be_token(const char *text)
+{
+	enum { TOKEN_LEAST = 20 };
+
+	return !is_digit(*text) && strlen(text) >= TOKEN_LEAST;
+}
+
 /* text: the value that is wrong, NULL where it is not even a text.  where: file and key, or the variable. */
 static bool wrong_value(const char *where, const struct config_key *k, const char *text, struct error *error)
 {
@@ -427,8 +440,10 @@ static bool wrong_value(const char *where, const struct config_key *k, const cha
 	case TYPE_SECRET: return fail(error, "%s: expected a string", where);
 	case TYPE_TIME:
 		fail(error, "%s: ", where);
+		if (text && !may_be_token(text))
+			error_add(error, "\"%.40s\": ", text);
 		if (text)
-			error_add(error, "\"%.40s\": %s; ", text, time_read(str_of(text), &unused));
+			error_add(error, "%s; ", time_read(str_of(text), &unused));
 		error_add(error, "expected a date or date-time, such as 2026-01-31 or 2026-01-31T00:00:00Z");
 		return false;
 	case TYPE_INTEGER:
@@ -543,6 +558,19 @@ static bool config_set_json(struct config *config, enum key key, struct json val
 	return text ? config_set(config, key, text, where, arena, error) : fail(error, "%s: no memory", where);
 }
 
+/* A settings form writes null, or nothing between quotes, for what is not filled in. */
+static bool says_nothing(struct json value)
+{
+	return json_type(value) <= JSON_NULL || (json_type(value) == JSON_STRING && !str_trim(json_token(value)).n);
+}
+
+/* Such a value takes back what an earlier file has set; not what stands under the key's other name. */
+static bool is_passed_over(struct json document, const struct json_each *it, const struct config_key *k)
+{
+	return says_nothing(it->value) && k->alias &&
+	       (json_equals(it->key, str_of(k->alias)) || !says_nothing(json_get(document, k->alias)));
+}
+
 /* The members of a document, either the secrets or all others. */
 static bool config_take(struct config *config, struct json document, const char *source, bool secrets,
 			struct arena *arena, struct error *error)
@@ -555,10 +583,8 @@ static bool config_take(struct config *config, struct json document, const char 
 
 		if (key == KEYS || (config_table[key].type == TYPE_SECRET) != secrets)
 			continue;
-		/* A settings form writes null for what is not filled in: under another name it says nothing. */
-		if (json_token(it.value).n == 0 || json_type(it.value) == JSON_NULL)
-			if (!json_equals(it.key, str_of(config_table[key].name)))
-				continue;
+		if (is_passed_over(document, &it, &config_table[key]))
+			continue;
 		snprintf(where, sizeof where, "%s: %s", source, config_table[key].name);
 		if (!config_set_json(config, key, it.value, where, arena, error))
 			return false;
@@ -1578,9 +1604,17 @@ static bool read_config(struct tap *tap)
 	return false;
 }
 
-/* A file with a token in it: who but its owner can read or write it?  Where the owner is another, as of a secret that a
+static bool holds_secret(struct json document)
+{
+	const struct config_key *token = &config_table[KEY_API_TOKEN];
+
+	return !says_nothing(json_get(document, token->name)) || !says_nothing(json_get(document, token->alias)) ||
+	       !says_nothing(json_get(document, config_table[KEY_PROXY].name));
+}
+
+/* A configuration file: who but its owner can read a token in it, or write it?  Where the owner is another, as of a secret that a
  * service is handed, it is as one of the group that the tap can read it. */
-static void warn_of_mode(const char *name)
+static void warn_of_mode(const char *name, bool secret)
 {
 	const char *help = strstr(name, ".meltano/")
 				   ? "umask 077 before meltano helps, which makes the file anew for each run"
@@ -1591,7 +1625,7 @@ static void warn_of_mode(const char *name)
 	if (stat(name, &status) != 0 || !S_ISREG(status.st_mode))
 		return;
 	readers = status.st_uid == geteuid() ? S_IROTH | S_IRGRP : S_IROTH;
-	if (status.st_mode & readers)
+	if (secret && (status.st_mode & readers))
 		log_line(LOG_WARNING, "%s: %s can read the token in it; %s", name,
 			 status.st_mode & S_IROTH ? "every user of this host" : "every user of its group", help);
 	if (status.st_mode & (S_IWOTH | S_IWGRP))
@@ -1606,7 +1640,7 @@ static void warn_of_config(const struct tap *tap)
 	warn_of_names(tap);
 	for (i = 0; i < tap->options.configs; i++)
 		if (tap->documents[i].node && tap->options.config[i] != standard_input)
-			warn_of_mode(tap->options.config[i]);
+			warn_of_mode(tap->options.config[i], holds_secret(tap->documents[i]));
 }
 
 /* Needs no configuration.  One that is given decides about the keys; what is wrong with it is the next sync's matter. */
@@ -1627,7 +1661,11 @@ static int mode_discover(struct tap *tap)
 
 /* ---- Progress, for a person who watches ---- */
 
-enum { PROGRESS_MS = 200, SHORT_WAIT_MS = 3000 };
+enum {
+	PROGRESS_MS = 200,
+	SHORT_WAIT_MS = 3000,
+	NAME_LEAST = 8 /* of a stream's name, however narrow the terminal */
+};
 
 static struct {
 	struct http *http;
@@ -1643,17 +1681,23 @@ static struct {
 static void progress_show(void)
 {
 	int64_t now = log_clock_ms(), elapsed = now - progress.begun_ms;
+	int64_t waited, room = (int64_t)log_width() - 1;
+	char place[32], figures[160];
 	struct http_stats stats;
 
 	if (!progress.stream)
 		return;
 	progress.shown_ms = now;
 	http_stats(progress.http, &stats);
-	log_progress("%u/%u %s: %llu rows, %llu requests, %lld rows/s, %lld s waited, %lld s%s%s", progress.number,
-		     progress.selected, progress.stream, (unsigned long long)progress.records,
-		     (unsigned long long)stats.requests,
-		     elapsed > 0 ? (long long)(progress.singer->records * 1000 / (uint64_t)elapsed) : 0,
-		     (long long)(stats.rate_limit_ms / 1000), (long long)(elapsed / 1000),
+	waited = (int64_t)stats.rate_limit_ms < elapsed ? (int64_t)stats.rate_limit_ms
+							: elapsed; /* begun counts whole */
+	room -= snprintf(place, sizeof place, "%u/%u", progress.number, progress.selected) + 1;
+	room -= snprintf(figures, sizeof figures, "%llu rows, %llu requests, %lld rows/s, %lld s waited, %lld s",
+			 (unsigned long long)progress.records, (unsigned long long)stats.requests,
+			 elapsed > 0 ? (long long)(progress.singer->records * 1000 / (uint64_t)elapsed) : 0,
+			 (long long)(waited / 1000), (long long)(elapsed / 1000)) +
+		2;
+	log_progress("%s %.*s: %s%s%s", place, room > NAME_LEAST ? (int)room : NAME_LEAST, progress.stream, figures,
 		     now < progress.waits_until_ms ? "; " : "", now < progress.waits_until_ms ? progress.waits : "");
 }
 
@@ -2235,7 +2279,10 @@ static void logging_set(const struct options *options)
 	log_setup(least, options->log_format ? strcmp(options->log_format, "json") == 0
 					     : file_holds(environment(ENV_LOG_CONFIG, NULL), "StructuredFormatter"));
 	for (n = 1; n < i && n < countof(wish); n++)
-		if (wish[n])
+		if (wish[n] && may_be_token(wish[n]))
+			log_line(LOG_WARNING, "%s: is no level; debug, info, warning, error and critical are",
+				 names[n - 1]);
+		else if (wish[n])
 			log_line(LOG_WARNING, "%s: \"%.32s\" is no level; debug, info, warning, error and critical are",
 				 names[n - 1], wish[n]);
 }

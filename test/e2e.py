@@ -397,6 +397,20 @@ def config_on_stdin(t):
         t.ok(re.search(pattern, done.stderr), pattern, done.stderr)
 
 
+@case("a token in the wrong place")
+def misplaced_token(t):
+    """It is not shown; each run is looked over for it."""
+    tap = t.tap(base_url="https://localhost:1")
+    swapped = {"api_token": "2026-01-01", "start_date": TOKEN}
+    check_refusal(t, tap.sync(config=swapped), "start_date", r"start_date: it does not begin")
+    run = tap.run("--config", "ENV", env={"TAP_SEGMENT_START_DATE": TOKEN})
+    check_refusal(t, run, "TAP_SEGMENT_START_DATE", r"TAP_SEGMENT_START_DATE: it does not begin")
+    for words in (["-c", json.dumps(tap.config)], [f"--config= {json.dumps(tap.config)}"]):
+        run = tap.run(*words)
+        run.args = []  # it is there for all to see
+        check_refusal(t, run, "the configuration itself", r"--config: expected the name of a file, not the conf")
+
+
 CONFIGS = [
     # name, text of the file or changes, what the line says
     ("empty file", "", r"config\.json:1:1: "),
@@ -910,6 +924,25 @@ def progress_waits(t):
     t.ok(any(" 0 rows, 0 requests" in line or " 0 rows, 1 requests" in line for line in lines), "from the begin", lines)
     t.ok(any(re.search(r", [1-9] s waited", line) for line in lines), "waits count", lines)
     t.none((line for line in lines if len(line) > 71), "none is too wide")
+    figures = [re.search(r", (\d+) s waited, (\d+) s", line) for line in lines]
+    t.none((f[0] for f in figures if int(f[1]) > int(f[2])), "not more is waited than there was time")
+
+
+@case("progress on a narrow terminal")
+def progress_narrow(t):
+    """The figures are whole; a long name makes room for them, and keeps 8 characters."""
+    tap = t.tap(HAMLET.open(), start_date=START)
+    name = "usage_api_calls_per_source_daily"
+    figures = r"\d+ rows, \d+ requests, \d+ rows/s, \d+ s waited, \d+ s"
+    for width, shown_as in ((120, name), (80, rf"(?!{name})usage_api_call\w+"), (64, r"usage_ap\w{0,4}")):
+        status, shown = on_terminal(tap.arguments("--select", name), width)
+        lines = [line for line in re.split(r"[\r\n]+(?:\x1b\[K)?", shown) if line.startswith("1/1 ")]
+        t.ok(status == 0 and lines, f"{width} columns: there are lines", shown[-500:])
+        wrong = (line for line in lines if not re.fullmatch(rf"1/1 {shown_as}: {figures}", line))
+        t.none(wrong, f"{width} columns: they are whole")
+        t.none((line for line in lines if len(line) > width - 1), f"{width} columns: they fit")
+    shown = on_terminal(tap.arguments("--select", name), 30)[1]
+    t.ok(re.search(r"\n1/1 usage_ap: \d+ rows, ", shown), "30 columns: 8 characters of the name", shown[-500:])
 
 
 SUITES = [
@@ -1151,6 +1184,19 @@ def readable_config(t):
             run = tap.run("--config", path, "--catalog", catalog)
             warnings = [line for line in run.log("WARNING") if "open.json" in line]
             t.equal((run.exit, len(warnings)), (0, warned), f"another's file, mode {mode:o}", run.stderr)
+    secrets = tap.file("secrets.json", {"api_token": TOKEN}, 0o600)
+    rest = {key: value for key, value in tap.config.items() if key != "api_token"}
+    for content, mode, said in (
+        (rest, 0o644, []),
+        (rest | {"api_token": "", "access_token": None}, 0o644, []),
+        (rest, 0o666, ["change it"]),
+        (rest | {"access_token": TOKEN}, 0o644, ["read the token"]),
+        (rest | {"proxy": "http://user:secret@127.0.0.1:1"}, 0o644, ["read the token"]),
+    ):
+        words = ["--config", tap.file("open.json", content, mode), "--config", secrets, "--test=schema"]
+        warnings = [line for line in tap.run(*words).log("WARNING") if "open.json" in line]
+        found = [next((text for text in ("read the token", "change it") if text in line), line) for line in warnings]
+        t.equal(found, said, f"{sorted(content)}, mode {mode:o}: warned of what it holds", *warnings)
     (tap.folder / ".meltano").mkdir()
     path = tap.file(".meltano/open.json", tap.config, 0o644)
     (told,) = [line for line in tap.run("--config", path, "--catalog", catalog).log("WARNING") if "open.json" in line]
@@ -1243,9 +1289,15 @@ def loose_values(t):
     t.equal((run.exit, run.timeless), (0, usual.timeless), "a byte order mark and CRLF", run.stderr)
     run = tap.sync("--select", "audit_events", state="\ufeff" + json.dumps({"bookmarks": {}}))
     t.equal((run.exit, run.records("audit_events")), (0, usual.records("audit_events")), "in a state", run.stderr)
-    for level, lines in (("WARN", 0), ("FATAL", 0), ("loud", 1)):
+    said = "debug, info, warning, error and critical are"
+    for level, lines in (
+        ("WARN", []),
+        ("FATAL", []),
+        ("loud", [f'WARNING LOGLEVEL: "loud" is no level; {said}']),
+        (TOKEN, [f"WARNING LOGLEVEL: is no level; {said}"]),
+    ):
         run = tap.sync("--test=schema", catalog=catalog, env={"LOGLEVEL": level})
-        t.equal((run.exit, len(run.log("WARNING"))), (0, lines), f"LOGLEVEL={level}", run.stderr)
+        t.equal((run.exit, run.log("WARNING")), (0, lines), f"LOGLEVEL={level}", run.stderr)
 
 
 @case("state that is none")
@@ -1706,6 +1758,7 @@ def interrupted(t):
     names = ["sources", "warehouses", "iam_users", "iam_groups"]
     for syncing, order in (
         ("iam_users", ["iam_users", "iam_groups", "sources", "warehouses"]),
+        ("users", ["iam_users", "iam_groups", "sources", "warehouses"]),
         ("catalog_sources", names),
         ("unheard_of", names),
         (None, names),
