@@ -581,14 +581,17 @@ def command_faults(command):
 
 
 def test_commands():
-    """Every command line of the tap, in whatever file it stands, has options that there are."""
+    """Every command line of the tap has options that there are; what each run writes has a name of its own."""
     names = {s for o in OPTIONS for s in o.spellings}
-    for path in [ROOT / "README.md", *CONTRIB.rglob("*.md"), *EXAMPLES.iterdir(), CONTRIB / "tap-segment.1"]:
+    files = [CONTRIB / "Dockerfile", CONTRIB / "tap-segment.1"]
+    for path in [ROOT / "README.md", *CONTRIB.rglob("*.md"), *EXAMPLES.iterdir(), *files]:
         # As an argument of these the tap is only named.
-        text = re.sub(r"(meltano (add|select|config)|kubectl) .*", "", path.read_text("utf-8"))
+        text = re.sub(r"(meltano (add|select|config)|kubectl|docker build) .*", "", path.read_text("utf-8"))
         commands = re.findall(r"(?:tap-segment|segment-sync) (--?\w[^|>`\"\n,}]*)", text)
         used = {word for command in commands for word in re.findall(r"(?:^|\s)(--?[a-z][a-z-]*)", command)}
         REPORT.none(used - names, f"{path.relative_to(ROOT)}: the options of its command lines")
+        outputs = re.findall(r"\S*%Y\S*\.jsonl", text)
+        REPORT.none((o for o in outputs if "%S" not in o), f"{path.relative_to(ROOT)}: outputs have the time of day")
 
 
 def test_cron():
