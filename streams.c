@@ -2987,15 +2987,19 @@ const char *segment_region_url(const char *region)
 	return NULL;
 }
 
-/* Milliseconds, rounded up.  -1: none.  Behind a number in a JSON text stands what strtod stops at. */
+/* Milliseconds, rounded up: an integer in the examples seen, perhaps with a fraction.  -1: none. */
 static int64_t milliseconds(struct json number)
 {
 	const int64_t most = INT64_C(1) << 53;
-	double ms = json_type(number) == JSON_NUMBER ? strtod(json_token(number).s, NULL) : -1;
+	struct str text = json_token(number);
+	int64_t ms = 0;
 
-	if (ms < 0)
+	if (json_type(number) != JSON_NUMBER || *text.s == '-' || memchr(text.s, 'e', text.n) ||
+	    memchr(text.s, 'E', text.n))
 		return -1;
-	return ms < (double)most ? (int64_t)ms + ((double)(int64_t)ms < ms) : most;
+	for (; text.n && is_digit(*text.s); str_skip(&text, 1))
+		ms = ms < most ? ms * 10 + (*text.s - '0') : most;
+	return ms + (text.n > 0);
 }
 
 int64_t segment_pause_ms(const char *body, size_t length)
