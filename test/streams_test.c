@@ -1769,6 +1769,20 @@ static const struct scenario scenarios[] = {
 			"ERROR warehouses: failed: GET /path: the connection broke; a smaller page_size may help\n",
 	},
 	{
+		.name = "whole days end with the day before end_date, whatever its hour",
+		.select = "events_volume_daily",
+		.start = "2021-03-07",
+		.end = "2021-03-09T18:00:00Z",
+		.answers = {{"/sources?" COUNT, 200, ROWS("sources", "{'id':'a'}")},
+			    {"/events/volume?sourceId.0=a&startTime=2021-03-07T00:00:00.000Z&endTime=2021-03-09T00:00:00.000Z&granularity=DAY&groupBy.0=source&groupBy.1=eventName&groupBy.2=eventType&pagination.count=1000", 200, ROWS("result", "")}},
+		.messages =
+			"STATE null\n"
+			"STATE events_volume_daily\n"
+			"SCHEMA events_volume_daily\n"
+			"STATE null\n",
+		.log = "",
+	},
+	{
 		.name = "what a list that is read quietly leaves out is told as well",
 		.select = "activations",
 		.answers = {{"/spaces?" COUNT, 200, ROWS("spaces", "{'id':'p'},{'id':'q'}")},
