@@ -182,6 +182,17 @@ static bool is_control(char c)
 	return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
+/* A tab is white space. */
+static bool holds_control(struct str s)
+{
+	size_t i;
+
+	for (i = 0; i < s.n; i++)
+		if (is_control(s.s[i]) && s.s[i] != '\t')
+			return true;
+	return false;
+}
+
 /* Printable ASCII only: what may stand in a header line or a message. */
 static bool is_plain(struct str s)
 {
@@ -516,8 +527,6 @@ struct head {
  * be misread without it; nothing else is forgiven.  NULL, or what is wrong. */
 static const char *head_status(struct str line, struct head *h)
 {
-	size_t i;
-
 	if (line.n < 8 || memcmp(line.s, "HTTP/", 5) != 0)
 		return "this is no HTTP answer";
 	if (line.s[5] != '1' || line.s[6] != '.' || !is_digit(line.s[7]))
@@ -525,9 +534,8 @@ static const char *head_status(struct str line, struct head *h)
 	if (line.n < 12 || line.s[8] != ' ' || !is_digit(line.s[9]) || !is_digit(line.s[10]) || !is_digit(line.s[11]) ||
 	    (line.n > 12 && line.s[12] != ' '))
 		return "malformed status line";
-	for (i = 12; i < line.n; i++)
-		if (is_control(line.s[i]) && line.s[i] != '\t')
-			return "control character in the status line";
+	if (holds_control(line))
+		return "control character in the status line";
 	h->old = line.s[7] == '0';
 	h->status = (line.s[9] - '0') * 100 + (line.s[10] - '0') * 10 + (line.s[11] - '0');
 	return h->status < 100 || h->status > 599 ? "the status is not between 100 and 599" : NULL;
@@ -708,7 +716,6 @@ static void take_field(struct head *h, struct str name, struct str value, int64_
 static const char *field_split(struct str line, struct str *name, struct str *value)
 {
 	const char *colon = memchr(line.s, ':', line.n);
-	size_t i;
 
 	if (*line.s == ' ' || *line.s == '\t')
 		return "folded header line";
@@ -721,9 +728,8 @@ static const char *field_split(struct str line, struct str *name, struct str *va
 	if (!is_token(*name))
 		return "malformed header name";
 	str_skip(&line, name->n + 1);
-	for (i = 0; i < line.n; i++)
-		if (is_control(line.s[i]) && line.s[i] != '\t')
-			return "control character in a header line";
+	if (holds_control(line))
+		return "control character in a header line";
 	*value = str_trim(line);
 	return NULL;
 }
@@ -1574,17 +1580,16 @@ static const char *chunk_extension(struct str s)
 	bool quoted = false;
 	size_t i;
 
+	if (holds_control(s))
+		return "control character in a chunk line";
 	s = str_trim(s);
 	if (s.n && *s.s != ';')
 		return "malformed chunk size";
-	for (i = 0; i < s.n; i++) {
-		if (is_control(s.s[i]) && s.s[i] != '\t')
-			return "control character in a chunk line";
+	for (i = 0; i < s.n; i++)
 		if (s.s[i] == '"')
 			quoted = !quoted;
 		else if (s.s[i] == '\\' && quoted && i + 1 < s.n)
 			i++;
-	}
 	return quoted ? "chunk extension with an open quotation" : NULL;
 }
 
