@@ -1444,7 +1444,7 @@ static const char *advice(const struct stream *s, const struct page *p)
 	const struct http_response *a = p->answer;
 
 	if (a->outcome == HTTP_TOO_LARGE)
-		return "a smaller page_size may help";
+		return "a smaller page_size may help; if not, report it";
 	if (a->outcome != HTTP_DONE)
 		return "run again later";
 	if (a->status == 200)
