@@ -1094,10 +1094,11 @@ static void test_new_file_is_ours(void)
 		file_write("old", 3);
 		ok = modes[i].old ? chmod(path, modes[i].old) == 0 : unlink(path) == 0;
 		mask = umask(modes[i].mask);
-		ok = ok && file_name(&file, path, &arena, &error) && part_take(&file, &busy, &error);
-		check(ok && fstat(file.fd, &status) == 0 && (status.st_mode & 0777) == modes[i].created,
-		      "in place of %o, umask %o: created with %o", (unsigned)modes[i].old, (unsigned)modes[i].mask,
-		      (unsigned)(status.st_mode & 0777));
+		memset(&status, 0, sizeof status);
+		ok = ok && file_name(&file, path, &arena, &error) && part_take(&file, &busy, &error) &&
+		     fstat(file.fd, &status) == 0;
+		check(ok && (status.st_mode & 0777) == modes[i].created, "in place of %o, umask %o: created with %o",
+		      (unsigned)modes[i].old, (unsigned)modes[i].mask, (unsigned)(status.st_mode & 0777));
 		file_drop(&file);
 		check(take_file(&file, &arena, &error) && fstat(file.fd, &status) == 0 &&
 			      (status.st_mode & 0777) == modes[i].wanted,
