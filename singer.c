@@ -765,7 +765,7 @@ static struct rule rule_of(struct str text)
 /* Takes the next rule off a text with commas between them.  false: none is left. */
 static bool rule_next(struct str *rest, struct rule *rule)
 {
-	struct str part = {NULL, 0};
+	struct str part = {"", 0};
 
 	while (!part.n && rest->n)
 		part = str_trim(str_cut(rest, ','));
