@@ -67,7 +67,8 @@ bool str_is_word(struct str a, const char *lower)
 
 void str_skip(struct str *s, size_t n)
 {
-	s->s += n;
+	if (n > 0) /* C knows no NULL plus 0 */
+		s->s += n;
 	s->n -= n;
 }
 
