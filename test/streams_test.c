@@ -3608,7 +3608,8 @@ static void test_advice(void)
 		check(a.status != 404 || strcmp(advice(streams, &later), "run again later") == 0,
 		      "status %d of a later page", a.status);
 		a.outcome = HTTP_TOO_LARGE;
-		check_text(advice(streams, &first), "a smaller page_size may help; if not, report it", "an answer over a limit");
+		check_text(advice(streams, &first), "a smaller page_size may help; if not, report it",
+			   "an answer over a limit");
 		a.outcome = HTTP_BROKEN;
 		check(a.status == 400 || a.status == 422 || strcmp(advice(streams, &first), "run again later") == 0,
 		      "status %d of an answer that is not whole", a.status);
