@@ -2742,8 +2742,8 @@ static bool hole_is_refusal(void)
 	return hole.kind->status == 401 || hole.kind->status == 403;
 }
 
-/* Is it left out with a warning alone, as the README says?  What is forbidden from its first request on; a parent that
- * is gone; months before the workspace was there. */
+/* Is it left out with a warning alone, as the README says?  What is forbidden from its first request on; a parent, or a
+ * fixed value, that is gone; months before the workspace was there. */
 static bool hole_is_known(const struct hole_case *c)
 {
 	int status = hole.kind->status;
@@ -2753,7 +2753,8 @@ static bool hole_is_known(const struct hole_case *c)
 	if (starts_with(hole.path, "/usage/"))
 		return !c->state[0] && (status == 400 || status == 404 || status == 422);
 	return status == 404 &&
-	       (strchr(streams[endpoint_of(hole.path)].path, '{') || strstr(hole.path + strcspn(hole.path, "?"), "Id"));
+	       (strchr(streams[endpoint_of(hole.path)].path, '{') || streams[endpoint_of(hole.path)].each ||
+		strstr(hole.path + strcspn(hole.path, "?"), "Id"));
 }
 
 /* What is wrong with two runs, or NULL.  Missing from both may be what was passed over in a window only. */
