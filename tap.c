@@ -421,12 +421,12 @@ static bool bool_read(const char *text, int64_t *number)
 	return false;
 }
 
-/* A wrong value may be the token in another's place, and is not to be shown then. */
+/* A wrong value may be the token in another's place, and is not to be shown then: what is long and no attempt at a time. */
 static bool may_be_token(const char *text)
 {
 	enum { TOKEN_LEAST = 20 };
 
-	return !is_digit(*text) && strlen(text) >= TOKEN_LEAST;
+	return strlen(text) >= TOKEN_LEAST && text[strspn(text, "0123456789-+:.,TZtz ")];
 }
 
 /* text: the value that is wrong, NULL where it is not even a text.  where: file and key, or the variable. */
