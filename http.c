@@ -2694,7 +2694,7 @@ static bool aes_is_fast(void)
 
 static void tls_suites(br_ssl_engine_context *engine)
 {
-	/* Six from the first on, or from the third. */
+	/* ChaCha20 stands at both ends: without the first two AES comes first, without the last two it does not. */
 	static const uint16_t suites[] = {
 		BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,       BR_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -2702,7 +2702,7 @@ static void tls_suites(br_ssl_engine_context *engine)
 		BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, BR_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 	};
 
-	br_ssl_engine_set_suites(engine, suites + (aes_is_fast() ? 2 : 0), 6);
+	br_ssl_engine_set_suites(engine, suites + (aes_is_fast() ? 2 : 0), countof(suites) - 2);
 }
 
 /* By hand what br_ssl_client_init_full does, without what we refuse: older versions, CBC, RSA key exchange, MD5,

@@ -93,16 +93,16 @@ struct selection {
 	uint64_t records;
 };
 
-/* Fills sel[0..n) from the catalog (absent: all but those by name), then the --select rules in place of the catalog's selection
- * (commas between them; NULL: none).  Logs a warning for each unknown stream and field, for a stream with
- * several entries, for an object without any selected field, and if nothing is selected.
- * false: the catalog or a key in it is wrong, or it has no stream of these; the error names stream and key or field, not
- * the file. */
+/* Fills sel[0..n) from the catalog (absent: all but those by name), then the --select rules in place of the catalog's
+ * selection (commas between them; NULL: none; the text need not stay).  Logs a warning for each unknown stream and field,
+ * for a stream with several entries, for an object without any selected field, and if nothing is selected.
+ * false: the catalog or a key in it is wrong, it has no stream of these, or calls two of them the same; the error names
+ * stream and key or field, not the file. */
 bool selection_make(struct selection sel[], size_t n, struct json catalog, const char *rules, bool unique_keys,
 		    struct arena *, struct error *);
 
-/* After selection_make with rules.  false: there is none, or one that matches no stream and no field; the error names what
- * is nearest to it. */
+/* After selection_make with rules.  false: there is none, one that matches no stream and no field, of which the error names
+ * what is nearest, or one that goes below a top-level field. */
 bool selection_check_rules(const struct selection[], size_t n, const char *rules, struct error *);
 
 /* How many selected streams have a key in force that does not identify a row; full_tables: of those without replication

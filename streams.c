@@ -1,7 +1,7 @@
 /* streams.c - the streams of the Segment Public API as a table, the plan of a run, and the walk over it.
  *
- * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · a token's
- *           probe · rows · sample · windows and bookmarks · a stream's begin and end · chain · walk · regions and pauses */
+ * Contents: table · time · templates · parents · plan · paths · texts · pages · the run · failures · a token's probe ·
+ *           rows · sample · windows and bookmarks · a stream's begin and end · chain · walk · regions and pauses */
 #define SCHEMA_TEXTS /* of schemas/schemas.h */
 #include "streams.h"
 

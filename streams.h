@@ -92,7 +92,8 @@ struct sync_options {
 	size_t page_bytes; /* of pages that wait to be written, beyond which only the first of them asks */
 	bool fail_on_forbidden;
 	/* Not NULL: a sample.  One job a stream, of recent time, one row a page, no cursor followed; SCHEMA of every selected
-	 * stream and one RECORD, no STATE; failures are told here, one for each stream of the table, and not logged. */
+	 * stream and one RECORD, no STATE; failures are told here, one for each stream of the table, and not logged;
+	 * what ends it stands in the totals' reason. */
 	struct probe *sample;
 	volatile sig_atomic_t *stop; /* as in struct http_options */
 	struct sync_totals *totals;  /* filled by streams_sync; may be NULL */

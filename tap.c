@@ -1612,8 +1612,8 @@ static bool holds_secret(struct json document)
 	       !says_nothing(json_get(document, config_table[KEY_PROXY].name));
 }
 
-/* A configuration file: who but its owner can read a token in it, or write it?  Where the owner is another, as of a secret that a
- * service is handed, it is as one of the group that the tap can read it. */
+/* A configuration file: who but its owner can read a token in it, or write it?  Where the owner is another, as of a secret
+ * that a service is handed, it is as one of the group that the tap can read it. */
 static void warn_of_mode(const char *name, bool secret)
 {
 	const char *help = strstr(name, ".meltano/")
