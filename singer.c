@@ -181,6 +181,25 @@ static void strike_out(char *text, bool cut)
 	*to = '\0';
 }
 
+/* Length of a character of a JSON text, as it is or as an escape. */
+static size_t character_length(const char *json)
+{
+	return *json != '\\' ? 1 : json[1] != 'u' ? 2 : 6;
+}
+
+/* Length of what is to be struck out from a character of a string on, or 0.  A secret that begins among the digits of an
+ * escape takes all of it along: what is left must be JSON. */
+static size_t struck_string_length(const char *string, const char *at)
+{
+	size_t n = struck_length(string, at, false, true), digit;
+
+	for (digit = 2; n == 0 && digit < character_length(at); digit++) {
+		n = struck_length(string, at + digit, false, true);
+		n += n ? digit : 0;
+	}
+	return n;
+}
+
 /* The same within the strings of compact JSON, which stays what it is. */
 static bool strike_out_strings(char *json)
 {
@@ -189,19 +208,15 @@ static bool strike_out_strings(char *json)
 	bool found = false;
 
 	while (*from) {
-		size_t n = string ? struck_length(string, from, false, true) : 0, stars = n < 3 ? n : 3;
-		if (n > 0) {
-			memset(to, '*', stars);
-			to += stars;
-			from += n;
-			found = true;
-			continue;
-		}
+		size_t n = string ? struck_string_length(string, from) : 0, stars = n < 3 ? n : 3,
+		       kept = n ? 0 : character_length(from);
 		if (*from == '"')
 			string = string ? NULL : from + 1;
-		else if (*from == '\\')
-			*to++ = *from++;
-		*to++ = *from++;
+		memset(to, '*', stars);
+		memmove(to + stars, from, kept);
+		to += stars + kept;
+		from += n + kept;
+		found = found || n > 0;
 	}
 	*to = '\0';
 	return found;

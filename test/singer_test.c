@@ -2138,6 +2138,7 @@ static const struct {
 	{"percent-encoded", "ab/c+d=e", "'?t=ab%2Fc%2bd%3De'", "'?t=***'"},
 	{"escaped", "ab\"c\\d/e", "'ab\\\"c\\\\d\\/e','ab\\u0022c\\u005cd/e'", "'***','***'"},
 	{"after an escaped backslash", "u0041bcdef", "'\\\\u0041bcdef'", "'\\\\***'"},
+	{"that begins within an escape", "0041bcdef", "'x\\u0041bcdefy','\\u00410041bcdef'", "'x***y','\\u0041***'"},
 	{"that ends with a backslash", "abcdefg\\", "'abcdefg\\\"','abcdefg\\\\'", "'abcdefg\\\"','***'"},
 	{"no string", "123456", "123456,'123456'", "123456,'***'"},
 	{"a short one", "tok", "'tok','token'", "'***','token'"},
