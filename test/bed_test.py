@@ -12,6 +12,8 @@ import sys
 sys.dont_write_bytecode = True
 
 import re
+import socket
+import struct
 import time
 import traceback
 import urllib.parse
@@ -364,6 +366,26 @@ def check_bookmarks():
             REPORT.ok(same, f"{stream.name}: the rows from a bookmark on", len(again.records), len(kept))
 
 
+def check_relay():
+    """A proxy whose client is gone leaves none of its connections open: a server takes so many and no more."""
+    linger = struct.pack("ii", 1, 0)
+    with socket.create_server(("127.0.0.1", 0)) as server, segment.Proxy() as relay:
+        for name, reset in (("ends", False), ("resets its connection", True)):
+            with socket.create_connection(("127.0.0.1", relay.port)) as client:
+                client.sendall(b"CONNECT localhost:%d HTTP/1.1\r\n\r\n" % server.getsockname()[1])
+                client.recv(1024)
+                peer = server.accept()[0]
+                if reset:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            with peer:
+                peer.settimeout(60)
+                try:
+                    heard = peer.recv(1)
+                except OSError as error:
+                    heard = error
+            REPORT.equal(heard, b"", f"a client of the proxy that {name}")
+
+
 CHECKS = [
     check_schemas,
     lambda: check_workspace("--scale", "demo"),
@@ -377,6 +399,7 @@ CHECKS = [
     check_groups,
     check_limits,
     check_bookmarks,
+    check_relay,
 ]
 
 

@@ -755,8 +755,10 @@ def _pump(source, sink):
         while data := source.recv(65536):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
-    except OSError:  # one of them is gone, and soon the other
-        pass
+    except OSError:  # one of them is gone, and the other must not wait for it
+        for left in (source, sink):
+            with contextlib.suppress(OSError):
+                left.shutdown(socket.SHUT_RDWR)
 
 
 # --- the client
