@@ -3671,7 +3671,6 @@ static enum step exchange_end(struct conn *c, bool clean)
 	a = &c->request->answer;
 	if (c->reused && !a->heard)
 		return conn_failed(c, FAILED_STALE, "the kept-alive connection was closed");
-	c->surplus = true; /* there is no next request on it */
 	c->verdict = answer_end(a, clean);
 	if (a->stage == AT_END)
 		return exchange_verdict(c);

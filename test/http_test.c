@@ -1254,6 +1254,11 @@ static void test_bad_extensions(void)
 		der[i] = 6;
 		der[i - 1] = 100;
 		check(!certificate_parse(certificate, &anchor), "an extension longer than the list");
+		der[i - 1] = 15;
+		der[i - 6] = DER_CONTEXT + 2; /* a subjectUniqueID in place of the extensions */
+		check(certificate_parse(certificate, &anchor), "a certificate without extensions");
+		der[i - 5] = 127;
+		check(!certificate_parse(certificate, &anchor), "a field longer than the certificate");
 	}
 	check(found == 1, "there is one such place");
 }
@@ -1356,12 +1361,13 @@ static struct {
 	int both_fail;                               /* the resolver's answer if it is asked for both families */
 	int64_t resolver_ms;                         /* that it takes */
 	char asked[200], connects[50], options[200]; /* of the resolver; in connect(); by setsockopt() */
+	unsigned port;                               /* of the last connect() */
 	int no_name;                                 /* with this, if it is not 0 */
 	size_t send_most, sends, longest;            /* longest: a request's bytes */
 	bool send_stops;                             /* every other send would block */
 	bool tls, unwilling;                         /* it says close_notify to everybody */
-	bool asks_certificate;
-	bool alerts;            /* and says that it got none, with handshake_failure */
+	bool asks_certificate, forgets;              /* forgets: it resumes no session */
+	bool alerts;                                 /* and says that it got none, with handshake_failure */
 	size_t cut, answer_cut; /* of a TLS server: it is gone after so many bytes, of all or of an answer */
 	struct peer peers[PEERS];
 	struct text log;                /* lines "TIME CONNECTION PATH" */
@@ -1379,6 +1385,7 @@ static struct {
 	int failure;
 	size_t calls, fails_from, fails;
 	const char *hidden; /* files whose names begin so are not there */
+	const char *usual;  /* what a file below /etc holds */
 } net;
 
 /* Is this the call that is to fail, and its time? */
@@ -1473,7 +1480,8 @@ static void tls_peer_open(struct peer *p)
 		br_ssl_engine_set_x509(&t->server.eng, &t->x509.vtable);
 		br_ssl_server_set_trust_anchor_names(&t->server, &name, 1);
 	}
-	br_ssl_server_set_cache(&t->server, &sessions.vtable);
+	if (!net.forgets)
+		br_ssl_server_set_cache(&t->server, &sessions.vtable);
 	br_ssl_engine_inject_entropy(engine, "not at all random", 17);
 	br_ssl_engine_set_buffer(engine, t->buffer, sizeof t->buffer, 1);
 	br_ssl_server_reset(&t->server);
@@ -1493,6 +1501,7 @@ static int net_connect(int fd, const struct sockaddr *name, socklen_t length)
 	last = name->sa_family == AF_INET ? ntohl(v4.sin_addr.s_addr) & 0xff : v6.sin6_flowinfo;
 	if (n + 1 < sizeof net.connects)
 		net.connects[n] = (char)((name->sa_family == AF_INET ? '0' : 'A' - 1) + (int)last);
+	net.port = ntohs(name->sa_family == AF_INET ? v4.sin_port : v6.sin6_port);
 	peer_of(fd)->refused = last == REFUSES;
 	peer_of(fd)->silent = last == SILENT;
 	if (net.tls)
@@ -1625,6 +1634,17 @@ static int net_getentropy(void *bytes, size_t length)
 	return 0;
 }
 
+/* The reading end of a pipe that holds a short text. */
+static int file_holding(const char *text)
+{
+	int ends[2];
+
+	if (pipe(ends) || write(ends[1], text, strlen(text)) < 0)
+		exit(2);
+	close(ends[1]);
+	return ends[0];
+}
+
 static int net_open(const char *name, int flags, ...)
 {
 	if (net_fails("open"))
@@ -1633,6 +1653,8 @@ static int net_open(const char *name, int flags, ...)
 		errno = ENOENT;
 		return -1;
 	}
+	if (net.usual && strncmp(name, "/etc/", 5) == 0)
+		return file_holding(net.usual);
 	return open(name, flags);
 }
 
@@ -2770,6 +2792,7 @@ static void test_address_kept(void)
 	http_start(h, "/2", V1, 1, 0);
 	http_next(h);
 	check_text(net.connects, "3311", "the address that won is the first the next time");
+	check(net.port == 80, "the port of an IPv4 address");
 	http_start(h, "/3", V1, 1, 0);
 	net.resolves = "3";
 	h->address_count = 0;
@@ -2777,6 +2800,25 @@ static void test_address_kept(void)
 	check(!http_next(h) && net.open == 1, "stopped while an address is tried");
 	http_close(h);
 	check(net.open == 0, "whose socket is closed as well");
+}
+
+/* An address that was given needs no resolver. */
+static void test_given_address(void)
+{
+	static const struct reply replies[] = {{ok, STAYS, 0, 0, 0}};
+	static const char *const urls[] = {"http://127.0.0.1:8443", "http://[::1]:8443", "http://localhost:8443"};
+	struct http_options o = test_options();
+	size_t i;
+
+	for (i = 0; i < countof(urls); i++) {
+		struct http *h;
+		net_reset(replies, countof(replies));
+		o.base_url = urls[i];
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		check(http_response(http_next(h))->status == 200 && net.port == 8443 && !*net.asked, "%s", urls[i]);
+		http_close(h);
+	}
 }
 
 static void test_final_dot(void)
@@ -3697,7 +3739,7 @@ static void test_tls(void)
 }
 
 /* Two requests without an answer, so that the third needs a third connection. */
-static void test_tls_resumption(void)
+static void test_tls_resumption(bool forgets)
 {
 	static const struct reply replies[] = {{NULL, STAYS, 0, 0, 0}, {NULL, STAYS, 0, 0, 0}, {ok, STAYS, 0, 0, 0}};
 	struct http_options o = test_options();
@@ -3705,6 +3747,7 @@ static void test_tls_resumption(void)
 	struct http *h;
 
 	net_reset(replies, countof(replies));
+	net.forgets = forgets;
 	o.base_url = "https://localhost";
 	h = tls_open(&o, pem_ca);
 	http_start(h, "/1", V1, 1, 0);
@@ -3712,7 +3755,9 @@ static void test_tls_resumption(void)
 	http_start(h, "/3", V1, 3, 0);
 	check(http_response(http_next(h))->status == 200 && net.opened == 3, "three connections");
 	http_stats(h, &stats);
-	check(stats.handshakes == 1, "one full handshake, the other two resume its session");
+	check(stats.handshakes == (forgets ? 3 : 1), "%s",
+	      forgets ? "three full handshakes with a server that resumes none"
+		      : "one full handshake, the other two resume its session");
 	http_close(h);
 }
 
@@ -3910,11 +3955,13 @@ static void test_tls_alerts(void)
 		{40, true, true, FAILED_AGAIN,
 		 "the server ended TLS with alert 40 (handshake_failure) after a good handshake; it may want to "
 		 "renegotiate, which is not supported"},
+		{10, false, false, FAILED_AGAIN, "the server ended TLS with alert 10 (unexpected_message)"},
 		{42, false, false, FAILED_AGAIN, "the server ended TLS with alert 42 (bad_certificate)"},
 		{70, false, false, FAILED_TRUST,
 		 "the server refuses TLS 1.2, which is needed; ask the operator of the server or proxy"},
 		{80, true, false, FAILED_AGAIN, "the server ended TLS with alert 80 (internal_error)"},
 		{99, false, false, FAILED_AGAIN, "the server ended TLS with alert 99"},
+		{110, false, false, FAILED_AGAIN, "the server ended TLS with alert 110 (unsupported_extension)"},
 	};
 	struct tls *tls = calloc(1, sizeof *tls);
 	size_t i;
@@ -4123,6 +4170,23 @@ static void test_certificate_page(void)
 		http_start(h, "/p", V1, 1, 0);
 		check_text(http_response(http_next(h))->error, cases[i].error, "a 400's page");
 		http_close(h);
+	}
+}
+
+/* Only the beginning of a page is looked at. */
+static void test_certificate_page_end(void)
+{
+	static const char phrase[] = "SSL certificate";
+	char page[1100];
+	struct answer a = {0};
+	size_t end;
+
+	a.bytes = page;
+	a.length = sizeof page;
+	for (end = 1000; end <= 1001; end++) {
+		memset(page, '.', sizeof page);
+		memcpy(page + end - strlen(phrase), phrase, strlen(phrase));
+		check(wants_certificate(&a) == (end == 1000), "a page with the words up to its byte %u", (unsigned)end);
 	}
 }
 
@@ -4523,6 +4587,12 @@ static void test_default_roots(void)
 	check(h && !h->trust.count, "without TLS none");
 	http_close(h);
 	net_reset(NULL, 0);
+	net.usual = pem_ca;
+	o.base_url = "https://localhost";
+	h = http_open(&o, &error);
+	check(h && h->trust.count == 1, "whatever the system's file holds");
+	http_close(h);
+	net_reset(NULL, 0);
 }
 
 /* ---- Options ---- */
@@ -4615,6 +4685,12 @@ static void test_ranges(void)
 	o.backoff_ms = 1;
 	o.patience_ms = -1;
 	check(!http_open(&o, &error), "patience below zero is refused");
+	o.patience_ms = INT64_C(3162240000000);
+	h = http_open(&o, &error);
+	check(h != NULL, "patience of a hundred years is not");
+	http_close(h);
+	o.patience_ms++;
+	check(!http_open(&o, &error), "more is refused");
 }
 
 static void test_proxy_options(void)
@@ -4741,6 +4817,32 @@ static void test_proxy(void)
 	}
 }
 
+/* How long a connection may take to be there. */
+static void test_opening_time(void)
+{
+	static const struct reply silence = {"HTTP/1.1 200 OK\r\n\r\n", STAYS, 0, 0, 0};
+	static const int64_t timeouts[][2] = {{300000, 30000}, {30001, 30000}, {29999, 29999}, {1, 1}};
+	struct http_options o = test_options();
+	size_t i;
+
+	o.base_url = "https://api.example.com";
+	o.proxy = "127.0.0.1:3128";
+	o.ca_file = bundle;
+	o.attempts = 1;
+	for (i = 0; i < countof(timeouts); i++) {
+		int64_t begun;
+		struct http *h;
+		net_reset(&silence, 1);
+		begun = net.now;
+		o.request_timeout_ms = timeouts[i][0];
+		h = test_open(&o);
+		http_start(h, "/p", V1, 1, 0);
+		http_next(h);
+		check(net.now - begun == timeouts[i][1], "a handshake is waited for %ld ms", (long)timeouts[i][1]);
+		http_close(h);
+	}
+}
+
 /* A proxy at which nobody listens. */
 static void test_proxy_unreachable(void)
 {
@@ -4842,6 +4944,7 @@ int main(void)
 	test_many_addresses();
 	test_name_unknown();
 	test_address_kept();
+	test_given_address();
 	test_final_dot();
 	test_resolver_slow();
 	test_socket_options();
@@ -4871,7 +4974,8 @@ int main(void)
 	test_retry_after();
 	test_used_up();
 	test_tls();
-	test_tls_resumption();
+	test_tls_resumption(false);
+	test_tls_resumption(true);
 	test_tls_first_alone();
 	test_tls_trust();
 	test_tls_cut(ok, STAYS, "with a length");
@@ -4888,6 +4992,7 @@ int main(void)
 	test_tls_no_choice();
 	test_tls_client_certificate();
 	test_certificate_page();
+	test_certificate_page_end();
 	test_cancel();
 	test_probe_cancelled();
 	test_stop();
@@ -4901,6 +5006,7 @@ int main(void)
 	test_ranges();
 	test_proxy_options();
 	test_proxy();
+	test_opening_time();
 	test_proxy_unreachable();
 	test_proxy_without_user();
 	net_reset(NULL, 0);

@@ -1785,6 +1785,12 @@ static void test_dense_limit(void)
 	calls_to_failure = 0;
 	check(!json_parse(&arena, text.bytes, 2, &root, &error) && error.no_memory, "want of memory is");
 	calls_to_failure = NEVER;
+	arena.limit = 0;
+	text.bytes[text.length - 1] = '}';
+	check(!json_parse(&arena, text.bytes, text.length, &root, &error) && !error.no_memory,
+	      "nor is a fault at the end of a dense text");
+	arena_free(&arena);
+	calls_to_failure = NEVER;
 	json_out_free(&text);
 }
 

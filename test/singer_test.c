@@ -1,8 +1,15 @@
 /* Unit tests of singer.c: vectors for log lines, selection, projection, messages and state; failing memory and
  * writes.  JSON in the tables is written with ' for ". */
+#include <unistd.h>
+
+int fake_isatty(int fd);
+ssize_t fake_write(int fd, const void *bytes, size_t length);
+
 #define isatty fake_isatty /* so that a test can make standard error a terminal */
+#define write  fake_write  /* and a file take nothing */
 #include "../singer.c"
 #undef isatty
+#undef write
 #include "check.h"
 
 #include <fcntl.h>
@@ -142,6 +149,10 @@ static void test_log_hold(void)
 	log_release(false);
 	log_line(LOG_ERROR, "alone");
 	check_text(take(log_file), "ERROR alone\n", "or are dropped");
+	log_hold();
+	log_line(LOG_INFO, "third");
+	log_release(true);
+	check_text(take(log_file), "INFO third\n", "and not told twice");
 }
 
 static bool terminal;
@@ -159,7 +170,7 @@ static void test_log_progress(void)
 	check_text(take(log_file), "", "no progress where standard error is no terminal");
 	check(log_width() == 0, "and no width");
 	terminal = true;
-	check(log_width() == PROGRESS_WIDTH, "a terminal has one");
+	check(log_width() == 80, "a terminal has one");
 	log_progress("%d rows", 1);
 	check_text(take(log_file), "1 rows", "progress on a terminal");
 	log_progress("%d rows", 2);
@@ -201,6 +212,11 @@ static void test_log_errno(void)
 	check(errno == ENOENT, "progress leaves errno");
 	log_progress_end();
 	terminal = false;
+	log_setup(LOG_INFO, true);
+	errno = ENOENT;
+	log_probe("s", "yes", 200, "a row");
+	check(errno == ENOENT, "a row of the table leaves errno");
+	log_setup(LOG_INFO, false);
 	dup2(log, STDERR_FILENO);
 	close(log);
 	close(closed);
@@ -1766,6 +1782,30 @@ static void test_bad_descriptor(void)
 	json_out_free(&s.out);
 }
 
+static unsigned takes_nothing; /* so many calls of write() write no byte, and say so */
+
+ssize_t fake_write(int fd, const void *bytes, size_t length)
+{
+	if (!takes_nothing)
+		return write(fd, bytes, length);
+	takes_nothing--;
+	return 0;
+}
+
+/* No file that POSIX knows does this. */
+static void test_nothing_written(void)
+{
+	struct singer s = singer_to_file();
+	struct state st = {0};
+
+	takes_nothing = 1;
+	errno = EINTR;
+	singer_state(&s, &st);
+	check(!singer_flush(&s) && s.write_errno == EIO && !takes_nothing, "a file that takes nothing");
+	check_text(take(out_file), "", "gets nothing");
+	json_out_free(&s.out);
+}
+
 /* A pipe that another process made non-blocking, and a reader that is slower than we are. */
 static void test_non_blocking(void)
 {
@@ -2499,6 +2539,7 @@ int main(void)
 	test_extracted();
 	test_broken_pipe();
 	test_bad_descriptor();
+	test_nothing_written();
 	test_non_blocking();
 	test_no_memory_in_line();
 	test_states();

@@ -3652,6 +3652,17 @@ static void test_pause(void)
 /* ---- Page ---- */
 
 /* A page whose rows are these, with some value of so many bytes wherever %s stands. */
+/* A window of whole days ends a minute after midnight at the earliest; the one asked for as a sample is the last. */
+static void test_sample_window(void)
+{
+	struct sync_options options = {.now_us = INT64_C(20000) * DAY_US + 60 * SECOND_US};
+
+	check(sample_window(&options, WINDOW_DAYS) == INT64_C(19999) * DAY_US,
+	      "yesterday, from a minute after midnight on");
+	options.now_us--;
+	check(sample_window(&options, WINDOW_DAYS) == INT64_C(19998) * DAY_US, "the day before until then");
+}
+
 static void test_shapes(void)
 {
 	static const struct {
@@ -3913,6 +3924,7 @@ int main(void)
 	test_advice();
 	test_pause();
 	test_shapes();
+	test_sample_window();
 	for (i = 0; i < countof(probe_cases); i++)
 		test_probe(&probe_cases[i]);
 	fake_reset(&fake);

@@ -1,10 +1,15 @@
 /* tap_test.c - the program's own part: command line, configuration, files, signals.  Its modes are tested end to end. */
-#define main tap_main
+#define main         tap_main
+#define log_width    fake_log_width
+#define log_clock_ms fake_log_clock_ms
+#define log_progress fake_log_progress
 int main(int argc, char **argv);
 #include "../tap.c"
 #undef main
 
 #include "check.h"
+
+#include <sys/wait.h>
 
 enum { TEXT_SIZE = 1024 };
 
@@ -1048,7 +1053,11 @@ static bool take_file(struct new_file *file, struct arena *arena, struct error *
 {
 	bool busy = false;
 
-	return file_name(file, path, arena, error) && file_open(file, &busy, error) && !busy;
+	char *given = copy(path);
+	bool ok = file_name(file, given, arena, error) && file_open(file, &busy, error) && !busy;
+
+	free(given);
+	return ok;
 }
 
 /* What a run that died has left is taken over; a name that was taken away meanwhile is noticed. */
@@ -1189,6 +1198,161 @@ static void test_signals(void)
 	for (i = 0; i < countof(statuses); i++)
 		check(exit_status(statuses[i].result) == statuses[i].status, "exit status %d", statuses[i].status);
 	stop_signal = 0;
+}
+
+/* An alarm ends a run that was told to stop, unless it writes just then. */
+static void test_alarm(void)
+{
+	static const struct {
+		sig_atomic_t writes, seen;
+		int status;
+	} cases[] = {{1, 1, 0}, {2, 1, 0}, {2, 2, 128 + SIGTERM}};
+	size_t i;
+
+	for (i = 0; i < countof(cases); i++) {
+		int status = -1;
+		pid_t child = fork();
+		if (child == 0) {
+			stop_signal = SIGTERM;
+			singer_writes = cases[i].writes;
+			writes_seen = cases[i].seen;
+			on_alarm(SIGALRM);
+			_exit(0);
+		}
+		check(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+			      WEXITSTATUS(status) == cases[i].status,
+		      "an alarm after %d writes, %d at the last one", (int)cases[i].writes, (int)cases[i].seen);
+	}
+}
+
+/* ---- What is shown ---- */
+
+static size_t terminal_columns;
+static int64_t clock_ms;
+static char progress_text[300];
+
+size_t fake_log_width(void)
+{
+	return terminal_columns;
+}
+
+int64_t fake_log_clock_ms(void)
+{
+	return clock_ms;
+}
+
+void fake_log_progress(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(progress_text, sizeof progress_text, format, list);
+	va_end(list);
+}
+
+/* What a function writes to a descriptor. */
+static void check_shown(int fd, void (*function)(void), const char *expected, const char *name)
+{
+	const char *file = file_write("", 0);
+	int kept = dup(fd), out = open(file, O_WRONLY | O_APPEND);
+	struct error error = {""};
+	struct arena arena = {0};
+	struct str text = {"", 0};
+
+	fflush(stdout);
+	dup2(out, fd);
+	function();
+	fflush(stdout);
+	dup2(kept, fd);
+	close(kept);
+	close(out);
+	if (file_text(&arena, file, &text, &error))
+		check_bytes(text.s, text.n, expected, name);
+	else
+		check(false, "%s: %s", name, error.text);
+	arena_free(&arena);
+}
+
+static void show_options(void)
+{
+	print_text("  --long", "with a text behind it", 9);
+	print_text("  --longer", "with a text below it", 9);
+}
+
+static void show_rows(void)
+{
+	static const char text[] = "a text of 20 letters and more";
+
+	terminal_columns = 50;
+	log_row(6, "stream", "yes", "200", text);
+	terminal_columns = 49;
+	log_row(6, "stream", "yes", "200", text);
+	terminal_columns = 0;
+}
+
+static void show_access(void)
+{
+	static struct tap tap;
+	static struct probe probes[STREAMS];
+
+	tap.selection[0].selected = tap.selection[STREAMS - 1].selected = true;
+	probes[0].access = ACCESS_YES;
+	probes[0].status = 200;
+	snprintf(probes[0].text, sizeof probes[0].text, "id=1");
+	log_access(&tap, probes);
+}
+
+static void test_shown(void)
+{
+	struct text access = {"", 0};
+	int width = (int)strlen(streams[STREAMS - 1].singer.name);
+
+	check_shown(STDOUT_FILENO, show_options,
+		    "  --long with a text behind it\n"
+		    "  --longer\n"
+		    "         with a text below it\n",
+		    "an option that leaves a blank before its text, and one that does not");
+	check_shown(STDERR_FILENO, show_rows,
+		    "INFO stream yes       200    a text of 20 letters\n"
+		    "INFO                         and more\n"
+		    "INFO stream yes       200    a text of 20 letters and more\n",
+		    "a row on a terminal that is wide enough for two lines, and on one that is not");
+	if (width < (int)strlen(streams[0].singer.name))
+		width = (int)strlen(streams[0].singer.name);
+	add(&access, "INFO %-*s access    status first row's key, or why not\n", width, "stream");
+	add(&access, "INFO %-*s yes       200    id=1\n", width, streams[0].singer.name);
+	add(&access, "INFO %-*s not tried -      \n", width, streams[STREAMS - 1].singer.name);
+	check_shown(STDERR_FILENO, show_access, access.s, "the table of the first and the last stream");
+}
+
+static void test_progress(void)
+{
+	static struct singer singer;
+	struct http_options options = {.base_url = "http://127.0.0.1",
+				       .token = "t",
+				       .user_agent = "u",
+				       .connections = 1,
+				       .attempts = 1,
+				       .request_timeout_ms = 1,
+				       .backoff_ms = 1};
+	struct error error = {""};
+
+	progress.http = http_open(&options, &error);
+	check(progress.http != NULL, "a client that sends nothing: %s", error.text);
+	progress.singer = &singer;
+	progress.selected = 9;
+	progress.begun_ms = clock_ms = 1000;
+	terminal_columns = 80;
+	on_progress(NULL, "users", 3, 7);
+	check_text(progress_text, "3/9 users: 7 rows, 0 requests, 0 rows/s, 0 s waited, 0 s",
+		   "progress before any time has passed");
+	clock_ms = 3000;
+	singer.records = 500;
+	on_tick(NULL);
+	check_text(progress_text, "3/9 users: 7 rows, 0 requests, 250 rows/s, 0 s waited, 2 s", "... and after 2 s");
+	terminal_columns = 0;
+	http_close(progress.http);
+	progress.http = NULL;
 }
 
 /* ---- The last line ---- */
@@ -1338,6 +1502,9 @@ int main(void)
 	test_unknown_length();
 	test_words();
 	test_signals();
+	test_alarm();
+	test_shown();
+	test_progress();
 	test_summary();
 	unlink(path);
 	rmdir(folder);
