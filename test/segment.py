@@ -56,7 +56,10 @@ class Pairs(list):
 
     def get(self, key, default=None):
         """The last of equal keys, as the tap and most parsers take it."""
-        return next((v for k, v in reversed(self) if k == key), default)
+        for name, value in reversed(self):
+            if name == key:
+                return value
+        return default
 
     def names(self):
         """The keys in order."""

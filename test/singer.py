@@ -4,6 +4,7 @@ Sources: the Singer specification (getting-started/docs), what singer-python and
 what targets are known to stumble over.
 """
 
+import collections
 import json
 import os
 import re
@@ -71,9 +72,20 @@ class Run:
         """Standard output as Singer messages."""
         return [read_json(line) for line in self.lines]
 
+    @cached_property
+    def by_kind(self):
+        """Messages by their type, and by type and stream."""
+        found = collections.defaultdict(list)
+        for message in self.messages:
+            kind, stream = message.get("type"), message.get("stream")
+            found[kind, None].append(message)
+            if stream is not None:
+                found[kind, stream].append(message)
+        return found
+
     def of_type(self, kind, stream=None):
         """Messages of one type, and of one stream if it is named."""
-        return [m for m in self.messages if m.get("type") == kind and stream in (None, m.get("stream"))]
+        return list(self.by_kind.get((kind, stream), ()))
 
     def records(self, stream):
         """The rows of one stream."""
@@ -84,10 +96,10 @@ class Run:
         """Streams in the order of their SCHEMA messages."""
         return [m.get("stream") for m in self.of_type("SCHEMA")]
 
-    @property
+    @cached_property
     def states(self):
         """The values of all STATE messages, as ordinary dictionaries."""
-        return [json.loads(line)["value"] for line in self.lines if json.loads(line)["type"] == "STATE"]
+        return [message["value"] for message in map(json.loads, self.lines) if message["type"] == "STATE"]
 
     @property
     def timeless(self):
