@@ -1423,7 +1423,6 @@ static void test_summary(void)
 	int standard_error = dup(STDERR_FILENO);
 	size_t i;
 
-	log_secret(NULL); /* those of other tests are gone */
 	check(http != NULL, "a client that sends nothing: %s", error.text);
 	for (i = 0; i < countof(summaries) && http; i++) {
 		const char *reason = strstr(summaries[i].expected, "); ");
@@ -1503,6 +1502,7 @@ int main(void)
 	test_words();
 	test_signals();
 	test_alarm();
+	log_secret(NULL); /* those of other tests are gone */
 	test_shown();
 	test_progress();
 	test_summary();
