@@ -42,6 +42,8 @@ COMMAND = _command()
 # Started in the background by a shell, or by nohup, a test would hand an ignored signal on to the tap, which leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A sanitizer would take longer to look for leaks than all else takes: that is left to unit tests and valgrind.
+os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")
 WRAPPED = len(COMMAND) > 1  # by valgrind, qemu or the like: many times slower
 PATIENCE = 10 if WRAPPED else 1  # seconds in which a request that nothing hinders is through
 
