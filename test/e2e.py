@@ -519,6 +519,10 @@ def discovery(t):
     t.equal((run.exit, run.stderr), (0, ""), "works without config and network, in silence")
     t.equal(tap.run("-d", cwd="/").stdout, run.stdout, "is byte for byte the same the next time")
     t.equal(tap.sync("--discover", state={}).stdout, run.stdout, "wins over config and state")
+    lost = tap.run("--discover", "--config", "/nonexistent.json")
+    t.equal((lost.exit, lost.stdout), (0, run.stdout), "a config that isn't there")
+    told = "WARNING /nonexistent.json: can't be read: No such file or directory; the catalog is made without it\n"
+    t.equal(lost.stderr, told, "is told of")
     catalog = json.loads(run.stdout)
     entries = catalog["streams"]
     t.equal([entry["tap_stream_id"] for entry in entries], ALL_NAMES, "all streams in order")
@@ -1435,10 +1439,6 @@ def catalog_keys(t):
             run = tap.sync("--test=schema", catalog=catalog, config={"unique_keys": now})
             got = run.of_type("SCHEMA")[0].get("key_properties")
             t.equal(got, list(STREAM[name].keys(now)), f"unique_keys {then}, then {now}", run.stderr)
-    run = tap.run("--discover", "--config", "/nonexistent.json")
-    t.equal((run.exit, run.stdout), (0, tap.run("-d").stdout), "a config that isn't there")
-    told = "WARNING /nonexistent.json: can't be read: No such file or directory; the catalog is made without it\n"
-    t.equal(run.stderr, told, "is told of")
 
 
 # --- selection

@@ -4,7 +4,7 @@
  * FAULT=CALL:N[+][=ERRNO],...  the N-th CALL fails, with + all from then on too; writes to the log don't count.  CALL is
  *                  the name that fault_due is given below; ERRNO is the number of another error than the usual one
  * FAULT_CRASH=N    the process dies of SIGKILL before the N-th of the calls that change files: open that creates, write,
- *                  ftruncate, fsync, rename, unlink
+ *                  ftruncate, fsync, rename, unlink; with rename+N they are counted from the first rename on
  * FAULT_HIT=FILE   is created once a call was made to fail or hangs, or the process dies
  * FAULT_NOW=N      the real-time clock stands still, N seconds after 1970
  * FAULT_RESOLVER=hang  a name is never resolved
@@ -81,11 +81,16 @@ static bool fault_due(const char *call, int errnum)
 }
 
 /* Calls that change files, one of which may be the last. */
-static void fault_crash(void)
+static void fault_crash(bool renames)
 {
+	static const char late[] = "rename+";
 	static long long calls;
+	static bool renamed;
+	const char *wanted = getenv("FAULT_CRASH");
+	bool is_late = wanted && strncmp(wanted, late, strlen(late)) == 0;
 
-	if (++calls != env_number("FAULT_CRASH", 0))
+	renamed = renamed || renames;
+	if (!wanted || (is_late && !renamed) || ++calls != strtoll(wanted + (is_late ? strlen(late) : 0), NULL, 10))
 		return;
 	fault_tell();
 	raise(SIGKILL);
@@ -130,7 +135,7 @@ ssize_t fault_write(int fd, const void *buffer, size_t size)
 	/* Log lines are not at stake: only what a target reads. */
 	if (fd == STDERR_FILENO)
 		return write(fd, buffer, size);
-	fault_crash();
+	fault_crash(false);
 	if (fault_due("write", EIO))
 		return -1;
 	if (size && !(size = fault_room(size))) {
@@ -150,7 +155,7 @@ int fault_open(const char *name, int flags, ...)
 		va_start(args, flags);
 		mode = (mode_t)va_arg(args, int); /* as a narrower one is passed */
 		va_end(args);
-		fault_crash();
+		fault_crash(false);
 	}
 	return fault_due("open", EIO) ? -1 : open(name, flags, mode);
 }
@@ -165,25 +170,25 @@ int fault_close(int fd)
 
 int fault_ftruncate(int fd, off_t size)
 {
-	fault_crash();
+	fault_crash(false);
 	return fault_due("ftruncate", EIO) ? -1 : ftruncate(fd, size);
 }
 
 int fault_fsync(int fd)
 {
-	fault_crash();
+	fault_crash(false);
 	return fault_due("fsync", EIO) ? -1 : fsync(fd);
 }
 
 int fault_rename(const char *from, const char *to)
 {
-	fault_crash();
+	fault_crash(true);
 	return fault_due("rename", EIO) ? -1 : rename(from, to);
 }
 
 int fault_unlink(const char *name)
 {
-	fault_crash();
+	fault_crash(false);
 	return fault_due("unlink", EIO) ? -1 : unlink(name);
 }
 

@@ -477,6 +477,7 @@ static void test_announced(void)
 	static char piece[16 << 10];
 	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
 	static const char small[] = "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n";
+	static const char chunked[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
 	struct answer a;
 	size_t used;
 	char *bytes;
@@ -500,6 +501,12 @@ static void test_announced(void)
 	check(a.length == 4999 && a.capacity == 5000, "a small body has no more room than was announced");
 	answer_feed(&a, piece, 1, &used);
 	check(a.length == 5000 && a.stage == AT_END, "and ends there");
+	answer_free(&a);
+	memset(&a, 0, sizeof a);
+	answer_feed(&a, chunked, sizeof chunked - 1, &used);
+	check(a.length == 3 && a.capacity > 3, "nobody knows how long a chunked body will be");
+	answer_feed(&a, "0\r\n\r\n", 5, &used);
+	check(a.length == 3 && a.capacity == 3 && a.stage == AT_END, "at its end it keeps what it takes");
 	answer_free(&a);
 }
 

@@ -575,7 +575,9 @@ class Hour:
         self.lasting = chance.choice(LASTING)
         self.at_request = chance.randrange(1, 60)
         self.at_line = chance.randrange(1, 200)
-        self.at_call = chance.randrange(1, 14 if self.to_files else 40)  # of those that change files or write
+        self.at_call = str(chance.randrange(1, 40))  # of those that change files or write
+        if self.to_files:  # the files' names change at the end, and these calls are the ones that matter
+            self.at_call = chance.choice((f"rename+{chance.randrange(1, 7)}", str(chance.randrange(1, 14))))
         self.space = chance.randrange(200, 100_000)
         self.since = {}  # where the streams begin, by name
         self.process = self.hit = None
@@ -1251,7 +1253,7 @@ class Season:
         """The virtual clock, and what the run suffers."""
         hour.hit = Path(self.tap.folder, "hit")
         clock = {"FAULT_NOW": str(hour.now // SECOND), "FAULT_LEAP": "20" if hour.tls else "500"}
-        fault = {"crash": {"FAULT_CRASH": str(hour.at_call)}, "full": {"FAULT_SPACE": str(hour.space)}}
+        fault = {"crash": {"FAULT_CRASH": hour.at_call}, "full": {"FAULT_SPACE": str(hour.space)}}
         return clock | fault.get(hour.kind, {}) | {"FAULT_HIT": str(hour.hit)}
 
     def start(self, hour):
