@@ -1250,27 +1250,57 @@ void fake_log_progress(const char *format, ...)
 	va_end(list);
 }
 
-/* What a function writes to a descriptor. */
-static void check_shown(int fd, void (*function)(void), const char *expected, const char *name)
+/* What is written to a descriptor goes into the test's file from here on; returns a copy of the descriptor. */
+static int catch_begin(int fd)
 {
-	const char *file = file_write("", 0);
-	int kept = dup(fd), out = open(file, O_WRONLY | O_APPEND);
+	int kept = dup(fd), file = open(file_write("", 0), O_WRONLY | O_APPEND);
+
+	fflush(stdout);
+	dup2(file, fd);
+	close(file);
+	return kept;
+}
+
+/* As it was before; returns what was written. */
+static struct str catch_end(int fd, int kept, struct arena *arena)
+{
 	struct error error = {""};
-	struct arena arena = {0};
 	struct str text = {"", 0};
 
 	fflush(stdout);
-	dup2(out, fd);
-	function();
-	fflush(stdout);
 	dup2(kept, fd);
 	close(kept);
-	close(out);
-	if (file_text(&arena, file, &text, &error))
-		check_bytes(text.s, text.n, expected, name);
-	else
-		check(false, "%s: %s", name, error.text);
+	check(file_text(arena, path, &text, &error), "what was written is read: %s", error.text);
+	return text;
+}
+
+/* What a function writes to a descriptor. */
+static void check_shown(int fd, void (*function)(void), const char *expected, const char *name)
+{
+	struct arena arena = {0};
+	int kept = catch_begin(fd);
+	struct str text;
+
+	function();
+	text = catch_end(fd, kept, &arena);
+	check_bytes(text.s, text.n, expected, name);
 	arena_free(&arena);
+}
+
+static struct http *silent_client(void)
+{
+	struct http_options options = {.base_url = "http://127.0.0.1",
+				       .token = "t",
+				       .user_agent = "u",
+				       .connections = 1,
+				       .attempts = 1,
+				       .request_timeout_ms = 1,
+				       .backoff_ms = 1};
+	struct error error = {""};
+	struct http *http = http_open(&options, &error);
+
+	check(http != NULL, "a client that sends nothing: %s", error.text);
+	return http;
 }
 
 static void show_options(void)
@@ -1328,17 +1358,8 @@ static void test_shown(void)
 static void test_progress(void)
 {
 	static struct singer singer;
-	struct http_options options = {.base_url = "http://127.0.0.1",
-				       .token = "t",
-				       .user_agent = "u",
-				       .connections = 1,
-				       .attempts = 1,
-				       .request_timeout_ms = 1,
-				       .backoff_ms = 1};
-	struct error error = {""};
 
-	progress.http = http_open(&options, &error);
-	check(progress.http != NULL, "a client that sends nothing: %s", error.text);
+	progress.http = silent_client();
 	progress.singer = &singer;
 	progress.selected = 9;
 	progress.begun_ms = clock_ms = 1000;
@@ -1411,42 +1432,27 @@ static void test_summary(void)
 		"INFO METRIC: {\"type\": \"gauge\", \"metric\": \"http_bytes_decoded\", \"value\": 0, \"tags\": {}}\n";
 	static const char figures[] = ", 7 records, 0 requests, 0 retries, 0 bytes (0 decoded), 12.3 s";
 	static struct tap tap;
-	struct http_options options = {.base_url = "http://127.0.0.1",
-				       .token = "t",
-				       .user_agent = "u",
-				       .connections = 1,
-				       .attempts = 1,
-				       .request_timeout_ms = 1,
-				       .backoff_ms = 1};
-	struct error error = {""};
-	struct http *http = http_open(&options, &error);
-	int standard_error = dup(STDERR_FILENO);
+	struct http *http = silent_client();
 	size_t i;
 
-	check(http != NULL, "a client that sends nothing: %s", error.text);
 	for (i = 0; i < countof(summaries) && http; i++) {
 		const char *reason = strstr(summaries[i].expected, "); ");
 		size_t front = reason ? (size_t)(reason - summaries[i].expected) + 1 : strlen(summaries[i].expected);
-		const char *file = file_write("", 0);
 		struct arena arena = {0};
 		struct text wanted = {"", 0};
-		struct str line = {"", 0};
-		int out = open(file, O_WRONLY | O_APPEND);
+		struct str line;
+		int kept;
 
 		add(&wanted, "%s%.*s%s%s\n", metrics, (int)front, summaries[i].expected, figures,
 		    summaries[i].expected + front);
 		tap.singer.records = 7;
 		tap.singer.write_errno = summaries[i].write_errno;
-		fflush(stderr);
-		dup2(out, STDERR_FILENO);
+		kept = catch_begin(STDERR_FILENO);
 		log_summary(&tap, http, summaries[i].result, &summaries[i].totals, summaries[i].fault, 12345678);
-		dup2(standard_error, STDERR_FILENO);
-		close(out);
-		check(file_text(&arena, file, &line, &error), "the last line is read");
+		line = catch_end(STDERR_FILENO, kept, &arena);
 		check_bytes(line.s, line.n, wanted.s, summaries[i].name);
 		arena_free(&arena);
 	}
-	close(standard_error);
 	http_close(http);
 }
 
